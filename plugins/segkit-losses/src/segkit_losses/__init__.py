@@ -1,0 +1,1 @@
+"""Losses for semantic segmentation with one rule for ignored pixels, for segkit."""

@@ -1,0 +1,1 @@
+"""Scores for semantic segmentation from one confusion matrix, for segkit."""

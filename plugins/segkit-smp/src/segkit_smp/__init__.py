@@ -1,0 +1,1 @@
+"""The decoders and encoders of segmentation-models-pytorch for segkit: smp/<name>."""

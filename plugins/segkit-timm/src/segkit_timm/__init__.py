@@ -1,0 +1,1 @@
+"""Every timm backbone that offers feature maps as a segkit encoder: timm/<name>."""

@@ -1,0 +1,44 @@
+"""segkit: semantic segmentation where every part is a plugin.
+
+    model = segkit.build_model(encoder="densenet121", decoder="unet", upsampler="bilinear", num_classes=11)
+    logits_BKHW = model(image_BCHW)  # any height, any width
+
+Importing segkit imports neither torch nor any plugin; the first call does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segkit.compose import build_loss as build_loss
+    from segkit.compose import build_metric as build_metric
+    from segkit.compose import build_model as build_model
+    from segkit.errors import SegkitError as SegkitError
+    from segkit.model import SegmentationModel as SegmentationModel
+    from segkit.model import load_model as load_model
+    from segkit.model import save_model as save_model
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "build_loss": "segkit.compose",
+    "build_metric": "segkit.compose",
+    "build_model": "segkit.compose",
+    "SegkitError": "segkit.errors",
+    "SegmentationModel": "segkit.model",
+    "load_model": "segkit.model",
+    "save_model": "segkit.model",
+}
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'segkit' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

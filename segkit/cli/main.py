@@ -1,0 +1,100 @@
+"""The `segkit` command: finds the subcommand's file, runs it, and turns errors into text and exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# One sentence a command stands here, so that --help and shell completion import no command's file.
+COMMANDS: dict[str, str] = {
+    "train": "Train a network on the demo set or on a folder of images and masks.",
+    "evaluate": "Score a trained model on a split of a data set.",
+    "predict": "Write masks, and overlays to look at, for images.",
+    "list": "List the components that are installed.",
+    "info": "Show one component: its options, shapes and size.",
+    "plugins": "Show the installed plugins, or test each of them.",
+    "new-plugin": "Write a new plugin package that passes its own checks.",
+    "import": "Turn a checkpoint from elsewhere into a segkit model folder.",
+    "doctor": "Check this machine and environment.",
+    "explain": "Explain an error code.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are files beside this one, imported when named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"segkit.cli.{cmd_name.replace('-', '_')}_command")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from segkit import __version__
+
+        click.echo(f"segkit {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and stop.",
+)
+@click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
+@click.option("--no-plugins", is_flag=True, help="Switch every plugin off, to find a fault.")
+def segkit(debug: bool, no_plugins: bool) -> None:
+    """Semantic segmentation where every part is a plugin.
+
+    \b
+    segkit train --encoder densenet121              on the built-in demo set
+    segkit train --encoder densenet121 --data DIR   on your own images and masks
+    """
+    if no_plugins:
+        os.environ["SEGKIT_DISABLE"] = "*"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line. Exit status: 0 well, 1 a bug in segkit, otherwise as `segkit.errors` says."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    from segkit.errors import SegkitError
+
+    try:
+        status: Any = segkit.main(args=given, prog_name="segkit", standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except click.exceptions.Abort:
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except SegkitError as error:
+        if "--debug" in given:
+            raise
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has gone: not an error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

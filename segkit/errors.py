@@ -1,0 +1,116 @@
+"""Every error a user can meet: one tree, a stable code each, and the command's exit status.
+
+    SegkitError              1   a bug in segkit, unless a class below says otherwise
+    ├── UsageError           2   a name, an option or a configuration is wrong
+    ├── DataError            3   images or masks are wrong
+    ├── EnvironmentFault     4   something this machine lacks: a device, a package, a network
+    │   └── WeightsUnavailable    pretrained weights are neither here nor reachable
+    ├── ModelFileError       5   a model folder, a checkpoint or a weights file is wrong
+    ├── Diverged             6   the loss is no longer a number
+    ├── OutOfMemory          7   the device's memory does not suffice
+    ├── StorageError         8   the disk or its permissions
+    └── PluginError          9   an installed plugin is broken, disabled or does not keep its contract
+
+A message says what happened, with the values, and then what to do. `CODES` explains every code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+CODES: dict[str, str] = {
+    "SK-C001": "A component expression cannot be read. It is written as name(option=value), "
+    "and losses may be added up: 0.5*dice + ce.",
+    "SK-C002": "segkit knows seven kinds of component, and the kind named is none of them.",
+    "SK-C003": "No installed plugin offers a component of that name.",
+    "SK-C004": "Two installed distributions offer the same name; write distribution:name.",
+    "SK-C005": "A component was given an option it does not have.",
+    "SK-C006": "A component's option has the wrong type or a value outside its range.",
+    "SK-C007": "The parts named cannot work together.",
+    "SK-C008": "A configuration holds a key that segkit does not know.",
+    "SK-C009": "A configuration value has the wrong type or is out of range.",
+    "SK-C010": "A configuration file cannot be read.",
+    "SK-C011": "A component needs an option that was not given.",
+    "SK-D012": "A mask holds a label that is neither a declared class nor the ignored one.",
+    "SK-E001": "torch and torchvision were built for different releases or devices.",
+    "SK-E002": "The device asked for is not there.",
+    "SK-E003": "An optional package that this feature needs is not installed.",
+    "SK-W001": "Pretrained weights are neither on this machine nor reachable.",
+    "SK-W002": "A weights file does not fit the encoder.",
+    "SK-W003": "No pretrained weights are published for this encoder.",
+    "SK-M001": "The path holds no segkit model.",
+    "SK-M002": "A model file is damaged, or was written in a format this version cannot read.",
+    "SK-M003": "The model was built with a plugin that is not installed here.",
+    "SK-P001": "A plugin cannot be imported.",
+    "SK-P002": "A plugin asks for another version of segkit-core.",
+    "SK-P003": "A plugin does not keep its contract.",
+    "SK-P004": "A plugin is switched off by SEGKIT_DISABLE or --no-plugins.",
+    "SK-P005": "A plugin registered a name but offers nothing under it.",
+}
+
+
+class SegkitError(Exception):
+    """What happened and what to do about it.
+
+    code   one of CODES
+    what   the fact, with its values, ending in a full stop
+    fix    what the user can do, ending in a full stop; may be empty where nothing can be done
+    """
+
+    exit_code = 1
+
+    def __init__(self, code: str, what: str, fix: str = "") -> None:
+        if code not in CODES:
+            raise KeyError(f"{code} is not in segkit.errors.CODES")
+        self.code, self.what, self.fix = code, what, fix
+        super().__init__(code, what, fix)
+
+    def __str__(self) -> str:
+        indent = " " * (len(self.code) + 2)
+        lines = [*self.what.splitlines(), *self.fix.splitlines()]
+        return f"{self.code}: " + f"\n{indent}".join(lines)
+
+
+class UsageError(SegkitError):
+    exit_code = 2
+
+
+class DataError(SegkitError):
+    exit_code = 3
+
+
+class EnvironmentFault(SegkitError):
+    exit_code = 4
+
+
+class WeightsUnavailable(EnvironmentFault):
+    """Raised by an encoder's factory; `--weights auto` answers it with a random start."""
+
+
+class ModelFileError(SegkitError):
+    exit_code = 5
+
+
+class Diverged(SegkitError):
+    exit_code = 6
+
+
+class OutOfMemory(SegkitError):
+    exit_code = 7
+
+
+class StorageError(SegkitError):
+    exit_code = 8
+
+
+class PluginError(SegkitError):
+    exit_code = 9
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ "Did you mean 'densenet121'? " with the nearest known names, or nothing at all."""
+    near = get_close_matches(name, list(known), n=3, cutoff=0.6)
+    if not near:
+        return ""
+    return f"Did you mean {' or '.join(repr(each) for each in near)}? "

@@ -1,0 +1,216 @@
+"""The contracts of the seven kinds of component. No base class is required: keep the shape, and it fits.
+
+Dimensions in names: B batch, C channels, K classes, H W pixels, L levels.
+
+A factory (a class or a function) is called with the build arguments of its kind, by keyword, and with
+the options a user typed. Its keyword-only parameters beyond the build arguments ARE its options: their
+annotations are checked, their defaults are shown by `segkit info`. Nothing swallows `**kwargs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+KINDS = ("encoders", "decoders", "upsamplers", "losses", "metrics", "datasets", "benchmarks")
+
+BUILD_ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "encoders": ("in_channels", "weights"),
+    "decoders": ("channels", "strides", "make_upsampler"),
+    "upsamplers": ("in_channels", "out_channels", "scale"),
+    "losses": ("num_classes", "ignore_index"),
+    "metrics": ("num_classes", "ignore_index"),
+    "datasets": ("root", "split"),
+    "benchmarks": ("device",),
+}
+
+
+class Features(NamedTuple):
+    """What an encoder returns.
+
+    maps          level i has shape (B, channels[i], H / strides[i], W / strides[i]), finest first
+    pool_indices  for unpooling: item i holds the flat indices of the 2x2 maximum that led from level i
+                  to level i + 1, int64 (B, channels[i], H / strides[i + 1], W / strides[i + 1]), as
+                  torch.nn.functional.max_pool2d returns them; None where an encoder does not pool
+    """
+
+    maps: tuple[Tensor, ...]
+    pool_indices: tuple[Tensor, ...] | None = None
+
+
+class Normalization(NamedTuple):
+    """(pixel / full_scale - mean) / std, a value per channel; full_scale is 255 for 8-bit images."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Turns an image into feature maps, finest first.
+
+    channels       channels of each map
+    strides        input pixels per map pixel, increasing powers of two
+    normalization  what the pixels are expected to look like
+
+    Optional attributes:
+    provides_pool_indices  True where Features.pool_indices is filled (default False)
+    margins                for unpadded ("valid") convolutions: input pixels lost at each side of map i,
+                           whose shape is then (H - 2 * margins[i]) / strides[i] (default all 0)
+
+    Built with in_channels (any number from 1) and weights: "none", "imagenet" or the path of a
+    safetensors file; raises WeightsUnavailable where they cannot be had.
+    Called with image_BCHW, floating point, normalised; H - 2 * margins[-1] and W - 2 * margins[-1] are
+    multiples of strides[-1] (the model pads). Must not modify its input.
+    """
+
+    channels: Sequence[int]
+    strides: Sequence[int]
+    normalization: Normalization
+
+    def __call__(self, image_BCHW: Tensor) -> Features: ...
+
+
+class MakeUpsampler(Protocol):
+    """Builds one upsampler of the kind the user chose; `scale` is the whole factor, a power of two."""
+
+    def __call__(self, *, in_channels: int, out_channels: int, scale: int) -> Upsampler: ...
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Turns feature maps into one map that the head classifies pixel by pixel.
+
+    channels  channels of the map returned
+    stride    input pixels per pixel of the map returned (the model resizes the logits from there)
+
+    Optional attribute:
+    margin    for unpadded convolutions: input pixels lost at each side, beyond the encoder's margins[-1]
+
+    Built with the encoder's channels and strides (assume neither five levels nor a first stride of 2)
+    and make_upsampler. Returns (B, channels, H / stride, W / stride). A decoder that cannot use these
+    strides, or needs something they lack, raises UsageError SK-C007 with the reason and what would work.
+    """
+
+    channels: int
+    stride: int
+
+    def __call__(self, features: Features) -> Tensor: ...
+
+
+@runtime_checkable
+class Upsampler(Protocol):
+    """Enlarges a map to exactly the size asked for, odd sizes included.
+
+    channels            channels of the map returned, equal to out_channels
+    needs_pool_indices  True where it cannot work without the encoder's pooling indices
+
+    Called with x_BCHW, size=(h, w) and, where it needs them, the step's pool_indices, which have
+    out_channels channels and x's height and width. Returns (B, channels, h, w).
+    """
+
+    channels: int
+    needs_pool_indices: bool
+
+    def __call__(
+        self, x_BCHW: Tensor, size: tuple[int, int], pool_indices: Tensor | None = None
+    ) -> Tensor: ...
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """How wrong the logits are: a finite scalar, smaller is better.
+
+    Called with logits_BKHW (floating point) and target_BHW (int64, class or ignore_index; losses with a
+    `multilabel` option then take target_BKHW of 0, 1 or ignore_index). Means run over valid pixels
+    only: ignored pixels change neither value nor gradient; a batch with every pixel ignored gives 0
+    with finite gradients.
+
+    Optional attribute:
+    needs_instances  True where it is to be called with instances_BHW too (int64, 0 background, one
+                     number per object), as far as the data have them
+    """
+
+    def __call__(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A score gathered over batches. Every torchmetrics.Metric for segmentation satisfies this too.
+
+    Called as update(label_BHW, target_BHW), both int64; compute() returns a number or a mapping from
+    name to number, the score that decides first. A score that is not defined, such as the IoU of a
+    class absent from prediction and truth, is NaN (shown as n/a), never 0 or 1.
+
+    Optional attributes:
+    state             tensors that evaluation adds up over processes before compute(), by name
+    confusion         the segkit.api.ConfusionMatrix it derives its scores from: an evaluation fills one
+                      for all metrics that have this attribute
+    takes             "labels" (the default) or "logits": what update's first argument is
+    higher_is_better  default True
+    convention        a sentence on what is averaged over what, stored beside the number
+    """
+
+    def update(self, prediction: Tensor, target_BHW: Tensor) -> None: ...
+
+    def compute(self) -> Mapping[str, float] | Tensor: ...
+
+    def reset(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with its truth, as stored, before any augmentation.
+
+    image      (H, W, C) at its own bit depth: uint8, uint16 or float32
+    mask       (H, W) int64: class, or the data set's ignore_index; None where there is no truth
+    id         the file's name below its folder, without suffix
+    instances  (H, W) int64: 0 background, one number per object; None where the data have none
+    """
+
+    image: np.ndarray
+    mask: np.ndarray | None
+    id: str
+    instances: np.ndarray | None = None
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Images with masks, by index.
+
+    classes       the classes' names, in label order
+    palette       an RGB colour per class, 0 to 255
+    ignore_index  the label of pixels that count for nothing, or None
+
+    Built with root (a folder, never written to) and split ("train", "val" or "test").
+    """
+
+    classes: Sequence[str]
+    palette: Sequence[tuple[int, int, int]]
+    ignore_index: int | None
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+@runtime_checkable
+class Benchmark(Protocol):
+    """One thing to measure, in a process of its own.
+
+    unit  what one run processes, such as "image"
+
+    Built with device ("cpu", "cuda", ...). set_up() prepares everything that is not to be measured;
+    run() does the work once and returns how many units it processed.
+    """
+
+    unit: str
+
+    def set_up(self) -> None: ...
+
+    def run(self) -> int: ...
