@@ -1,4 +1,4 @@
-"""Pictures of images and label maps: overlays, side-by-side sheets, and masks whose pixels are classes.
+"""Pictures of images and label maps: overlays, sheets, and masks whose pixels are classes.
 
 H W pixels, C channels, K classes; pictures are uint8 (H, W, 3). Pillow and numpy only.
 """
@@ -40,7 +40,10 @@ def palette_for(
 
 
 def to_uint8(image_HWC: NDArray[np.generic], full_scale: float = 255.0) -> Picture:
-    """Any image as (H, W, 3) uint8: full_scale becomes 255; one channel is repeated, beyond three are left out."""
+    """Any image as (H, W, 3) uint8: full_scale becomes 255.
+
+    One channel is repeated; with two, the third is black; those beyond three are left out.
+    """
     if image_HWC.ndim == 2:
         image_HWC = image_HWC[..., None]
     if image_HWC.dtype != np.uint8 or full_scale != 255:
@@ -66,11 +69,11 @@ def overlay(
     alpha   the colour's share, 0 (image only) to 1 (colour only)
     """
     picture_HWC = to_uint8(image_HWC)
-    shown_HW = (
-        label_HW != ignore_index if ignore_index is not None else np.ones_like(label_HW, bool)
-    )
+    shown_HW = np.ones_like(label_HW, dtype=bool)
+    if ignore_index is not None:
+        shown_HW = label_HW != ignore_index
     colour_HWC = _coloured(np.where(shown_HW, label_HW, 0), palette)
-    mixed_HWC = picture_HWC * (1 - alpha) + colour_HWC * np.float64(alpha)
+    mixed_HWC = picture_HWC * np.float32(1 - alpha) + colour_HWC * np.float32(alpha)
     mixed_HWC = np.rint(mixed_HWC).astype(np.uint8)
     return np.where(shown_HW[..., None], mixed_HWC, picture_HWC)
 
@@ -111,10 +114,10 @@ def write_mask(
     palette: Palette,
     ignore_index: int | None = None,
 ) -> None:
-    """Writes a PNG whose pixel values are the classes, exactly, and whose palette shows them in colour.
+    """Writes a PNG whose pixel values are the classes, and whose palette shows them in colour.
 
-    Labels beyond 255 make a 16-bit grey PNG, which has no palette. Raises ValueError for labels below 0 or
-    above 65535, which a PNG cannot hold.
+    Labels beyond 255 make a 16-bit grey PNG, which has no palette. Raises ValueError for labels
+    below 0 or above 65535, which a PNG cannot hold.
     """
     low, high = (int(label_HW.min()), int(label_HW.max())) if label_HW.size else (0, 0)
     if low < 0 or high > 65535:
