@@ -1,6 +1,6 @@
 """segkit: semantic segmentation where every part is a plugin.
 
-    model = segkit.build_model(encoder="densenet121", decoder="unet", upsampler="bilinear", num_classes=11)
+    model = segkit.build_model(encoder="densenet121", decoder="unet", num_classes=11)
     logits_BKHW = model(image_BCHW)  # any height, any width
 
 Importing segkit imports neither torch nor any plugin; the first call does.

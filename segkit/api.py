@@ -1,4 +1,4 @@
-"""What a plugin may import from segkit, and nothing else: this list changes only with a new minor version."""
+"""What a plugin may import from segkit. The list changes only with a new minor version."""
 
 from segkit.confusion import ConfusionMatrix
 from segkit.errors import (

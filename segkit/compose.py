@@ -1,4 +1,4 @@
-"""Puts named components together: a model, a loss, a metric. What cannot work is refused here, by name."""
+"""Puts named components together: model, loss, metric. What cannot work is refused by name."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ def build_model(
     encoder, decoder, upsampler   a name, or a name with options: "densenet121(depth=4)"
     num_classes                   classes K, at least 1
     in_channels                   channels of the image, at least 1
-    weights                       of the encoder: "none", "imagenet" (cache or hub, else an error), "auto"
-                                  (the same, else a warning and a random start), or a safetensors file
+    weights                       of the encoder: "none", "imagenet" (cache or hub, else an error),
+                                  "auto" (the same, else a warning and a random start), or the path
+                                  of a safetensors file
     *_options                     more options, as a mapping: they win over those in the name
 
     Raises UsageError (SK-C0xx), WeightsUnavailable, PluginError.
@@ -198,9 +199,16 @@ def _assemble(
     weights: Mapping[str, str],
 ) -> SegmentationModel:
     decoder = _build_decoder(encoder, *named)
-    parts = [Part(str(c.expression), c.entry.distribution, c.entry.version) for c in named]
+    encoder_part, decoder_part, upsampler_part = (
+        Part(str(c.expression), c.entry.distribution, c.entry.version) for c in named
+    )
     record = ModelRecord(
-        *parts, num_classes=num_classes, in_channels=in_channels, weights=dict(weights)
+        encoder=encoder_part,
+        decoder=decoder_part,
+        upsampler=upsampler_part,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        weights=dict(weights),
     )
     return SegmentationModel(encoder, decoder, record)
 
@@ -215,10 +223,10 @@ def _build_decoder(
         if upsampler.needs_pool_indices and not getattr(encoder, "provides_pool_indices", False):
             raise UsageError(
                 "SK-C007",
-                f"the upsampler '{upsampler_named.name}' needs the indices of the encoder's maximum pooling, "
-                f"and the encoder '{encoder_named.name}' gives none.",
-                "Choose an encoder that pools by maximum at every level, such as unet or vgg16_bn, or an "
-                "upsampler that needs no indices, such as bilinear.",
+                f"the upsampler '{upsampler_named.name}' needs the indices of the encoder's "
+                f"maximum pooling, and the encoder '{encoder_named.name}' gives none.",
+                "Choose an encoder that pools by maximum at every level, such as unet or vgg16_bn, "
+                "or an upsampler that needs no indices, such as bilinear.",
             )
         return upsampler
 
@@ -236,7 +244,8 @@ def _build_decoder(
             unpadded, padded = padded, unpadded
         raise UsageError(
             "SK-C007",
-            f"'{unpadded}' convolves without padding and '{padded}' with it: their maps would not fit.",
+            f"'{unpadded}' convolves without padding and '{padded}' with it: "
+            "their maps would not fit.",
             "Give both the option padding=valid, or both padding=same.",
         )
     return decoder
@@ -251,8 +260,8 @@ def _recorded(registry: Registry, kind: str, part: Part) -> Component:
     except SegkitError as error:
         raise ModelFileError(
             "SK-M003",
-            f"the model was built with {expression.name} of {part.distribution} {part.version}, which "
-            f"cannot be used here ({error.what})",
+            f"the model was built with {expression.name} of {part.distribution} {part.version}, "
+            f"which cannot be used here ({error.what})",
             f"python -m pip install {part.distribution}=={part.version}",
         ) from error
 
@@ -268,7 +277,8 @@ def _contract(component: Component, breach: str) -> PluginError:
     return PluginError(
         "SK-P003",
         f"{entry.distribution} {entry.version}: '{component.name}' {breach}.",
-        f"Please report it to the authors of {entry.distribution}; `segkit plugins --check` shows all checks.",
+        f"Please report it to the authors of {entry.distribution}; "
+        "`segkit plugins --check` tests every plugin.",
     )
 
 

@@ -13,8 +13,9 @@ class ConfusionMatrix:
 
     counts_KK   int64, row: true class, column: predicted class; ignored pixels are in no cell
 
-    Labels outside 0 to K - 1 (other than ignore_index in the truth) are counted apart and make `counts_KK`
-    raise DataError SK-D012, so that nothing is dropped in silence and no update waits for the device.
+    Labels outside 0 to K - 1 (other than ignore_index in the truth) are counted apart and make
+    `counts_KK` raise DataError SK-D012: nothing is dropped in silence, and no update waits for the
+    device.
     """
 
     def __init__(self, num_classes: int, ignore_index: int | None = None) -> None:
@@ -47,7 +48,8 @@ class ConfusionMatrix:
                 "SK-D012",
                 f"{stray:,} pixels hold a label that is none of the {self.num_classes} classes "
                 f"(0 to {self.num_classes - 1}) and not the ignored label ({self.ignore_index}).",
-                "Declare the label as a class, map it with `label_mapping`, or ignore it with `ignore_index`.",
+                "Declare the label as a class, map it with `label_mapping`, or ignore it with "
+                "`ignore_index`.",
             )
         return self._bins[:-2].reshape(self.num_classes, self.num_classes)
 

@@ -9,7 +9,7 @@
     ├── Diverged             6   the loss is no longer a number
     ├── OutOfMemory          7   the device's memory does not suffice
     ├── StorageError         8   the disk or its permissions
-    └── PluginError          9   an installed plugin is broken, disabled or does not keep its contract
+    └── PluginError          9   an installed plugin is broken, switched off or breaks its contract
 
 A message says what happened, with the values, and then what to do. `CODES` explains every code.
 """
@@ -109,7 +109,7 @@ class PluginError(SegkitError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """ "Did you mean 'densenet121'? " with the nearest known names, or nothing at all."""
+    """The words "Did you mean 'densenet121'? " with the nearest known names, or no words."""
     near = get_close_matches(name, list(known), n=3, cutoff=0.6)
     if not near:
         return ""

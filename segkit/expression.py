@@ -1,4 +1,4 @@
-"""How a component is written: `densenet121(memory_efficient=true)`, and losses added up: `0.5*dice + ce`.
+"""How a component is written, `densenet121(depth=4)`, and losses are added up, `0.5*dice + ce`.
 
 A small strict grammar, the same on the command line, in YAML and in Python; nothing is evaluated.
 
@@ -6,7 +6,8 @@ A small strict grammar, the same on the command line, in YAML and in Python; not
     term       = [ number "*" ] component
     component  = [ distribution ":" ] name [ "/" member ] [ "(" [ option { "," option } ] ")" ]
     option     = identifier "=" literal
-    literal    = number | true | false | none | word | 'text' | "text" | "[" [ literal { "," literal } ] "]"
+    literal    = number | true | false | none | word | 'text' | "text" | list
+    list       = "[" [ literal { "," literal } ] "]"
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ NAME = r"[a-z0-9][a-z0-9_.-]*"
 MEMBER = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 
 _TOKEN = re.compile(
-    r"""\s*(?:
+    rf"""\s*(?:
       (?P<number>[+-]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?(?![A-Za-z0-9_./:-]))
     | (?P<text>"[^"]*"|'[^']*')
-    | (?P<name>[A-Za-z0-9][A-Za-z0-9_.-]*(?::[A-Za-z0-9][A-Za-z0-9_.-]*)?(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)*)
+    | (?P<name>{MEMBER}(?::{MEMBER})?(?:/{MEMBER})*)
     | (?P<mark>[()\[\],=+*])
     )""",
     re.VERBOSE,

@@ -1,12 +1,12 @@
 """The hooks a plugin module may implement, one per kind of component.
 
-A distribution declares one entry point per component name, in the group `segkit.<kind>`, whose value is
-the module with the hooks:
+A distribution declares one entry point per component name, in the group `segkit.<kind>`, whose
+value is the module with the hooks:
 
     [project.entry-points."segkit.encoders"]
     tiny = "my_package"
 
-segkit imports that module only when the component is named, asks its hook for the factory, and builds.
+segkit imports that module only when the component is named, and asks its hook for the factory.
 """
 
 from __future__ import annotations

@@ -109,7 +109,8 @@ class Index:
             both = " and ".join(f"'{e.qualified}'" for e in usable)
             raise UsageError(
                 "SK-C004",
-                f"{len(usable)} installed distributions offer the {singular(kind)} '{component.entry}'.",
+                f"{len(usable)} installed distributions offer the {singular(kind)} "
+                f"'{component.entry}'.",
                 f"Say which: {both}.",
             )
         if usable[0].problem:

@@ -1,10 +1,11 @@
-"""The contracts of the seven kinds of component. No base class is required: keep the shape, and it fits.
+"""The contracts of the seven kinds of component. No base class is required.
 
 Dimensions in names: B batch, C channels, K classes, H W pixels, L levels.
 
-A factory (a class or a function) is called with the build arguments of its kind, by keyword, and with
-the options a user typed. Its keyword-only parameters beyond the build arguments ARE its options: their
-annotations are checked, their defaults are shown by `segkit info`. Nothing swallows `**kwargs`.
+A factory (a class or a function) is called with the build arguments of its kind, by keyword, and
+with the options a user typed. Its keyword-only parameters beyond the build arguments ARE its
+options: their annotations are checked, their defaults are shown by `segkit info`. Nothing swallows
+`**kwargs`.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ class Features(NamedTuple):
     """What an encoder returns.
 
     maps          level i has shape (B, channels[i], H / strides[i], W / strides[i]), finest first
-    pool_indices  for unpooling: item i holds the flat indices of the 2x2 maximum that led from level i
-                  to level i + 1, int64 (B, channels[i], H / strides[i + 1], W / strides[i + 1]), as
-                  torch.nn.functional.max_pool2d returns them; None where an encoder does not pool
+    pool_indices  for unpooling: item i has the flat indices of the 2x2 maxima that led from level
+                  i to level i + 1, int64 (B, channels[i], H / strides[i + 1], W / strides[i + 1]),
+                  as torch.nn.functional.max_pool2d returns them; None where an encoder does not
+                  pool by maximum at every level
     """
 
     maps: tuple[Tensor, ...]
@@ -44,7 +46,7 @@ class Features(NamedTuple):
 
 
 class Normalization(NamedTuple):
-    """(pixel / full_scale - mean) / std, a value per channel; full_scale is 255 for 8-bit images."""
+    """(pixel / full_scale - mean) / std, a value per channel; full_scale is 255 for 8 bits."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -60,13 +62,14 @@ class Encoder(Protocol):
 
     Optional attributes:
     provides_pool_indices  True where Features.pool_indices is filled (default False)
-    margins                for unpadded ("valid") convolutions: input pixels lost at each side of map i,
-                           whose shape is then (H - 2 * margins[i]) / strides[i] (default all 0)
+    margins                for unpadded ("valid") convolutions: input pixels lost at each side of
+                           map i, whose height is then (H - 2 * margins[i]) / strides[i]
+                           (default all 0)
 
     Built with in_channels (any number from 1) and weights: "none", "imagenet" or the path of a
     safetensors file; raises WeightsUnavailable where they cannot be had.
-    Called with image_BCHW, floating point, normalised; H - 2 * margins[-1] and W - 2 * margins[-1] are
-    multiples of strides[-1] (the model pads). Must not modify its input.
+    Called with image_BCHW, floating point, normalised; H - 2 * margins[-1] and W - 2 * margins[-1]
+    are multiples of strides[-1] (the model pads). Must not modify its input.
     """
 
     channels: Sequence[int]
@@ -77,7 +80,7 @@ class Encoder(Protocol):
 
 
 class MakeUpsampler(Protocol):
-    """Builds one upsampler of the kind the user chose; `scale` is the whole factor, a power of two."""
+    """Builds one upsampler of the kind the user chose; `scale` is the factor, a power of two."""
 
     def __call__(self, *, in_channels: int, out_channels: int, scale: int) -> Upsampler: ...
 
@@ -90,11 +93,13 @@ class Decoder(Protocol):
     stride    input pixels per pixel of the map returned (the model resizes the logits from there)
 
     Optional attribute:
-    margin    for unpadded convolutions: input pixels lost at each side, beyond the encoder's margins[-1]
+    margin    for unpadded convolutions: input pixels lost at each side, beyond the encoder's
+              margins[-1] (default 0)
 
-    Built with the encoder's channels and strides (assume neither five levels nor a first stride of 2)
-    and make_upsampler. Returns (B, channels, H / stride, W / stride). A decoder that cannot use these
-    strides, or needs something they lack, raises UsageError SK-C007 with the reason and what would work.
+    Built with the encoder's channels and strides (assume neither five levels nor a first stride of
+    2) and make_upsampler. Returns (B, channels, H / stride, W / stride). A decoder that cannot use
+    these strides, or needs something they lack, raises UsageError SK-C007 with the reason and what
+    would work.
     """
 
     channels: int
@@ -126,10 +131,10 @@ class Upsampler(Protocol):
 class Loss(Protocol):
     """How wrong the logits are: a finite scalar, smaller is better.
 
-    Called with logits_BKHW (floating point) and target_BHW (int64, class or ignore_index; losses with a
-    `multilabel` option then take target_BKHW of 0, 1 or ignore_index). Means run over valid pixels
-    only: ignored pixels change neither value nor gradient; a batch with every pixel ignored gives 0
-    with finite gradients.
+    Called with logits_BKHW (floating point) and target_BHW (int64, class or ignore_index; losses
+    with a `multilabel` option then take target_BKHW of 0, 1 or ignore_index). Means run over valid
+    pixels only: ignored pixels change neither value nor gradient; a batch with every pixel ignored
+    gives 0 with finite gradients.
 
     Optional attribute:
     needs_instances  True where it is to be called with instances_BHW too (int64, 0 background, one
@@ -143,14 +148,14 @@ class Loss(Protocol):
 class Metric(Protocol):
     """A score gathered over batches. Every torchmetrics.Metric for segmentation satisfies this too.
 
-    Called as update(label_BHW, target_BHW), both int64; compute() returns a number or a mapping from
-    name to number, the score that decides first. A score that is not defined, such as the IoU of a
-    class absent from prediction and truth, is NaN (shown as n/a), never 0 or 1.
+    Called as update(label_BHW, target_BHW), both int64; compute() returns a number or a mapping
+    from name to number, the score that decides first. A score that is not defined, such as the IoU of
+    a class absent from prediction and truth, is NaN (shown as n/a), never 0 or 1.
 
     Optional attributes:
     state             tensors that evaluation adds up over processes before compute(), by name
-    confusion         the segkit.api.ConfusionMatrix it derives its scores from: an evaluation fills one
-                      for all metrics that have this attribute
+    confusion         the segkit.api.ConfusionMatrix it derives its scores from: an evaluation fills
+                      one for all metrics that have this attribute
     takes             "labels" (the default) or "logits": what update's first argument is
     higher_is_better  default True
     convention        a sentence on what is averaged over what, stored beside the number

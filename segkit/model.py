@@ -1,7 +1,7 @@
 """The network: pad, encode, decode, classify, crop; and its folder on disk (safetensors + JSON).
 
-A model folder holds `model.safetensors` and `model.json`. Nothing in it is ever executed: the JSON names
-registered components, and a component that is not installed is an error that says what to install.
+A model folder holds `model.safetensors` and `model.json`. Nothing in it is ever executed: the JSON
+names registered components, and one that is not installed is an error that says what to install.
 """
 
 from __future__ import annotations
@@ -63,10 +63,13 @@ class ModelRecord:
 
 
 class SegmentationModel(nn.Module):
-    """Encoder, decoder and a 1x1 classifier as one ordinary module: any height and width in, the same out.
+    """Encoder, decoder and a 1x1 classifier as one module: any height and width in, the same out.
 
     Called with image_BCHW, floating point, normalised (`normalize` does it); returns logits_BKHW.
     """
+
+    mean_C11: Tensor
+    std_C11: Tensor
 
     def __init__(self, encoder: Encoder, decoder: Decoder, record: ModelRecord) -> None:
         super().__init__()
@@ -82,8 +85,8 @@ class SegmentationModel(nn.Module):
 
     def normalize(self, image_BCHW: Tensor, full_scale: float = 255.0) -> Tensor:
         """Pixels of any type, 0 to full_scale, as the encoder expects them."""
-        mean_C11, std_C11 = self.mean_C11, self.std_C11
-        return (image_BCHW.to(mean_C11.dtype) / full_scale - mean_C11) / std_C11  # type: ignore[operator]
+        image_BCHW = image_BCHW.to(self.mean_C11.dtype) / full_scale
+        return (image_BCHW - self.mean_C11) / self.std_C11
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         height, width = image_BCHW.shape[-2:]
@@ -96,7 +99,7 @@ class SegmentationModel(nn.Module):
         return logits_BKHW[..., :height, :width]
 
     def _pad(self, image_BCHW: Tensor) -> Tensor:
-        """To sizes the encoder takes: the border mirrored by the margin, the rest filled at right and bottom."""
+        """To a size the encoder takes: mirrored by the margin, filled at right and bottom."""
         deepest = self.encoder.strides[-1]
         if self.margin:
             surplus = [
@@ -111,7 +114,7 @@ class SegmentationModel(nn.Module):
 
 
 def mirror_pad(image_BCHW: Tensor, margin: int, surplus: Sequence[int]) -> Tensor:
-    """Mirrors the border, edge pixel not repeated, by `margin` at each side and `surplus` (h, w) more.
+    """Mirrors the border, edge pixel not repeated, by `margin` a side and `surplus` (h, w) more.
 
     Images smaller than the margin are mirrored as often as needed, which F.pad refuses.
     """
@@ -161,7 +164,7 @@ def save_model(model: SegmentationModel, folder: str | Path, **changes: Any) -> 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> SegmentationModel:
     """The model of a run folder, a model folder, or a hub id (`owner/name`), in evaluation mode.
 
-    Raises ModelFileError: SK-M001 (no model there), SK-M002 (damaged), SK-M003 (a plugin is missing).
+    Raises ModelFileError: SK-M001 (no model there), SK-M002 (damaged), SK-M003 (plugin missing).
     """
     from segkit.compose import build_recorded
 
@@ -186,7 +189,8 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Segmenta
     except RuntimeError as error:
         raise ModelFileError(
             "SK-M002",
-            f"the tensors in {folder} do not fit the parts named there ({str(error).splitlines()[-1].strip()}).",
+            f"the tensors in {folder} do not fit the parts named there "
+            f"({str(error).splitlines()[-1].strip()}).",
             f"Install the versions that wrote it: {_installs(record)}",
         ) from error
     return model.to(device).eval()
@@ -227,11 +231,10 @@ def _read_record(folder: Path) -> tuple[ModelRecord, str]:
                 f"{file} is of format {content['format']}, and this segkit reads {FORMAT}.",
                 "python -m pip install --upgrade segkit-core",
             )
-        parts = {name: Part(**content[name]) for name in ("encoder", "decoder", "upsampler")}
-        known = {f.name for f in fields(ModelRecord)} - parts.keys()
-        return ModelRecord(**parts, **{k: content[k] for k in known if k in content}), content[
-            "sha256"
-        ]
+        values: dict[str, Any] = {f.name: content[f.name] for f in fields(ModelRecord)}
+        for name in ("encoder", "decoder", "upsampler"):
+            values[name] = Part(**values[name])
+        return ModelRecord(**values), content["sha256"]
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise ModelFileError(
             "SK-M002", f"{file} cannot be read ({type(error).__name__}: {error}).", "Copy it again."

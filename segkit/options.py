@@ -16,7 +16,7 @@ from segkit.interfaces import BUILD_ARGUMENTS
 
 @dataclass(frozen=True)
 class Option:
-    """One option: its type as annotated, its default (`required` where there is none), its sentence."""
+    """One option: its type as annotated, its default (unless `required`), its sentence."""
 
     name: str
     annotation: Any
@@ -130,7 +130,7 @@ def type_name(annotation: Any) -> str:
 
 
 def described_parameters(docstring: str) -> dict[str, str]:
-    """Lines of the form `name   what it is`, continued by deeper-indented lines, as name -> sentence."""
+    """Lines `name   what it is`, continued by deeper-indented ones, as name -> sentence."""
     found: dict[str, str] = {}
     current, indent = "", 0
     for line in docstring.splitlines():

@@ -24,7 +24,7 @@ from segkit.options import Option, check_options, options_of
 
 @dataclass(frozen=True)
 class Component:
-    """A component found and loaded, not built yet: its entry, factory, and all its options' values."""
+    """A component found and loaded, not built yet: its factory and all its options' values."""
 
     entry: Entry
     name: str
@@ -47,8 +47,10 @@ class Component:
             raise PluginError(
                 "SK-P003",
                 f"{self.entry.distribution} {self.entry.version} failed to build the "
-                f"{singular(self.entry.kind)} '{self.expression}' ({type(error).__name__}: {error}).",
-                f"--debug shows where. Please report it to the authors of {self.entry.distribution}.",
+                f"{singular(self.entry.kind)} '{self.expression}' "
+                f"({type(error).__name__}: {error}).",
+                "--debug shows where. Please report it to the authors of "
+                f"{self.entry.distribution}.",
             ) from error
 
 
@@ -67,7 +69,7 @@ class Registry:
         written: str | ComponentExpression,
         options: Mapping[str, Any] | None = None,
     ) -> Component:
-        """Finds, loads and checks what the user wrote; `options` are merged over those in the text."""
+        """Finds, loads and checks what the user wrote; `options` win over those in the text."""
         expression = parse_component(written) if isinstance(written, str) else written
         entry = self.index.find(kind, expression)
         factory = self._factory(entry, expression.name)
@@ -77,7 +79,7 @@ class Registry:
         return Component(entry, expression.name, factory, offered, values)
 
     def members(self, entry: Entry) -> tuple[str, ...]:
-        """The members of a family (`timm/resnet18`, ...); empty where the entry is a single component."""
+        """The members of a family (`timm/resnet18`, ...); empty for a single component."""
         found = self._ask(entry, "segkit_members", kind=entry.kind, family=entry.name)
         return tuple(sorted(found or ()))
 
@@ -122,7 +124,8 @@ class Registry:
             raise UsageError(
                 "SK-C003",
                 f"'{name}' is a family of {len(members)} {entry.kind}, not one of them.",
-                f"Name a member, such as {members[0]}; `segkit list {entry.kind} '{name}/*'` shows all.",
+                f"Name a member, such as {members[0]}; "
+                f"`segkit list {entry.kind} '{name}/*'` shows all.",
             )
         raise UsageError(
             "SK-C003",

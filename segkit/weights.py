@@ -1,4 +1,4 @@
-"""Pretrained weights for encoders: from a file, from this machine's cache, or from the Hugging Face hub.
+"""Pretrained weights for encoders: from a file, this machine's cache, or the Hugging Face hub.
 
 Only `weights="imagenet"` ever opens a socket, and only when the file is not on this machine yet.
 """
@@ -39,9 +39,14 @@ class PublishedWeights:
 
     @property
     def local_path(self) -> Path:
-        """Where a file fetched by hand is looked for: in $SEGKIT_WEIGHTS, or ~/.cache/segkit/weights."""
+        """Where a file fetched by hand belongs: in $SEGKIT_WEIGHTS, or ~/.cache/segkit/weights."""
         folder = os.environ.get("SEGKIT_WEIGHTS") or Path.home() / ".cache" / "segkit" / "weights"
         return Path(folder) / f"{self.repository.replace('/', '--')}.safetensors"
+
+    @property
+    def address(self) -> str:
+        """Where a browser finds the file."""
+        return f"https://huggingface.co/{self.repository}/resolve/{self.revision}/{self.file}"
 
     def fetch(self) -> Path:
         """The file on this machine, downloaded if need be; raises WeightsUnavailable SK-W001."""
@@ -55,15 +60,15 @@ class PublishedWeights:
         try:
             _within(ANSWER_SECONDS, self._ask)
             return Path(hf_hub_download(self.repository, self.file, revision=self.revision))
-        # The hub client raises dozens of classes, its HTTP library's among them: all mean the same here.
+        # The hub client raises dozens of classes, its HTTP library's among them: all mean "no".
         except Exception as error:
             raise WeightsUnavailable(
                 "SK-W001",
-                f"the weights {self.repository} are not on this machine, and the hub did not give them "
-                f"({type(error).__name__}: {_first_line(error)}).",
-                f"Fetch https://huggingface.co/{self.repository}/resolve/{self.revision}/{self.file} "
-                f"on a machine with internet and put it at {self.local_path},\n"
-                "or give any safetensors file with --weights FILE, or start at random with --weights none.",
+                f"the weights {self.repository} are not on this machine, and the hub did not give "
+                f"them ({type(error).__name__}: {_first_line(error)}).",
+                f"Fetch {self.address}\non a machine with internet and put it at "
+                f"{self.local_path},\nor give any safetensors file with --weights FILE, "
+                "or start at random with --weights none.",
             ) from error
 
     def _ask(self) -> None:
@@ -84,13 +89,13 @@ def load_encoder_weights(
 ) -> None:
     """Fills an encoder, in place, as its `weights` argument says.
 
-    weights            "none" (nothing happens), "imagenet" (the published ones), or a safetensors file
+    weights            "none" (nothing happens), "imagenet" (those published), or a safetensors file
     published          where "imagenet" comes from; None where nothing is published
     rename             the encoder's name for a key of the file, or None to leave that tensor out
-    first_convolution  the weight to fold or repeat where the encoder has other than 3 input channels
+    first_convolution  the weight to fold or repeat where the encoder has not 3 input channels
 
-    Raises WeightsUnavailable (SK-W001 not to be had, SK-W003 none published), ModelFileError SK-W002 (the
-    file does not fit), UsageError SK-C009 (no such file).
+    Raises WeightsUnavailable (SK-W001 not to be had, SK-W003 none published), ModelFileError
+    SK-W002 (the file does not fit), UsageError SK-C009 (no such file).
     """
     if weights == "none":
         return
@@ -109,8 +114,8 @@ def load_encoder_weights(
 def adapt_input_channels(weight_OIHW: Tensor, channels: int) -> Tensor:
     """A first convolution for another number of input channels.
 
-    One channel: the sum over the old ones, so that a grey image answers as its grey triplet would. Otherwise
-    the old ones in turn, scaled so that the expected sum stays. As timm and segmentation-models-pytorch do.
+    One channel: the sum over the old ones, so that a grey image answers as its grey triplet would.
+    Otherwise the old ones in turn, scaled so that the expected sum stays, as timm does.
     """
     known = weight_OIHW.shape[1]
     if channels == known:
@@ -161,7 +166,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             "SK-W002",
             f"{path} is not a readable safetensors file ({_first_line(error)}).",
             "Pickled .pt and .pth files are never opened. Where you trust one, convert it once: "
-            "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors').",
+            "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'w.safetensors').",
         ) from error
 
 
@@ -180,14 +185,14 @@ def _refuse_misfit(path: Path, wanted: Mapping[str, Tensor], state: Mapping[str,
         )
     raise ModelFileError(
         "SK-W002",
-        f"{path} does not fit this encoder: of {len(wanted)} tensors {len(missing)} are missing and "
-        f"{len(shapes)} have another shape ({example}).",
+        f"{path} does not fit this encoder: of {len(wanted)} tensors {len(missing)} are missing "
+        f"and {len(shapes)} have another shape ({example}).",
         "Check that the file belongs to this very encoder and its options.",
     )
 
 
 def _within(seconds: float, action: Callable[[], None]) -> None:
-    """Runs the action, and raises TimeoutError where it has not ended in time (a name look-up can hang)."""
+    """Runs the action; raises TimeoutError where it has not ended in time (look-ups can hang)."""
     outcome: list[BaseException | None] = []
 
     def run() -> None:

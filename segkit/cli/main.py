@@ -1,4 +1,4 @@
-"""The `segkit` command: finds the subcommand's file, runs it, and turns errors into text and exit status."""
+"""The `segkit` command: finds the subcommand's file, runs it, turns errors into text and status."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def segkit(debug: bool, no_plugins: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line. Exit status: 0 well, 1 a bug in segkit, otherwise as `segkit.errors` says."""
+    """Runs the command line; the exit status is that of the error's class in `segkit.errors`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     from segkit.errors import SegkitError
 
