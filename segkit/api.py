@@ -25,7 +25,12 @@ from segkit.interfaces import (
     Sample,
     Upsampler,
 )
-from segkit.weights import PublishedWeights, adapt_input_channels, load_encoder_weights
+from segkit.weights import (
+    PublishedWeights,
+    adapt_input_channels,
+    adapt_normalization,
+    load_encoder_weights,
+)
 
 __all__ = [
     "Benchmark",
@@ -50,6 +55,7 @@ __all__ = [
     "UsageError",
     "WeightsUnavailable",
     "adapt_input_channels",
+    "adapt_normalization",
     "did_you_mean",
     "hookimpl",
     "load_encoder_weights",
