@@ -1,0 +1,112 @@
+"""`segkit list`: what is installed, from metadata; --long and --compatible-with may load plugins."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Any
+
+import click
+
+from segkit.cli.completion import ComponentName, Kind
+from segkit.errors import PluginError
+from segkit.index import Entry, Index, checked_kind, singular
+from segkit.report.tables import aligned
+
+
+@click.command("list")
+@click.argument("kind", required=False, type=Kind())
+@click.argument("pattern", default="*")
+@click.option("--long", is_flag=True, help="Load each plugin; add summaries and capabilities.")
+@click.option(
+    "--compatible-with",
+    metavar="NAME",
+    type=ComponentName(),
+    help="Only encoders, decoders or upsamplers that work together with NAME.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    kind: str | None, pattern: str, long: bool, compatible_with: str | None, as_json: bool
+) -> None:
+    """List the components installed: all, of one KIND, or those that fit a PATTERN.
+
+    \b
+    segkit list                                   everything, from metadata: no plugin is loaded
+    segkit list encoders 'densenet*'              wildcards * ? [abc]
+    segkit list encoders 'timm/resnet*'           the members of a family (loads that plugin)
+    segkit list decoders --compatible-with densenet121
+    """
+    rows = _rows(Index.of_installed(), kind, pattern)
+    if long or compatible_with:
+        from segkit.report.catalogue import with_compatibility, with_details
+
+        if compatible_with:
+            rows = with_compatibility(rows, compatible_with)
+        if long:
+            rows = with_details(rows)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        click.echo(_table(rows) if rows else _nothing(kind, pattern, compatible_with))
+
+
+def _rows(index: Index, kind: str | None, pattern: str) -> list[dict[str, Any]]:
+    entries = index.of_kind(checked_kind(kind)) if kind else index.entries
+    if "/" in pattern:
+        return _members(index, entries, pattern)
+    alike = Counter((entry.kind, entry.name) for entry in entries if not entry.disabled)
+    return [
+        _row(entry, entry.name, twins=alike[entry.kind, entry.name])
+        for entry in entries
+        if fnmatchcase(entry.name, pattern)
+    ]
+
+
+def _members(index: Index, entries: Iterable[Entry], pattern: str) -> list[dict[str, Any]]:
+    from segkit.registry import Registry
+
+    family, registry, rows = pattern.partition("/")[0], Registry(index), []
+    for entry in entries:
+        if entry.state != "ok" or not fnmatchcase(entry.name, family):
+            continue
+        try:
+            members = registry.members(entry)
+        except PluginError as error:
+            # One family that cannot be loaded must not hide the others.
+            rows.append(_row(entry, entry.name) | {"state": "broken", "problem": error.what})
+        else:
+            rows += [_row(entry, member) for member in members if fnmatchcase(member, pattern)]
+    return rows
+
+
+def _row(entry: Entry, name: str, twins: int = 1) -> dict[str, Any]:
+    state, problem = entry.state, entry.problem
+    if state == "ok" and twins > 1:
+        state, problem = "duplicate", f"write '{entry.distribution}:{name}' to name this one"
+    return {
+        "kind": singular(entry.kind),
+        "name": name,
+        "distribution": entry.distribution,
+        "version": entry.version,
+        "state": state,
+        "problem": problem,
+    }
+
+
+def _table(rows: Iterable[dict[str, Any]]) -> str:
+    rows = list(rows)
+    columns = ["kind", "name", "distribution", "version", "state"]
+    columns += [c for c in ("works with", "capabilities", "weights", "summary") if c in rows[0]]
+    lines = aligned([[row[column] for column in columns] for row in rows], columns).splitlines()
+    notes = [f"{row['name']}: {row['problem']}." for row in rows if row["problem"]]
+    return "\n".join([*lines, *([""] if notes else []), *notes])
+
+
+def _nothing(kind: str | None, pattern: str, compatible_with: str | None) -> str:
+    wanted = f"{kind or 'component'}" + (
+        f" fits '{pattern}'" if pattern != "*" else " is installed"
+    )
+    also = f" and works with {compatible_with}" if compatible_with else ""
+    return f"No {wanted}{also}."
