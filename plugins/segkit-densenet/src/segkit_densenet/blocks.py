@@ -1,0 +1,114 @@
+"""What a DenseNet is made of (Huang et al. 2017, arXiv:1608.06993), under torchvision's key names.
+
+B batch, C channels, H W pixels; `growth` is the paper's k: the channels every dense layer adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+BOTTLENECK = 4
+
+
+class DenseLayer(nn.Module):
+    """Norm, ReLU, 1x1, norm, ReLU, 3x3 on all maps before it: (B, growth, H, W).
+
+    memory_efficient   keep nothing but the result for the backward pass and compute the rest again
+                       (Pleiss et al. 2017, arXiv:1707.06990): memory grows linearly with the layers
+                       of a block, not with their square
+    dropout            probability of dropping a new value, in training
+    """
+
+    def __init__(
+        self, in_channels: int, growth: int, *, memory_efficient: bool, dropout: float
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, BOTTLENECK * growth, kernel_size=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(BOTTLENECK * growth)
+        self.conv2 = nn.Conv2d(BOTTLENECK * growth, growth, kernel_size=3, padding=1, bias=False)
+        self.memory_efficient, self.dropout = memory_efficient, dropout
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        recompute = self.memory_efficient and self.training and torch.is_grad_enabled()
+        if recompute and not torch.compiler.is_exporting():
+            # Dropout stays outside: what is computed twice has no randomness to save and restore.
+            new_BCHW = checkpoint(
+                self._new,
+                *maps,
+                use_reentrant=False,
+                preserve_rng_state=False,
+                context_fn=self._contexts,
+            )
+        else:
+            new_BCHW = self._new(*maps)
+        return F.dropout(new_BCHW, self.dropout, self.training) if self.dropout else new_BCHW
+
+    def _new(self, *maps: Tensor) -> Tensor:
+        narrow_BCHW = self.conv1(F.relu(self.norm1(torch.cat(maps, dim=1)), inplace=True))
+        return self.conv2(F.relu(self.norm2(narrow_BCHW), inplace=True))
+
+    def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """For the first pass and for the pass that computes again."""
+        return nullcontext(), _statistics_still(self.norm1, self.norm2)
+
+
+@contextmanager
+def _statistics_still(*norms: nn.Module) -> Iterator[None]:
+    """Normalises as before, but counts no batch twice into the running statistics."""
+    tracked = [norm.track_running_stats for norm in norms]
+    for norm in norms:
+        norm.track_running_stats = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for norm, before in zip(norms, tracked, strict=True):
+            norm.track_running_stats = before
+
+
+class DenseBlock(nn.Module):
+    """Dense layers, each fed with the block's input and all layers before it: all, concatenated."""
+
+    def __init__(
+        self, in_channels: int, growth: int, layers: int, *, memory_efficient: bool, dropout: float
+    ) -> None:
+        super().__init__()
+        for number in range(layers):
+            layer = DenseLayer(
+                in_channels + number * growth,
+                growth,
+                memory_efficient=memory_efficient,
+                dropout=dropout,
+            )
+            self.add_module(f"denselayer{number + 1}", layer)
+        self.channels = in_channels + layers * growth
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        maps = [x_BCHW]
+        for layer in self.children():
+            maps.append(layer(maps))
+        return torch.cat(maps, dim=1)
+
+
+class Transition(nn.Module):
+    """Norm and ReLU give the level's map; a 1x1 to half the channels and a 2x2 mean lead on.
+
+    last   build the norm only: nothing follows
+    """
+
+    def __init__(self, in_channels: int, *, last: bool) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(in_channels)
+        self.conv = None if last else nn.Conv2d(in_channels, in_channels // 2, 1, bias=False)
+
+    def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
+        map_BCHW = F.relu(self.norm(x_BCHW), inplace=True)
+        if self.conv is None:
+            return map_BCHW, None
+        return map_BCHW, F.avg_pool2d(self.conv(map_BCHW), kernel_size=2)
