@@ -144,10 +144,11 @@ class _Reader:
             return True
         return False
 
-    def need(self, mark: str) -> None:
+    def need(self, mark: str, *, closing: str = "") -> None:
         if not self.take(mark):
             _, value, place = self.peek()
-            self._refuse(f"expected {mark!r}, found {value or 'the end'!r}", place)
+            wanted = f"{mark!r} or {closing!r}" if closing else repr(mark)
+            self._refuse(f"expected {wanted}, found {value or 'the end'!r}", place)
 
     def end(self) -> None:
         kind, value, place = self.peek()
@@ -164,7 +165,7 @@ class _Reader:
 
     def component(self) -> ComponentExpression:
         kind, value, place = self.peek()
-        match = _COMPONENT.fullmatch(value) if kind in ("name", "number") else None
+        match = _COMPONENT.fullmatch(value) if kind == "name" else None
         if match is None:
             self._refuse(f"expected a component's name, found {value or 'the end'!r}", place)
         self.at += 1
@@ -172,7 +173,7 @@ class _Reader:
         if self.take("("):
             while not self.take(")"):
                 if options:
-                    self.need(",")
+                    self.need(",", closing=")")
                 self.option(options)
         return ComponentExpression(match["name"], options, match["distribution"])
 
@@ -191,7 +192,7 @@ class _Reader:
             values: list[Any] = []
             while not self.take("]"):
                 if values:
-                    self.need(",")
+                    self.need(",", closing="]")
                 values.append(self.literal())
             return values
         kind, value, place = self.peek()

@@ -1,0 +1,43 @@
+"""The error tree: every code is explained, used, and printed with its fix."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from segkit import errors
+
+SOURCES = Path(errors.__file__).parent
+
+
+def raised_codes() -> set[str]:
+    """Every code that stands in a file of segkit other than the catalogue."""
+    files = [p for p in SOURCES.rglob("*.py") if p != Path(errors.__file__)]
+    return {code for p in files for code in re.findall(r'"(SK-[A-Z]\d{3})"', p.read_text())}
+
+
+def test_every_code_that_is_raised_is_explained():
+    assert raised_codes() <= errors.CODES.keys()
+
+
+def test_every_code_that_is_explained_is_raised():
+    assert errors.CODES.keys() <= raised_codes()
+
+
+def test_a_code_nobody_explained_cannot_be_raised():
+    with pytest.raises(KeyError):
+        errors.UsageError("SK-C999", "What.")
+
+
+def test_the_fix_stands_below_the_fact():
+    error = errors.UsageError("SK-C003", "no encoder is called 'x'.", "Do this.\nOr that.")
+    assert str(error) == (
+        "SK-C003: no encoder is called 'x'.\n         Do this.\n         Or that."
+    )
+
+
+def test_exit_statuses_are_those_documented():
+    documented = dict(re.findall(r"(\w+) +(\d)  ", errors.__doc__ or ""))
+    classes = [c for c in vars(errors).values() if isinstance(c, type)]
+    statuses = {c.__name__: str(c.exit_code) for c in classes if "exit_code" in vars(c)}
+    assert statuses == documented
