@@ -5,16 +5,16 @@ A distribution offers components through entry points in the groups `segkit.<kin
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cache, cached_property
 
 from segkit.errors import PluginError, UsageError, did_you_mean
 from segkit.expression import NAME, ComponentExpression
+from segkit.installed import Distribution, distributions, version_of
 from segkit.interfaces import KINDS
 
 CORE = "segkit-core"
@@ -67,7 +67,7 @@ class Index:
             disabled = os.environ.get("SEGKIT_DISABLE", "").split(",")
         off = {canonical(name) for name in disabled if name.strip()}
         entries: dict[tuple[str, str, str], Entry] = {}
-        for distribution in importlib.metadata.distributions():
+        for distribution in distributions():
             for entry in _entries_of(distribution, off):
                 # The first on the path wins, as it does for imports.
                 entries.setdefault((entry.kind, entry.name, entry.distribution), entry)
@@ -175,9 +175,8 @@ def canonical(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution.strip()).lower()
 
 
-def _entries_of(distribution: importlib.metadata.Distribution, off: set[str]) -> Iterable[Entry]:
-    declared = distribution.read_text("entry_points.txt")
-    if not declared or "[segkit." not in declared:
+def _entries_of(distribution: Distribution, off: set[str]) -> Iterable[Entry]:
+    if "[segkit." not in distribution.read("entry_points.txt"):
         return
     # Only a plugin's own metadata file is opened and parsed: there are hundreds of others.
     name, version = canonical(distribution.name), distribution.version
@@ -191,13 +190,14 @@ def _entries_of(distribution: importlib.metadata.Distribution, off: set[str]) ->
         yield Entry(kind, point.name, point.value, name, version, wrong or problem, disabled)
 
 
-def _requirement_problem(distribution: importlib.metadata.Distribution) -> str:
-    required = [r for r in distribution.requires or () if re.match(r"segkit[-_.]core\b", r, re.I)]
-    if not required:
+def _requirement_problem(distribution: Distribution) -> str:
+    required = [r for r in distribution.requires if re.match(r"segkit[-_.]core\b", r, re.I)]
+    installed = _core_version()
+    # The usual form is settled here: packaging takes 15 ms to import.
+    if all(_plainly_met(text, installed) for text in required):
         return ""
     from packaging.requirements import InvalidRequirement, Requirement
 
-    installed = importlib.metadata.version(CORE)
     for text in required:
         try:
             requirement = Requirement(text)
@@ -208,3 +208,30 @@ def _requirement_problem(distribution: importlib.metadata.Distribution) -> str:
         if not requirement.specifier.contains(installed, prereleases=True):
             return f"needs {CORE}{requirement.specifier}, and {installed} is installed"
     return ""
+
+
+@cache
+def _core_version() -> str:
+    from segkit import __version__
+
+    return version_of(CORE) or __version__
+
+
+def _plainly_met(requirement: str, installed: str) -> bool:
+    """Whether `segkit-core>=0.1,<0.2` is met; False too where it is not of so plain a form."""
+    bounds = re.sub(r"^[^<>=!~;@\[]*", "", requirement).replace(" ", "").strip("()")
+    release = _release(installed)
+    for bound in bounds.split(",") if bounds else ():
+        match = re.fullmatch(r"(>=|<)([\d.]+)", bound)
+        if match is None or release is None or (limit := _release(match[2])) is None:
+            return False
+        if (release >= limit) != (match[1] == ">="):
+            return False
+    return True
+
+
+def _release(version: str) -> tuple[int, ...] | None:
+    if re.fullmatch(r"\d+(\.\d+)*", version) is None:
+        return None
+    parts = [int(part) for part in version.split(".")]
+    return (*parts, *[0] * (6 - len(parts)))

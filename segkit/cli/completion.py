@@ -6,7 +6,7 @@ Switch it on with one of these lines in the shell's start-up file:
     eval "$(_SEGKIT_COMPLETE=zsh_source segkit)"       zsh
     _SEGKIT_COMPLETE=fish_source segkit | source       fish
 
-A command's option completes names by its type: @click.option("--encoder", type=ComponentName("encoders")).
+A command's option completes names by its type: `type=ComponentName("encoders")`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`segkit list`: what is installed, from metadata; --long and --compatible-with may load plugins."""
+"""`segkit list`: what is installed, by metadata; --long and --compatible-with may load plugins."""
 
 from __future__ import annotations
 
