@@ -63,7 +63,8 @@ class Distribution:
     def _headers(self) -> dict[str, tuple[str, ...]]:
         headers: dict[str, tuple[str, ...]] = {}
         for line in (self.read("METADATA") or self.read("PKG-INFO")).splitlines():
-            if not line.strip():
+            # An empty line ends the headers; one of blanks belongs to a long licence text.
+            if not line:
                 break
             name, _, value = line.partition(":")
             if not line[0].isspace():
