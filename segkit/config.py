@@ -1,0 +1,277 @@
+"""The settings of a training: one frozen object, layered from defaults, a file, options and --set.
+
+Written beside the result as YAML with a comment per setting, so that `--config RUN/config.yaml`
+repeats it. Configuration names registered components only; nothing in a file is ever executed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from segkit.errors import UsageError, did_you_mean
+
+LARGEST_FILE = 1_000_000
+
+
+class TrainConfig(BaseModel):
+    """Everything that decides a training; what is left to segkit is written "auto" or none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    data: str | None = Field(
+        None, description="folder of images and masks; null is the built-in demo set"
+    )
+    encoder: str = Field("densenet121", description="the encoder; options as name(option=value)")
+    decoder: str = Field("unet", description="the decoder")
+    upsampler: str = Field("bilinear", description="the upsampler that the decoder uses")
+    loss: str = Field("dice+ce", description="what is minimised; losses add up: 0.5*dice + ce")
+    metric: str = Field("miou", description="what is reported; the first decides what is best")
+    weights: str = Field(
+        "auto", description="the encoder's start: auto, imagenet, none or a safetensors file"
+    )
+    epochs: int = Field(20, ge=1, description="passes over the training images")
+    batch: int = Field(8, ge=1, description="images per step, over all processes together")
+    size: int | None = Field(
+        None, ge=8, description="side of the square training crop, pixels; null fits the images"
+    )
+    lr: float = Field(1e-3, gt=0, description="highest learning rate, reached after the warm-up")
+    weight_decay: float = Field(0.01, ge=0, description="of weights; norms and biases have none")
+    warmup_share: float = Field(
+        0.05, ge=0, lt=1, description="share of all steps in which the learning rate rises, 0 to 1"
+    )
+    clip_norm: float | None = Field(
+        1.0, gt=0, description="largest norm of a step's gradient; null clips nothing"
+    )
+    ema_decay: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="of the averaged weights, which are scored and saved; 0 is none",
+    )
+    augmentation: str = Field("standard", description="none, light, standard or strong")
+    ignore_index: int | Literal["auto"] | None = Field(
+        "auto", description="mask label that counts for nothing; auto asks the data, null is none"
+    )
+    instances: Literal["foreground"] | None = Field(
+        None, description="foreground where masks hold object numbers; null where they hold classes"
+    )
+    in_channels: int | None = Field(
+        None, ge=1, description="channels of the image; null asks the data"
+    )
+    val_share: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="share that validates where the data name no such part, 0 to 1",
+    )
+    freeze: str | None = Field(
+        None, description="parts that do not learn, such as encoder; several with commas"
+    )
+    thaw_epoch: int | None = Field(
+        None, ge=2, description="epoch, from 1, in which frozen parts begin to learn; null is never"
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="evaluations without a better score that end it; null is never",
+    )
+    evaluate_every: int = Field(1, ge=1, description="epochs between evaluations")
+    checkpoint_steps: int | None = Field(
+        None, ge=1, description="steps between checkpoints within an epoch; null is at its end only"
+    )
+    samples: int = Field(4, ge=0, description="validation images shown in samples/")
+    samples_every: int = Field(5, ge=1, description="epochs between pictures of them")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto",
+        description="of the arithmetic; auto is bf16 where the device is quick at it",
+    )
+    channels_last: bool = Field(True, description="keep images with their channels innermost")
+    deterministic: bool = Field(
+        False, description="refuse operations that differ from run to run (a CPU never does)"
+    )
+    workers: int | Literal["auto"] = Field(
+        "auto", description="processes that read data, for each training process; 0 reads in it"
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="of initialisation, order and augmentation")
+    tensorboard: bool = Field(False, description="write events for TensorBoard to RUN/tensorboard")
+    out: str | None = Field(
+        None, description="folder of the run; a number is added to one that exists; null names it"
+    )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value and where the user wrote it: `street.yaml:7`, `--lr`, `--set lr`."""
+
+    value: Any
+    where: str
+
+
+def layered(
+    file: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    assignments: Iterable[str] = (),
+) -> TrainConfig:
+    """Defaults, below the file, below the options that are not None, below `key=value` assignments.
+
+    Raises UsageError: SK-C008 for an unknown key, SK-C009 for a wrong value, SK-C010 for a file
+    that cannot be read.
+    """
+    settings = read_settings(file) if file else {}
+    for key, value in (options or {}).items():
+        if value is not None:
+            settings[key] = Setting(value, f"--{key.replace('_', '-')}")
+    for text in assignments:
+        key, value = _assignment(text)
+        settings[key] = Setting(value, f"--set {key}")
+    return _validated(settings)
+
+
+def read_config(file: Path) -> TrainConfig:
+    """The configuration in a file; raises UsageError as `layered` does."""
+    return _validated(read_settings(file))
+
+
+def read_settings(file: Path) -> dict[str, Setting]:
+    """Keys and values of a YAML file, each with its line; raises UsageError SK-C010."""
+    try:
+        if file.stat().st_size > LARGEST_FILE:
+            raise UsageError(
+                "SK-C010",
+                f"{file} has {file.stat().st_size:,} bytes, which is no configuration.",
+                "Give the config.yaml of a run.",
+            )
+        text = file.read_text(encoding="utf-8")
+        node = _compose(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(
+            "SK-C010",
+            f"{file} cannot be read as a configuration ({_one_line(error)}).",
+            "Write one `key: value` a line, as in the config.yaml of a run.",
+        ) from error
+    if node is None:
+        return {}
+    if not isinstance(node, yaml.MappingNode):
+        raise UsageError(
+            "SK-C010", f"{file} holds no `key: value` lines.", "See the config.yaml of a run."
+        )
+    settings: dict[str, Setting] = {}
+    for key_node, value_node in node.value:
+        where = f"{file}:{key_node.start_mark.line + 1}"
+        key = str(key_node.value)
+        if key in settings:
+            raise UsageError(
+                "SK-C009", f"{where}: '{key}' is given a second time.", "Keep one of the two."
+            )
+        settings[key] = Setting(_scalar(key, value_node, where), where)
+    return settings
+
+
+def to_yaml(config: TrainConfig) -> str:
+    """The configuration as YAML, a comment above each setting."""
+    lines = []
+    for name, field in TrainConfig.model_fields.items():
+        entry = yaml.dump({name: getattr(config, name)}, Dumper=_Dumper, width=10_000)
+        lines.append(f"# {field.description}\n{entry}")
+    return "\n".join(lines)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads 1e-3 as a number, as YAML 1.2 does and YAML 1.1 does not."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes whatever the loader above would otherwise read as a number."""
+
+
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(  # type: ignore[no-untyped-call]
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"),
+        list("-+.0123456789"),
+    )
+
+
+def _compose(text: str) -> yaml.Node | None:
+    """The document's nodes; aliases are refused, since a few lines of them can fill the memory."""
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError(f"line {event.start_mark.line + 1} holds an alias")
+    node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
+    return node
+
+
+def _scalar(key: str, node: yaml.Node, where: str) -> Any:
+    if not isinstance(node, yaml.ScalarNode) or not node.tag.startswith("tag:yaml.org,2002:"):
+        held = node.tag if isinstance(node, yaml.ScalarNode) else "several values"
+        raise UsageError(
+            "SK-C009",
+            f"{where}: '{key}' holds {held}.",
+            "A setting is one number, word or text.",
+        )
+    try:
+        return _Loader("").construct_object(node)  # type: ignore[no-untyped-call]
+    except (yaml.YAMLError, ValueError) as error:
+        raise UsageError(
+            "SK-C009",
+            f"{where}: '{key}' cannot be read ({_one_line(error)}).",
+            "Correct the value.",
+        ) from error
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    key = key.strip().replace("-", "_")
+    if not equals or not key:
+        raise UsageError("SK-C009", f"--set {text} is no assignment.", "Write --set key=value.")
+    try:
+        node = _compose(value)
+    except yaml.YAMLError:
+        node = None
+    if node is None or not isinstance(node, yaml.ScalarNode):
+        # An expression such as timm/x(out=[1, 2]) is text, whatever YAML would make of it.
+        return key, value.strip()
+    return key, _scalar(key, node, f"--set {key}")
+
+
+def _validated(settings: Mapping[str, Setting]) -> TrainConfig:
+    fields = TrainConfig.model_fields
+    for key, setting in settings.items():
+        if key not in fields:
+            known = did_you_mean(key, fields) or f"The settings are {', '.join(fields)}."
+            raise UsageError(
+                "SK-C008", f"{setting.where}: there is no setting '{key}'.", known.strip()
+            )
+    try:
+        return TrainConfig.model_validate({key: each.value for key, each in settings.items()})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        setting = settings[key]
+        raise UsageError(
+            "SK-C009",
+            f"{setting.where}: '{key}' cannot be {setting.value!r} ({_reasons(error, key)}).",
+            f"{key}: {fields[key].description}. The default is {_word(fields[key].default)}.",
+        ) from error
+
+
+def _reasons(error: ValidationError, key: str) -> str:
+    """What a union of types would have taken, in one sentence."""
+    messages = [each["msg"] for each in error.errors() if each["loc"][0] == key]
+    return "; or: ".join(dict.fromkeys(messages))
+
+
+def _word(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

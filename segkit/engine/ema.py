@@ -1,0 +1,35 @@
+"""An exponential average of the weights: steadier than the last step's, and what is scored and saved."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+class WeightAverage:
+    """A copy of the model whose floating tensors follow it: average += (1 - decay) * (now - average).
+
+    decay   approached as (1 + steps) / (10 + steps), so that the random start is soon forgotten
+
+    Running statistics are averaged with the weights they belong to; counters are copied.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.model = copy.deepcopy(model).eval()
+        self.model.requires_grad_(False)
+        followers, leaders = self.model.state_dict(), model.state_dict()
+        floating = [name for name, tensor in leaders.items() if tensor.is_floating_point()]
+        self._pairs: list[tuple[Tensor, Tensor]] = [(followers[n], leaders[n]) for n in floating]
+        self._counters = [(followers[n], leaders[n]) for n in leaders if n not in set(floating)]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Follows the model after step number `step`, from 0."""
+        decay = min(self.decay, (1 + step) / (10 + step)) if self.decay else 0.0
+        followers = [follower for follower, _ in self._pairs]
+        torch._foreach_lerp_(followers, [leader for _, leader in self._pairs], 1 - decay)
+        for follower, leader in self._counters:
+            follower.copy_(leader)
