@@ -12,6 +12,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from click.shell_completion import CompletionItem
+
 # One sentence a command stands here, so that --help and shell completion import no command's file.
 COMMANDS: dict[str, str] = {
     "train": "Train a network on the demo set or on a folder of images and masks.",
@@ -39,6 +41,17 @@ class LazyGroup(click.Group):
         module = import_module(f"segkit.cli.{cmd_name.replace('-', '_')}_command")
         command: click.Command = module.command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        # The group's own way would import every command's file for its one-line help.
+        commands = [
+            CompletionItem(name, help=sentence)
+            for name, sentence in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
