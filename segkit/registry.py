@@ -72,8 +72,8 @@ class Registry:
         """Finds, loads and checks what the user wrote; `options` win over those in the text."""
         expression = parse_component(written) if isinstance(written, str) else written
         entry = self.index.find(kind, expression)
-        factory = self._factory(entry, expression.name)
-        offered = options_of(factory, kind)
+        factory = self.factory(entry, expression.name)
+        offered = self._options(entry, factory)
         given = check_options(expression.name, offered, {**expression.options, **(options or {})})
         values = {o.name: given.get(o.name, o.default) for o in offered}
         return Component(entry, expression.name, factory, offered, values)
@@ -108,7 +108,15 @@ class Registry:
         self._loaded[entry.module] = module
         return module
 
-    def _factory(self, entry: Entry, name: str) -> Factory:
+    def _options(self, entry: Entry, factory: Factory) -> tuple[Option, ...]:
+        try:
+            return options_of(factory, entry.kind)
+        except PluginError as error:
+            named = f"{entry.distribution} {entry.version}, '{entry.name}': {error.what}"
+            raise PluginError(error.code, named, error.fix) from error
+
+    def factory(self, entry: Entry, name: str) -> Factory:
+        """What the entry's hook returns for a name; raises SK-P005, or SK-C003 for a family."""
         factory = self._ask(entry, HOOKS[entry.kind], name=name)
         if factory is not None:
             return factory
