@@ -65,6 +65,8 @@ class Encoder(Protocol):
     margins                for unpadded ("valid") convolutions: input pixels lost at each side of
                            map i, whose height is then (H - 2 * margins[i]) / strides[i]
                            (default all 0)
+    published_weights      the PublishedWeights behind weights="imagenet", whose licence lists show
+                           (load_encoder_weights sets it)
 
     Built with in_channels (any number from 1) and weights: "none", "imagenet" or the path of a
     safetensors file; raises WeightsUnavailable where they cannot be had.

@@ -97,6 +97,8 @@ def load_encoder_weights(
     Raises WeightsUnavailable (SK-W001 not to be had, SK-W003 none published), ModelFileError
     SK-W002 (the file does not fit), UsageError SK-C009 (no such file).
     """
+    # For `segkit list --long` and `segkit info`, which show the licence.
+    encoder.published_weights = published  # type: ignore[assignment]
     if weights == "none":
         return
     path = _file_of(encoder, weights, published)
