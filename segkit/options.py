@@ -96,6 +96,9 @@ def _convert(component: str, option: Option, value: Any) -> Any:
     # pydantic takes 0.1 s to import, and most components are named without options.
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+    # norm=none is read as None; where the annotation knows the word, the word is meant.
+    if value is None and "none" in get_args(option.annotation):
+        value = "none"
     try:
         # Strict JSON rules: 2 serves as a float and a list as a tuple, but "2" is no number.
         adapter = TypeAdapter(option.annotation, config=ConfigDict(arbitrary_types_allowed=True))
