@@ -1,0 +1,164 @@
+"""The expansive path of the U-Net (Ronneberger et al. 2015, arXiv:1505.04597), over any encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segkit.api import Features, MakeUpsampler, UsageError
+from segkit_unet.convolution import Conv, ConvBlock, Norm, Padding, Style, cropped, initialise
+
+SLIM = 16
+
+
+class Step(nn.Module):
+    """Enlarge, concatenate with the skip, drop, convolve twice.
+
+    scale   how many times larger the result is, before an unpadded convolution takes its border
+    skip    channels of the encoder's map at this stride, or None where it has none
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        scale: int,
+        skip: int | None,
+        make_upsampler: MakeUpsampler,
+        style: Style,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        enlarged = out_channels if skip is None else skip
+        self.scale, self.dropout = scale, dropout
+        self.block = ConvBlock(enlarged + (skip or 0), out_channels, style)
+        initialise(self)
+        # Built after that: an upsampler starts as its own authors mean it to.
+        self.upsampler = make_upsampler(in_channels=in_channels, out_channels=enlarged, scale=scale)
+
+    def forward(
+        self, x_BCHW: Tensor, skip_BCHW: Tensor | None, index_BCHW: Tensor | None
+    ) -> Tensor:
+        height, width = (side * self.scale for side in x_BCHW.shape[-2:])
+        x_BCHW = self.upsampler(x_BCHW, size=(height, width), pool_indices=index_BCHW)
+        if skip_BCHW is not None:
+            x_BCHW = torch.cat([cropped(skip_BCHW, (height, width)), x_BCHW], dim=1)
+        if self.dropout:
+            x_BCHW = F.dropout(x_BCHW, self.dropout, self.training)
+        return self.block(x_BCHW)
+
+
+class UnetDecoder(nn.Module):
+    """The expansive path of the U-Net (Ronneberger et al. 2015, arXiv:1505.04597), on any encoder.
+
+    At each step the map is enlarged to the stride of the next finer map, concatenated with it and
+    convolved twice; beyond the finest map it is doubled and convolved until output_stride. Over the
+    encoder unet, with padding=valid, norm=none and the upsampler transposed, this is the paper's
+    network.
+
+    width           channels at full resolution, doubled at every coarser stride; none: as many as
+                    the encoder's finest map where that has stride 1 (the paper: 64), else 16
+    output_stride   stride of the map returned; the model enlarges the logits from there
+    padding         same, or valid: unpadded, over an encoder that is so too; skips are cropped
+    norm            batch, group or none (the paper)
+    dropout         probability of dropping a value after each concatenation, in training
+    conv            standard, separable or atrous (rate 2) convolutions
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        make_upsampler: MakeUpsampler,
+        width: int | None = None,
+        output_stride: Literal[1, 2, 4, 8] = 1,
+        padding: Padding = "same",
+        norm: Norm = "batch",
+        dropout: float = 0.0,
+        conv: Conv = "standard",
+    ) -> None:
+        super().__init__()
+        style = Style(padding, norm, conv)
+        if width is None:
+            width = channels[0] if strides[0] == 1 else SLIM
+        reached, stride = channels[-1], strides[-1]
+        self.steps, self.margin = nn.ModuleList(), 0
+        self.skips: list[int | None] = []
+        for finer, level in steps_to(output_stride, strides):
+            step = Step(
+                reached,
+                width * finer,
+                scale=stride // finer,
+                skip=None if level is None else channels[level],
+                make_upsampler=make_upsampler,
+                style=style,
+                dropout=dropout,
+            )
+            refuse_missing_indices(step, level, padding)
+            self.steps.append(step)
+            self.skips.append(level)
+            self.margin += step.block.lost * finer
+            reached, stride = width * finer, finer
+        self.channels, self.stride = reached, stride
+
+    def forward(self, features: Features) -> Tensor:
+        x_BCHW = features.maps[-1]
+        for step, level in zip(self.steps, self.skips, strict=True):
+            if level is None:
+                x_BCHW = step(x_BCHW, None, None)
+            else:
+                indices = features.pool_indices
+                x_BCHW = step(x_BCHW, features.maps[level], indices[level] if indices else None)
+        return x_BCHW
+
+
+def steps_to(output_stride: int, strides: Sequence[int]) -> list[tuple[int, int | None]]:
+    """The strides a decoder reaches one after another, each with the level of its skip, or None.
+
+    Raises UsageError SK-C007 where the encoder's deepest map is finer than output_stride.
+    """
+    if strides[-1] < output_stride:
+        raise UsageError(
+            "SK-C007",
+            f"the decoder is to end at stride {output_stride}, and the encoder's coarsest map has "
+            f"stride {strides[-1]}.",
+            f"Give the decoder output_stride={strides[-1]} or less, or the encoder more levels.",
+        )
+    steps: list[tuple[int, int | None]] = [
+        (stride, level)
+        for level, stride in reversed(list(enumerate(strides[:-1])))
+        if stride >= output_stride
+    ]
+    finest = steps[-1][0] if steps else strides[-1]
+    while finest > output_stride:
+        finest //= 2
+        steps.append((finest, None))
+    return steps
+
+
+def refuse_missing_indices(step: Step, level: int | None, padding: Padding) -> None:
+    """Raises UsageError SK-C007 where an unpooling upsampler would lack the indices of its step."""
+    if not step.upsampler.needs_pool_indices:
+        return
+    if padding == "valid":
+        raise UsageError(
+            "SK-C007",
+            "the decoder's maps are cropped (padding=valid) and no longer fit the indices of the "
+            "encoder's pooling, which the upsampler needs.",
+            "Give encoder and decoder padding=same, or choose an upsampler such as transposed.",
+        )
+    if level is None or step.scale != 2:
+        raise UsageError(
+            "SK-C007",
+            "the upsampler needs the encoder's pooling indices at every step, and there are none for "
+            f"the step of factor {step.scale}"
+            f"{'' if level is not None else ' beyond the finest map'}.",
+            "Choose an encoder that pools from stride 1 on, such as unet or vgg16_bn, or an "
+            "upsampler such as bilinear.",
+        )

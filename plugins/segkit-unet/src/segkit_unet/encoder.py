@@ -1,0 +1,87 @@
+"""The contracting path of the U-Net (Ronneberger et al. 2015, arXiv:1505.04597)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segkit.api import Features, Normalization, UsageError, load_encoder_weights
+from segkit_unet.convolution import Conv, ConvBlock, Norm, Padding, Style, initialise
+
+
+class UnetEncoder(nn.Module):
+    """The contracting path of the U-Net (Ronneberger et al. 2015, arXiv:1505.04597).
+
+    Two 3x3 convolutions a level, 2x2 maximum pooling between levels, twice the channels at each:
+    strides 1, 2, 4, ... The pooling indices go with the maps. The paper's own: padding=valid,
+    norm=none, dropout=0.5.
+
+    depth         levels; the paper has 5
+    width         channels of the first level, doubled at each further one
+    padding       same: zeros around every convolution; valid: none, as in the paper, and the model
+                  mirrors the border of the image to make up for what is lost
+    norm          batch, group or none (the paper)
+    dropout       probability of dropping a value, in training
+    dropout_at    end: after the deepest level (the paper); pools: after every pooling
+    conv          standard, separable or atrous (rate 2) convolutions
+    """
+
+    provides_pool_indices = True
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        weights: str,
+        depth: int = 5,
+        width: int = 64,
+        padding: Padding = "same",
+        norm: Norm = "batch",
+        dropout: float = 0.0,
+        dropout_at: Literal["end", "pools"] = "end",
+        conv: Conv = "standard",
+    ) -> None:
+        super().__init__()
+        if not 2 <= depth <= 8 or width < 1:
+            raise UsageError(
+                "SK-C006",
+                f"unet has no contracting path of depth {depth} and width {width}.",
+                "depth is 2 to 8, width at least 1.",
+            )
+        style = Style(padding, norm, conv)
+        self.channels = tuple(width * 2**level for level in range(depth))
+        self.strides = tuple(2**level for level in range(depth))
+        self.normalization = Normalization((0.5,) * in_channels, (0.25,) * in_channels)
+        before = (in_channels, *self.channels[:-1])
+        self.levels = nn.ModuleList(
+            ConvBlock(i, o, style) for i, o in zip(before, self.channels, strict=True)
+        )
+        lost = [2 * style.lost * stride for stride in self.strides]
+        self.margins = tuple(sum(lost[: level + 1]) for level in range(depth))
+        self.dropout, self.dropout_at = dropout, dropout_at
+        initialise(self)
+        load_encoder_weights(
+            self, weights, published=None, first_convolution=self._first_convolution()
+        )
+
+    def forward(self, image_BCHW: Tensor) -> Features:
+        maps, pool_indices, x_BCHW = [], [], image_BCHW
+        for level, block in enumerate(self.levels):
+            if level:
+                x_BCHW, index_BCHW = F.max_pool2d(x_BCHW, kernel_size=2, return_indices=True)
+                pool_indices.append(index_BCHW)
+                x_BCHW = self._dropped(x_BCHW, "pools")
+            x_BCHW = block(x_BCHW)
+            maps.append(x_BCHW)
+        maps[-1] = self._dropped(x_BCHW, "end")
+        return Features(tuple(maps), tuple(pool_indices))
+
+    def _dropped(self, x_BCHW: Tensor, place: str) -> Tensor:
+        if self.dropout_at != place or not self.dropout:
+            return x_BCHW
+        return F.dropout(x_BCHW, self.dropout, self.training)
+
+    def _first_convolution(self) -> str:
+        return next(iter(self.state_dict()))
