@@ -1,0 +1,234 @@
+"""Scores derived from one confusion matrix over every valid pixel of the data set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from segkit.api import ConfusionMatrix, UsageError
+
+NOT_DEFINED = math.nan
+
+
+class Counts(NamedTuple):
+    """Pixels per class, float64: correct, in the truth, in the prediction."""
+
+    correct_K: Tensor
+    truth_K: Tensor
+    predicted_K: Tensor
+
+
+class OverlapScore:
+    """A score that the confusion matrix determines; update() fills the matrix.
+
+    confusion  may be replaced by a matrix that several metrics share
+    """
+
+    higher_is_better = True
+    name: ClassVar[str]
+    convention: ClassVar[str]
+
+    def __init__(self, num_classes: int, ignore_index: int | None = None) -> None:
+        self.num_classes, self.ignore_index = num_classes, ignore_index
+        self.confusion = ConfusionMatrix(num_classes, ignore_index)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        return {"confusion": self.confusion.bins}
+
+    def update(self, label_BHW: Tensor, target_BHW: Tensor) -> None:
+        self.confusion.update(label_BHW, target_BHW)
+
+    def reset(self) -> None:
+        self.confusion.reset()
+
+    def compute(self) -> dict[str, float]:
+        counts_KK = self.confusion.counts_KK.cpu().double()
+        counts = Counts(counts_KK.diagonal(), counts_KK.sum(dim=1), counts_KK.sum(dim=0))
+        return self.scores(counts)
+
+    def scores(self, counts: Counts) -> dict[str, float]:
+        raise TypeError(f"{type(self).__name__} names no scores.")
+
+
+class PixelAccuracy(OverlapScore):
+    """Share of the valid pixels whose class is right."""
+
+    name = "pixel_accuracy"
+    convention = "correct valid pixels of all images over all valid pixels; n/a without any"
+
+    def scores(self, counts: Counts) -> dict[str, float]:
+        return {self.name: float(quotient(counts.correct_K.sum(), counts.truth_K.sum()))}
+
+
+class FrequencyWeightedIoU(OverlapScore):
+    """IoU of each class, weighted by the class's share of the truth (Long et al. 2015)."""
+
+    name = "frequency_weighted_iou"
+    convention = "IoU per class over all images, weighted by the class's share of the true pixels"
+
+    def scores(self, counts: Counts) -> dict[str, float]:
+        iou_K = quotient(counts.correct_K, union(counts)).nan_to_num(0.0)
+        return {self.name: float(quotient((counts.truth_K * iou_K).sum(), counts.truth_K.sum()))}
+
+
+class PerClassScore(OverlapScore):
+    """A score per class and its mean over the classes for which it is defined."""
+
+    mean_name: ClassVar[str]
+
+    def __init__(
+        self,
+        num_classes: int,
+        ignore_index: int | None = None,
+        *,
+        classes: tuple[int, ...] | None = None,
+        class_names: tuple[str, ...] | None = None,
+    ) -> None:
+        super().__init__(num_classes, ignore_index)
+        self.counted = counted_classes(self.name, classes, num_classes)
+        self.class_names = names_of_classes(self.name, class_names, num_classes)
+
+    def per_class(self, counts: Counts) -> Tensor:
+        raise TypeError(f"{type(self).__name__} names no score per class.")
+
+    def scores(self, counts: Counts) -> dict[str, float]:
+        score_K = self.per_class(counts)
+        mean = float(score_K[self.counted].nanmean())
+        each = {
+            f"{self.name}/{name}": float(score)
+            for name, score in zip(self.class_names, score_K, strict=True)
+        }
+        return {self.mean_name: mean, **each}
+
+
+class IoU(PerClassScore):
+    """Intersection over union of each class over all valid pixels of all images; first their mean.
+
+    classes      classes in the mean, all where not given
+    class_names  a name per class, for the scores' names
+    """
+
+    name = "iou"
+    mean_name = "miou"
+    convention = (
+        "IoU per class from one confusion matrix over all images, then the mean over classes; a class "
+        "absent from prediction and truth is n/a and in no mean"
+    )
+
+    def per_class(self, counts: Counts) -> Tensor:
+        return quotient(counts.correct_K, union(counts))
+
+
+class MeanIoU(OverlapScore):
+    """Mean over classes of the intersection over union over all valid pixels of all images.
+
+    classes  classes in the mean, all where not given
+    """
+
+    name = "miou"
+    convention = IoU.convention
+
+    def __init__(
+        self,
+        num_classes: int,
+        ignore_index: int | None = None,
+        *,
+        classes: tuple[int, ...] | None = None,
+    ) -> None:
+        super().__init__(num_classes, ignore_index)
+        self.counted = counted_classes(self.name, classes, num_classes)
+
+    def scores(self, counts: Counts) -> dict[str, float]:
+        iou_K = quotient(counts.correct_K, union(counts))
+        return {self.name: float(iou_K[self.counted].nanmean())}
+
+
+class Dice(PerClassScore):
+    """Dice coefficient (F1) of each class over all valid pixels of all images; first their mean.
+
+    classes      classes in the mean, all where not given
+    class_names  a name per class, for the scores' names
+    """
+
+    name = mean_name = "dice"
+    convention = (
+        "Dice per class from one confusion matrix over all images, then the mean over classes; a class "
+        "absent from prediction and truth is n/a and in no mean"
+    )
+
+    def per_class(self, counts: Counts) -> Tensor:
+        return quotient(2 * counts.correct_K, counts.truth_K + counts.predicted_K)
+
+
+class Precision(PerClassScore):
+    """Share of the pixels given a class that are of it, over all images; first the mean over classes.
+
+    classes      classes in the mean, all where not given
+    class_names  a name per class, for the scores' names
+    """
+
+    name = mean_name = "precision"
+    convention = (
+        "precision per class from one confusion matrix over all images, then the mean over classes; a "
+        "class that is never predicted is n/a and in no mean"
+    )
+
+    def per_class(self, counts: Counts) -> Tensor:
+        return quotient(counts.correct_K, counts.predicted_K)
+
+
+class Recall(PerClassScore):
+    """Share of a class's pixels that were found, over all images; first the mean over classes.
+
+    classes      classes in the mean, all where not given
+    class_names  a name per class, for the scores' names
+    """
+
+    name = mean_name = "recall"
+    convention = (
+        "recall per class from one confusion matrix over all images, then the mean over classes (mean "
+        "class accuracy); a class absent from the truth is n/a and in no mean"
+    )
+
+    def per_class(self, counts: Counts) -> Tensor:
+        return quotient(counts.correct_K, counts.truth_K)
+
+
+def union(counts: Counts) -> Tensor:
+    return counts.truth_K + counts.predicted_K - counts.correct_K
+
+
+def quotient(part: Tensor, whole: Tensor) -> Tensor:
+    """part / whole, NaN where whole is 0."""
+    return torch.where(whole > 0, part / whole, NOT_DEFINED)
+
+
+def counted_classes(name: str, classes: Sequence[int] | None, num_classes: int) -> list[int]:
+    """The option `classes`, all where not given; raises UsageError SK-C006 for one that is not there."""
+    if classes is None:
+        return list(range(num_classes))
+    if not classes or any(not 0 <= each < num_classes for each in classes):
+        raise UsageError(
+            "SK-C006",
+            f"{name}: option 'classes' cannot be {list(classes)} with {num_classes} classes.",
+            f"Name at least one class from 0 to {num_classes - 1}.",
+        )
+    return sorted(set(classes))
+
+
+def names_of_classes(name: str, names: Sequence[str] | None, num_classes: int) -> list[str]:
+    """The option `class_names`, the classes' numbers where not given; raises UsageError SK-C006."""
+    if names is None:
+        return [str(index) for index in range(num_classes)]
+    if len(set(names)) != num_classes or len(names) != num_classes:
+        raise UsageError(
+            "SK-C006",
+            f"{name}: option 'class_names' cannot be {list(names)} with {num_classes} classes.",
+            f"Give {num_classes} different names, one per class.",
+        )
+    return list(names)
