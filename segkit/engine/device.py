@@ -74,7 +74,7 @@ def describe(device: torch.device) -> str:
 
 
 def make_deterministic() -> None:
-    """Makes operations that could differ between runs on one GPU an error; raises nothing on a CPU."""
+    """Makes operations that could differ between runs on one GPU an error."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True)
@@ -93,7 +93,7 @@ def memory_in_use(device: torch.device) -> int | None:
 
 
 def default_workers(device: torch.device, local_processes: int) -> int:
-    """Processes that read data beside each training process: none on a CPU, which has no core to spare."""
+    """Processes that read data beside each training process: none on a CPU, which is busy."""
     if device.type == "cpu":
         return 0
     return max(0, min(8, (os.cpu_count() or 1) // local_processes - 1))
@@ -103,7 +103,7 @@ def _cuda(device: torch.device, local_rank: int) -> torch.device:
     if torch.version.cuda is None and torch.version.hip is None:
         raise EnvironmentFault(
             "SK-E002",
-            f"'{device}' was asked for, and this torch {torch.__version__} is built for the CPU only.",
+            f"'{device}' was asked for, and torch {torch.__version__} is built for CPUs only.",
             "python -m pip install --force-reinstall torch torchvision, or use --device cpu.",
         )
     count = torch.cuda.device_count()

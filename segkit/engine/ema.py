@@ -1,4 +1,4 @@
-"""An exponential average of the weights: steadier than the last step's, and what is scored and saved."""
+"""An exponential average of the weights: steadier than the last step's; it is scored and saved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """A copy of the model whose floating tensors follow it: average += (1 - decay) * (now - average).
+    """A copy of the model that follows it: average += (1 - decay) * (now - average).
 
     decay   approached as (1 + steps) / (10 + steps), so that the random start is soon forgotten
 

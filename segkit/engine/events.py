@@ -1,0 +1,153 @@
+"""What a training tells whoever watches it: plain objects, so that the engine knows no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """After a step.
+
+    epoch, epochs       from 1
+    batch, batches      of this epoch, from 1
+    step                of the whole training, from 1
+    loss                mean over this epoch's steps so far
+    learning_rate       of this step
+    images_per_second   of this epoch so far, over all processes
+    seconds_left        until the training ends, evaluations included
+    memory              bytes in use at most so far; None where unknown
+    """
+
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    step: int
+    loss: float
+    learning_rate: float
+    images_per_second: float
+    seconds_left: float
+    memory: int | None
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """After an epoch.
+
+    loss          mean over the epoch's steps
+    scores        by name, NaN where not defined; empty where this epoch was not evaluated
+    conventions   by metric: what is averaged over what
+    score_name    the score that decides what is best
+    is_best       whether this epoch's model is the best so far
+    seconds       of training and of evaluation
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    loss: float
+    learning_rate: float
+    images_per_second: float
+    seconds: float
+    memory: int | None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    conventions: Mapping[str, str] = field(default_factory=dict)
+    score_name: str = ""
+    is_best: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training leaves.
+
+    folder       of the run
+    scores       of the best model, by name
+    best_epoch   from 1; None where nothing was evaluated
+    epochs       trained in all
+    seconds      of training and evaluation, in this process's life
+    stopped      why it ended before the last epoch; empty where it did not
+    """
+
+    folder: Path
+    scores: Mapping[str, float]
+    score_name: str
+    best_epoch: int | None
+    epochs: int
+    seconds: float
+    stopped: str = ""
+
+
+class Events(Protocol):
+    """Is told what happens, in this order; called on rank 0 only."""
+
+    def decided(self, lines: Sequence[tuple[str, str]]) -> None:
+        """What the training will do, as (subject, sentence)."""
+
+    def warned(self, text: str) -> None:
+        """Something the user should not overlook."""
+
+    def stepped(self, report: StepReport) -> None: ...
+
+    def evaluating(self, done: int, images: int) -> None:
+        """So many of the validation images are scored."""
+
+    def finished_epoch(self, report: EpochReport) -> None: ...
+
+    def finished(self, result: TrainingResult) -> None: ...
+
+
+class Silence:
+    """Events that nobody watches."""
+
+    def decided(self, lines: Sequence[tuple[str, str]]) -> None:
+        return None
+
+    def warned(self, text: str) -> None:
+        return None
+
+    def stepped(self, report: StepReport) -> None:
+        return None
+
+    def evaluating(self, done: int, images: int) -> None:
+        return None
+
+    def finished_epoch(self, report: EpochReport) -> None:
+        return None
+
+    def finished(self, result: TrainingResult) -> None:
+        return None
+
+
+class Several(Silence):
+    """Events for several watchers."""
+
+    def __init__(self, *watchers: Events) -> None:
+        self.watchers = watchers
+
+    def decided(self, lines: Sequence[tuple[str, str]]) -> None:
+        for watcher in self.watchers:
+            watcher.decided(lines)
+
+    def warned(self, text: str) -> None:
+        for watcher in self.watchers:
+            watcher.warned(text)
+
+    def stepped(self, report: StepReport) -> None:
+        for watcher in self.watchers:
+            watcher.stepped(report)
+
+    def evaluating(self, done: int, images: int) -> None:
+        for watcher in self.watchers:
+            watcher.evaluating(done, images)
+
+    def finished_epoch(self, report: EpochReport) -> None:
+        for watcher in self.watchers:
+            watcher.finished_epoch(report)
+
+    def finished(self, result: TrainingResult) -> None:
+        for watcher in self.watchers:
+            watcher.finished(result)

@@ -1,0 +1,111 @@
+"""Writing to disk so that a file is there whole or not at all, and naming what the disk refuses."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from segkit.errors import StorageError
+
+FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
+TEMPORARY = ".tmp-"
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turns what a disk refuses into StorageError: SK-S001 full, SK-S002 may not be written."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        number = getattr(error, "errno", None)
+        if number in FULL or "No space left" in str(error):
+            free = shutil.disk_usage(_existing(path)).free
+            raise StorageError(
+                "SK-S001",
+                f"the disk that holds {path} is full ({free / 2**20:,.0f} MiB are free).",
+                "Make room, then continue with --resume; what was complete before is still there.",
+            ) from error
+        raise StorageError(
+            "SK-S002",
+            f"{path} cannot be written ({error}).",
+            "Give a folder you may write to with --out.",
+        ) from error
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of `folder`, complete and on the disk, at the end.
+
+    Where `folder` exists it is replaced; where the block fails, it stays as it was.
+    """
+    work = Path(tempfile.mkdtemp(prefix=f"{folder.name}{TEMPORARY}", dir=folder.parent))
+    try:
+        yield work
+        for file in work.iterdir():
+            flush(file)
+        flush(work)
+        work.chmod(0o755)
+        if folder.exists():
+            retired = work.with_name(f"{work.name}-old")
+            folder.rename(retired)
+            work.rename(folder)
+            shutil.rmtree(retired)
+        else:
+            work.rename(folder)
+        flush(folder.parent)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def replace_text(file: Path, text: str) -> None:
+    """Writes a small file in one step."""
+    handle, name = tempfile.mkstemp(prefix=f"{file.name}{TEMPORARY}", dir=file.parent)
+    work = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(opened.fileno())
+        work.chmod(0o644)
+        work.replace(file)
+        flush(file.parent)
+    finally:
+        work.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Has the system put a file or a folder's entries on the disk."""
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def checksum(file: Path) -> str:
+    """SHA-256, in hexadecimal."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def sweep(folder: Path) -> None:
+    """Removes what an interrupted write left."""
+    for left in folder.glob(f"*{TEMPORARY}*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _existing(path: Path) -> Path:
+    return next(each for each in (path, *path.absolute().parents) if each.exists())
