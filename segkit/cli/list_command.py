@@ -40,7 +40,8 @@ def command(
     """
     rows = _rows(Index.of_installed(), kind, pattern)
     if long or compatible_with:
-        from segkit.report.catalogue import with_compatibility, with_details
+        from segkit.report.catalogue import with_details
+        from segkit.report.compatibility import with_compatibility
 
         if compatible_with:
             rows = with_compatibility(rows, compatible_with)
@@ -98,9 +99,9 @@ def _row(entry: Entry, name: str, twins: int = 1) -> dict[str, Any]:
 def _table(rows: Iterable[dict[str, Any]]) -> str:
     rows = list(rows)
     columns = ["kind", "name", "distribution", "version", "state"]
-    columns += [c for c in ("works with", "capabilities", "weights", "summary") if c in rows[0]]
-    lines = aligned([[row[column] for column in columns] for row in rows], columns).splitlines()
-    notes = [f"{row['name']}: {row['problem']}." for row in rows if row["problem"]]
+    columns += [c for c in ("with", "capabilities", "weights", "summary") if c in rows[0]]
+    lines = aligned([[row.get(column) for column in columns] for row in rows], columns).splitlines()
+    notes = [f"{row['name']}: {row['problem'].rstrip('.')}." for row in rows if row["problem"]]
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
 
