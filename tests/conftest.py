@@ -14,7 +14,7 @@ InstallFake = Callable[..., Path]
 
 @pytest.fixture
 def install_fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstallFake:
-    """install_fake("dist", {"encoders": {"tiny": "module"}}, module="source"): importable at once."""
+    """install_fake("dist", {"encoders": {"tiny": "module"}}, module="source of it")."""
     site = tmp_path / "site"
     site.mkdir()
     monkeypatch.syspath_prepend(str(site))

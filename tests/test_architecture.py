@@ -15,9 +15,12 @@ PACKAGE = ROOT / "segkit"
 
 # A file may import from its own floor and from those below, never from those above.
 FLOORS = [
-    "errors interfaces hookspecs expression options index installed environment".split(),
-    "confusion weights registry model compose config api".split(),
-    "data report engine inference foreign testing scaffold".split(),
+    [
+        *["errors", "interfaces", "hookspecs", "expression", "options"],
+        *["index", "installed", "environment"],
+    ],
+    ["confusion", "weights", "registry", "model", "compose", "config", "api"],
+    ["data", "report", "engine", "inference", "foreign", "testing", "scaffold"],
     ["cli"],
 ]
 TORCH_FREE = ["errors", "expression", "options", "index", "config", "environment", "interfaces"]

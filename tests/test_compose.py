@@ -83,7 +83,8 @@ class NoMetric:
     """Lacks everything."""
     def __init__(self, num_classes: int, ignore_index: int | None) -> None: ...
 
-ALL = dict(bare=NoMetric, enc=Encoder, nothing=Nothing, dec=Decoder, unpadded=Unpadded, near=Nearest,
+ALL = dict(bare=NoMetric, enc=Encoder, nothing=Nothing, dec=Decoder, unpadded=Unpadded,
+           near=Nearest,
            unpool=Unpool, constant=Constant, instances=Instances)
 
 @hookimpl

@@ -66,7 +66,7 @@ def test_a_damaged_file_is_found_before_it_is_used(model, tmp_path):
     content = bytearray(tensors.read_bytes())
     content[-1] ^= 1
     tensors.write_bytes(content)
-    with pytest.raises(ModelFileError, match="is not the file that model.json describes"):
+    with pytest.raises(ModelFileError, match=r"is not the file that model\.json describes"):
         segkit.load_model(folder)
 
 
@@ -90,7 +90,7 @@ def test_a_description_cannot_name_python_code(model, tmp_path):
     folder = segkit.save_model(model, tmp_path / "model")
     part = {"expression": "os.system(x=1)", "distribution": "segkit-unet", "version": "1"}
     change_description(folder, decoder=part)
-    with pytest.raises(ModelFileError, match="no decoder is called 'segkit-unet:os.system'"):
+    with pytest.raises(ModelFileError, match=r"no decoder is called 'segkit-unet:os\.system'"):
         segkit.load_model(folder)
 
 
