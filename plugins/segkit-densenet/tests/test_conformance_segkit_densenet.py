@@ -1,0 +1,8 @@
+"""Every component of segkit-densenet against the contract of its kind."""
+
+from segkit.testing import Case, conformance
+
+
+@conformance("segkit-densenet", slow=[f"encoders/densenet{depth}/*" for depth in (161, 169, 201)])
+def test_conformance(case: Case) -> None:
+    case.run()

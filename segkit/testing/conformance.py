@@ -1,0 +1,142 @@
+"""Turns an installed distribution into pytest cases: every component, every check of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib import import_module
+from typing import Any, TypeVar
+
+from segkit.errors import UsageError
+from segkit.index import Entry, canonical
+from segkit.registry import Registry, default_registry
+from segkit.testing.subject import Check, MakeRoot, NotApplicable, Subject
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Case:
+    """One component and one claim about it."""
+
+    subject: Subject
+    check: Check
+
+    @property
+    def id(self) -> str:
+        return f"{self.subject.kind}/{self.subject.written}/{self.check.__name__}"
+
+    def run(self) -> None:
+        """Runs the check under a fixed seed; raises Breach, or skips where it does not apply."""
+        import pytest
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            try:
+                self.check(self.subject)
+            except NotApplicable as reason:
+                pytest.skip(str(reason))
+
+
+def conformance(
+    distribution: str,
+    *,
+    examples: Mapping[str, Sequence[str]] | None = None,
+    expected_failures: Mapping[str, str] | None = None,
+    slow: Sequence[str] = (),
+    make_root: MakeRoot | None = None,
+    registry: Registry | None = None,
+) -> Callable[[Test], Test]:
+    """Parametrises a test, whose argument is `case`, over a distribution's components and checks.
+
+    examples           how components are written in the tests, where their bare name does not do
+                       (families, required options) or is not enough (variants), by entry:
+                       {"timm": ["timm/resnet18", "timm/vgg11"], "losses/focal": ["focal(gamma=2)"]}
+    expected_failures  a reason for each case that is known to fail: {"encoders/x/exports": "..."};
+                       strict: a listed case that passes fails. Wildcards as in file names
+    slow               patterns of cases that get the marker `slow`: "encoders/densenet201/*"
+    make_root          for data sets: a function that fills the empty folder it is given with data
+    registry           where the components come from; by default all that is installed
+
+    Raises UsageError where the distribution offers nothing, or a pattern or an example names none.
+    """
+    cases = collect_cases(
+        distribution,
+        examples=examples,
+        make_root=make_root,
+        registry=registry or default_registry(),
+    )
+    reasons = dict(expected_failures or {})
+    _refuse_stale([*reasons, *slow], [case.id for case in cases])
+
+    def decorate(test: Test) -> Test:
+        import pytest
+
+        parameters = []
+        for case in cases:
+            marks = [
+                pytest.mark.xfail(reason=reason, strict=True)
+                for pattern, reason in reasons.items()
+                if _matches(case.id, [pattern])
+            ][:1]
+            if _matches(case.id, slow):
+                marks.append(pytest.mark.slow)
+            parameters.append(pytest.param(case, id=case.id, marks=marks))
+        return pytest.mark.parametrize("case", parameters)(test)
+
+    return decorate
+
+
+def collect_cases(
+    distribution: str,
+    *,
+    examples: Mapping[str, Sequence[str]] | None,
+    make_root: MakeRoot | None,
+    registry: Registry,
+) -> list[Case]:
+    """Every (component, check) of a distribution, in the order of the index; see `conformance`."""
+    entries = registry.index.distributions().get(canonical(distribution), ())
+    if not entries:
+        raise UsageError(
+            "SK-C003",
+            f"no installed distribution called '{distribution}' offers a component.",
+            "Install it first (python -m pip install -e .), and see that its pyproject.toml has an "
+            'entry point in a group such as [project.entry-points."segkit.encoders"].',
+        )
+    written = {key: tuple(texts) for key, texts in (examples or {}).items()}
+    _refuse_stale(written, [key for entry in entries for key in _keys(entry)])
+    cases = []
+    for entry in entries:
+        texts = next((written[key] for key in _keys(entry) if key in written), (entry.name,))
+        for text in texts:
+            subject = Subject(entry.kind, text, registry, make_root)
+            cases += [Case(subject, check) for check in checks_of(entry.kind)]
+    return cases
+
+
+def checks_of(kind: str) -> tuple[Check, ...]:
+    """The checks of a kind, in the order in which they explain a failure best."""
+    from segkit.testing.imports import CHECKS
+
+    own: tuple[Check, ...] = import_module(f"segkit.testing.{kind}").CHECKS
+    return (*CHECKS, *own)
+
+
+def _keys(entry: Entry) -> tuple[str, str]:
+    return f"{entry.kind}/{entry.name}", entry.name
+
+
+def _matches(text: str, patterns: Iterable[str]) -> bool:
+    return any(text == pattern or fnmatchcase(text, pattern) for pattern in patterns)
+
+
+def _refuse_stale(patterns: Iterable[str], known: Sequence[str]) -> None:
+    for pattern in patterns:
+        if not any(_matches(text, [pattern]) for text in known):
+            raise UsageError(
+                "SK-C003",
+                f"'{pattern}' names none of the {len(known)} conformance cases or components.",
+                f"They are written like '{known[0]}'.",
+            )

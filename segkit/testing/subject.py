@@ -1,0 +1,51 @@
+"""What a check examines, and how it says that a contract is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segkit.registry import Component, Registry
+
+MakeRoot = Callable[[Path], object]
+
+
+class Breach(AssertionError):
+    """A component does not keep its contract: the message says what was seen and what was due."""
+
+
+class NotApplicable(Exception):
+    """The component refuses this case by right, or the claim says nothing about it: no verdict."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One component as a user would write it, built anew for every question.
+
+    kind       one of segkit.interfaces.KINDS
+    written    its expression, such as "densenet121" or "focal(gamma=2)"
+    make_root  fills an empty folder with data; data sets are read from there
+    """
+
+    kind: str
+    written: str
+    registry: Registry
+    make_root: MakeRoot | None = None
+
+    @property
+    def component(self) -> Component:
+        return self.registry.component(self.kind, self.written)
+
+    def build(self, **arguments: Any) -> Any:
+        return self.component.build(**arguments)
+
+
+Check = Callable[[Subject], None]
+
+
+def require(held: bool, otherwise: str) -> None:
+    """Raises Breach with the sentence `otherwise` unless the claim held."""
+    if not held:
+        raise Breach(otherwise)
