@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ GENERATOR = Path(__file__).parents[1] / "docs" / "generate_compatibility.py"
 spec = importlib.util.spec_from_file_location("generate_compatibility", GENERATOR)
 assert spec is not None and spec.loader is not None
 compatibility = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = compatibility
 spec.loader.exec_module(compatibility)
 
 FIRST_ENCODERS = ("unet(width=8)", "densenet121(depth=3)", "densenet121(depth=5)")
