@@ -32,6 +32,7 @@ CODES: dict[str, str] = {
     "SK-C009": "A configuration value has the wrong type or is out of range.",
     "SK-C010": "A configuration file cannot be read.",
     "SK-C011": "A component needs an option that was not given.",
+    "SK-C012": "Results would replace files that are there already.",
     "SK-D001": "The folder holds no images, or its layout is none that segkit knows.",
     "SK-D002": "Images and masks cannot be paired one to one.",
     "SK-D003": "A mask and its image differ in size.",
