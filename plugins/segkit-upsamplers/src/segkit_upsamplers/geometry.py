@@ -1,12 +1,13 @@
-"""What the upsamplers share: scales, steps of one factor, and fitting a map to the size asked for."""
+"""What the upsamplers share: scales, steps of one factor, and fitting a map to a size."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
-from segkit.api import UsageError
 from torch import Tensor, nn
+
+from segkit.api import UsageError
 
 Size = tuple[int, int]
 
@@ -21,6 +22,12 @@ def check_scale(name: str, scale: int) -> None:
         )
 
 
+def steps_of_two(name: str, scale: int) -> int:
+    """How many doublings make up the scale; raises UsageError SK-C007 where none do."""
+    check_scale(name, scale)
+    return scale.bit_length() - 1
+
+
 def check_at_least(name: str, option: str, value: int, least: int) -> None:
     """Raises UsageError SK-C006 where an option is below its least value."""
     if value < least:
@@ -29,20 +36,6 @@ def check_at_least(name: str, option: str, value: int, least: int) -> None:
             f"{name}: option '{option}' cannot be {value}.",
             f"It is at least {least}.",
         )
-
-
-def steps_in(name: str, scale: int, factor: int) -> int:
-    """How many steps of `factor` make up `scale`; raises UsageError SK-C007 where none do."""
-    steps, reached = 0, 1
-    while reached < scale:
-        steps, reached = steps + 1, reached * factor
-    if reached != scale:
-        raise UsageError(
-            "SK-C007",
-            f"{name}: the decoder asks for a scale of {scale}, which steps of {factor} miss.",
-            "Use stride=2, of which every scale is made.",
-        )
-    return steps
 
 
 def same_convolution(in_channels: int, out_channels: int, kernel: int) -> nn.Conv2d:
@@ -61,7 +54,7 @@ def check_odd(name: str, option: str, value: int) -> None:
 
 
 def place(x_BCHW: Tensor, size: Size, *, before: Size = (0, 0)) -> Tensor:
-    """The window of `size` that starts at `before`; what lies beyond an edge repeats the edge.
+    """The window of `size` that starts at `before`; what lies beyond an edge repeats it.
 
     before   rows and columns left out at the top and the left; negative: that many are added
 
@@ -93,31 +86,30 @@ def _edge(x_BCHW: Tensor, axis: int, place: int, count: int) -> Tensor | None:
     return x_BCHW.narrow(axis, place, 1).expand(shape)
 
 
-class Steps(nn.Module):
-    """A large scale as several steps of one factor: the last goes to the size asked for.
+class SteppedUpsampler(nn.Module):
+    """Reaches a large scale in steps of one factor; the last step goes to the size asked for.
 
-    steps    modules called with (x_BCHW, size), each enlarging `factor` times
+    make_step   builds the module for (in_channels, out_channels), called with (x_BCHW, size); the
+                first step changes the channels, the others keep them
     """
 
-    def __init__(self, steps: Sequence[nn.Module], factor: int) -> None:
-        super().__init__()
-        self.steps, self.factor = nn.ModuleList(steps), factor
+    needs_pool_indices = False
 
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         make_step: Callable[[int, int], nn.Module],
         *,
         in_channels: int,
         out_channels: int,
         count: int,
         factor: int = 2,
-    ) -> Steps:
-        """The first step changes the channels, the others keep them."""
+    ) -> None:
+        super().__init__()
         sources = [in_channels] + [out_channels] * (count - 1)
-        return cls([make_step(source, out_channels) for source in sources], factor)
+        self.steps = nn.ModuleList([make_step(source, out_channels) for source in sources])
+        self.channels, self.factor = out_channels, factor
 
-    def forward(self, x_BCHW: Tensor, size: Size) -> Tensor:
+    def forward(self, x_BCHW: Tensor, size: Size, pool_indices: Tensor | None = None) -> Tensor:
         for step in self.steps[:-1]:
             height, width = x_BCHW.shape[-2:]
             x_BCHW = step(x_BCHW, (height * self.factor, width * self.factor))

@@ -1,18 +1,18 @@
 """Resize-convolution: interpolate to the size asked for, then convolve.
 
-After Odena, Dumoulin and Olah, "Deconvolution and Checkerboard Artifacts", Distill 2016: every pixel
-of the interpolated map is made the same way, so nothing favours a grid. Pixels are areas, not points
-(align_corners is never used), so a map, its enlargement and the model's own resizing agree.
+After Odena, Dumoulin and Olah, "Deconvolution and Checkerboard Artifacts", Distill 2016: each pixel
+of the interpolated map is made in the same way, so nothing favours a grid. Pixels are areas, not
+points (align_corners is never used), so a map, its enlargement and the model's own resizing agree.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from segkit.api import UsageError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segkit.api import UsageError
 from segkit_upsamplers.geometry import Size, check_odd, check_scale, same_convolution
 
 
@@ -21,8 +21,8 @@ class ResizeConvolution(nn.Module):
 
     kernel   side of the convolution, odd; 0 for none, where the channels stay as they are
 
-    A 1x1 convolution is computed before the interpolation: the result is the same, since the weights
-    of an interpolation sum to 1, and it costs a quarter at scale 2.
+    A 1x1 convolution is computed before the interpolation, at a quarter of the cost (scale 2): the
+    result is the same, since the weights of an interpolation sum to 1.
     """
 
     name: ClassVar[str]

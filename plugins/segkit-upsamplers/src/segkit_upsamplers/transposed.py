@@ -1,22 +1,23 @@
 """Transposed convolution (up-convolution; Dumoulin and Visin 2016, arXiv:1603.07285).
 
 Every input pixel stamps its value times the kernel onto the output, `stride` pixels apart; where
-stamps overlap they add up. A kernel that the stride does not divide overlaps unevenly: the checkerboard.
+stamps overlap they add up. A kernel that the stride does not divide overlaps unevenly, and the map
+shows a checkerboard.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from segkit.api import UsageError
 from torch import Tensor, nn
 
-from segkit_upsamplers.geometry import Size, Steps, check_at_least, check_scale, place, steps_in
+from segkit.api import UsageError
+from segkit_upsamplers.geometry import Size, SteppedUpsampler, check_at_least, check_scale, place
 
 Padding = int | tuple[int, int] | None
 
 
-class TransposedUpsampler(nn.Module):
+class TransposedUpsampler(SteppedUpsampler):
     """Learned stamps, one per input pixel and `stride` pixels apart, added up where they overlap.
 
     kernel   side of the stamp; none: the stride's, so 2x2 as in the U-Net paper (Keras takes 3)
@@ -30,8 +31,6 @@ class TransposedUpsampler(nn.Module):
     reaches beyond the size asked for is cut off, and what is missing at an edge repeats the edge.
     """
 
-    needs_pool_indices = False
-
     def __init__(
         self,
         in_channels: int,
@@ -43,24 +42,18 @@ class TransposedUpsampler(nn.Module):
         padding: int | tuple[int, int] | None = None,
         bias: bool = True,
     ) -> None:
-        super().__init__()
         check_scale("transposed", scale)
         factor = scale if stride == "scale" else stride
-        check_at_least("transposed", "stride", factor, 2)
-        self.channels = out_channels
-        self.steps = Steps.of(
+        side = factor if kernel is None else kernel
+        super().__init__(
             lambda source, target: TransposedStep(
-                source, target, kernel=kernel or factor, stride=factor, padding=padding, bias=bias
+                source, target, kernel=side, stride=factor, padding=padding, bias=bias
             ),
             in_channels=in_channels,
             out_channels=out_channels,
-            count=steps_in("transposed", scale, factor),
+            count=_steps(scale, factor),
             factor=factor,
         )
-
-    def forward(self, x_BCHW: Tensor, size: Size, pool_indices: Tensor | None = None) -> Tensor:
-        enlarged_BCHW: Tensor = self.steps(x_BCHW, size)
-        return enlarged_BCHW
 
 
 class TransposedStep(nn.Module):
@@ -101,3 +94,17 @@ class TransposedStep(nn.Module):
 
     def forward(self, x_BCHW: Tensor, size: Size) -> Tensor:
         return place(self.convolution(x_BCHW), size, before=self.before)
+
+
+def _steps(scale: int, stride: int) -> int:
+    check_at_least("transposed", "stride", stride, 2)
+    count, reached = 0, 1
+    while reached < scale:
+        count, reached = count + 1, reached * stride
+    if reached != scale:
+        raise UsageError(
+            "SK-C007",
+            f"transposed: the decoder asks for a scale of {scale}, which steps of {stride} miss.",
+            "Use stride=2, of which every scale is made, or stride=scale for a single step.",
+        )
+    return count
