@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from segkit.api import Factory, hookimpl
-from segkit_losses.overlap import Dice
+from segkit_losses.border import BorderWeightedCrossEntropy
+from segkit_losses.boundary import Boundary
+from segkit_losses.lovasz import Lovasz
+from segkit_losses.overlap import Dice, FocalTversky, Jaccard, Tversky
 from segkit_losses.pixelwise import CrossEntropy, Focal, HardPixels
 
 LOSSES: dict[str, Factory] = {
     "ce": CrossEntropy,
     "dice": Dice,
     "focal": Focal,
+    "tversky": Tversky,
+    "focal_tversky": FocalTversky,
+    "jaccard": Jaccard,
+    "lovasz": Lovasz,
+    "boundary": Boundary,
+    "weighted_ce": BorderWeightedCrossEntropy,
     "ohem": HardPixels,
 }
 

@@ -1,0 +1,51 @@
+"""Options that need more than a type, checked when a loss is built: UsageError SK-C006."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+
+import torch
+from torch import Tensor
+
+from segkit.api import UsageError
+
+
+def at_least(name: str, option: str, value: float, low: float) -> float:
+    if low <= value < inf:
+        return value
+    raise _refusal(name, option, value, f"It is a number from {low:g} up.")
+
+
+def share(name: str, option: str, value: float, *, zero: bool = True) -> float:
+    if 0 <= value <= 1 if zero else 0 < value <= 1:
+        return value
+    raise _refusal(
+        name, option, value, f"It is a number from 0{'' if zero else ' (left out)'} to 1."
+    )
+
+
+def counted_classes(name: str, classes: Sequence[int] | None, num_classes: int) -> Tensor:
+    """The option `classes` as a bool per class, all True where not given."""
+    if classes is None:
+        return torch.ones(num_classes, dtype=torch.bool)
+    if not classes or any(not 0 <= each < num_classes for each in classes):
+        fix = f"Name at least one class from 0 to {num_classes - 1}."
+        raise _refusal(name, "classes", list(classes), fix)
+    counted_K = torch.zeros(num_classes, dtype=torch.bool)
+    counted_K[list(classes)] = True
+    return counted_K
+
+
+def class_weights_of(name: str, weights: Sequence[float] | None, num_classes: int) -> Tensor:
+    """The option `class_weights` as float64, ones where not given."""
+    if weights is None:
+        return torch.ones(num_classes, dtype=torch.float64)
+    if len(weights) != num_classes or any(not 0 <= each < inf for each in weights):
+        fix = f"Give {num_classes} numbers from 0 up, one per class."
+        raise _refusal(name, "class_weights", list(weights), fix)
+    return torch.tensor(weights, dtype=torch.float64)
+
+
+def _refusal(name: str, option: str, value: object, fix: str) -> UsageError:
+    return UsageError("SK-C006", f"{name}: option '{option}' cannot be {value}.", fix)
