@@ -60,7 +60,7 @@ CHECKS = (import_leaves_the_process_alone, unknown_option_is_refused)
 @cache
 def probe(distribution: str, seconds: float = PROBE_SECONDS) -> tuple[Finding, ...]:
     """What goes wrong when a distribution's plugins are imported, in a process of their own."""
-    command = [sys.executable, "-m", "segkit.testing.imports", distribution]
+    command = [sys.executable, "-P", "-m", "segkit.testing.imports", distribution]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -141,6 +141,8 @@ def process_state() -> dict[str, Any]:
 
 
 def _resolved(entry: Entry, registry: Registry) -> list[Finding]:
+    if entry.problem:
+        return [Finding(_name(entry), entry.problem)]
     try:
         if not registry.members(entry):
             registry.component(entry.kind, f"{entry.distribution}:{entry.name}")
