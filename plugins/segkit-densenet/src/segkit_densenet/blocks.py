@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,22 +38,20 @@ class DenseLayer(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         recompute = self.memory_efficient and self.training and torch.is_grad_enabled()
-        if recompute and not torch.compiler.is_exporting():
-            # Dropout stays outside: what is computed twice has no randomness to save and restore.
-            new_BCHW = checkpoint(
-                self._new,
-                *maps,
-                use_reentrant=False,
-                preserve_rng_state=False,
-                context_fn=self._contexts,
-            )
-        else:
-            new_BCHW = self._new(*maps)
+        new_BCHW = self._recomputed(*maps) if recompute else self._new(*maps)
+        # Dropout stays outside: what is computed twice has no randomness to save and restore.
         return F.dropout(new_BCHW, self.dropout, self.training) if self.dropout else new_BCHW
 
     def _new(self, *maps: Tensor) -> Tensor:
         narrow_BCHW = self.conv1(F.relu(self.norm1(torch.cat(maps, dim=1)), inplace=True))
         return self.conv2(F.relu(self.norm2(narrow_BCHW), inplace=True))
+
+    def _recomputed(self, *maps: Tensor) -> Tensor:
+        settings: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+        # torch.compile takes no contexts, and needs none: its graph updates each statistic once.
+        if not torch.compiler.is_compiling():
+            settings["context_fn"] = self._contexts
+        return checkpoint(self._new, *maps, **settings)
 
     def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """For the first pass and for the pass that computes again."""
@@ -61,15 +60,15 @@ class DenseLayer(nn.Module):
 
 @contextmanager
 def _statistics_still(*norms: nn.Module) -> Iterator[None]:
-    """Normalises as before, but counts no batch twice into the running statistics."""
-    tracked = [norm.track_running_stats for norm in norms]
-    for norm in norms:
-        norm.track_running_stats = False  # type: ignore[assignment]
+    """Normalises as before and counts no batch twice: it works on copies of the statistics."""
+    borrowed = [(norm, name, kept) for norm in norms for name, kept in norm.named_buffers()]
+    for norm, name, kept in borrowed:
+        setattr(norm, name, kept.clone())
     try:
         yield
     finally:
-        for norm, before in zip(norms, tracked, strict=True):
-            norm.track_running_stats = before
+        for norm, name, kept in borrowed:
+            setattr(norm, name, kept)
 
 
 class DenseBlock(nn.Module):

@@ -12,6 +12,7 @@ from segkit.api import (
     Factory,
     Features,
     Normalization,
+    UsageError,
     adapt_normalization,
     load_encoder_weights,
 )
@@ -59,6 +60,12 @@ class DenseNetEncoder(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if not 0 <= dropout < 1:
+            raise UsageError(
+                "SK-C006",
+                f"dropout is {dropout}, which is no probability.",
+                "Give a number from 0 (none) to below 1.",
+            )
         self.features = nn.ModuleDict()
         self.features["conv0"] = nn.Conv2d(in_channels, variant.stem, 7, 2, padding=3, bias=False)
         self.features["norm0"] = nn.BatchNorm2d(variant.stem)
@@ -133,7 +140,8 @@ def _factory(name: str, variant: Variant) -> Factory:
 
     build.__name__ = build.__qualname__ = name
     published, layers = PUBLISHED[name], ", ".join(map(str, variant.layers))
-    build.__doc__ = f"""DenseNet-{name.removeprefix("densenet")} (Huang et al. 2017, arXiv:1608.06993).
+    number = name.removeprefix("densenet")
+    build.__doc__ = f"""DenseNet-{number} (Huang et al. 2017, arXiv:1608.06993).
 
     Blocks of {layers} layers, growth {variant.growth}. Feature maps of strides 2 to 32, each tapped
     after norm and ReLU. ImageNet weights: {published.repository} on the Hugging Face hub,
