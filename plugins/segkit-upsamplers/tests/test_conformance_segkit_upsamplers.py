@@ -3,6 +3,17 @@
 from segkit.testing import Case, conformance
 
 
-@conformance("segkit-upsamplers")
+@conformance(
+    "segkit-upsamplers",
+    examples={
+        "nearest": ["nearest", "nearest(kernel=1)"],
+        "transposed": [
+            "transposed",
+            "transposed(kernel=3)",
+            "transposed(kernel=4, stride=scale, padding=0, bias=false)",
+        ],
+        "dysample": ["dysample", "dysample(style=pl, groups=1, dynamic_scope=true)"],
+    },
+)
 def test_conformance(case: Case) -> None:
     case.run()
