@@ -1,0 +1,81 @@
+"""`segkit predict`: a trained model's masks for images."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from segkit.inference.prediction import Report
+
+DEVICE = "auto, cpu, cuda, cuda:N or mps."
+
+
+@click.command("predict")
+@click.argument("run")
+@click.argument("images", nargs=-1, required=True)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for results.")
+@click.option("--overlay/--no-overlay", default=True, help="Also write pictures to look at.")
+@click.option("--overwrite", is_flag=True, help="Replace results that are there already.")
+@click.option("--batch", default=1, type=click.IntRange(1), help="Images of one size at a time.")
+@click.option("--device", default="auto", help=DEVICE)
+@click.option("--precision", default="auto", type=click.Choice(["auto", "fp32", "bf16", "fp16"]))
+@click.option("--json", "as_json", is_flag=True, help="Print what predictions.json holds.")
+def command(
+    run: str,
+    images: tuple[str, ...],
+    out: Path,
+    overlay: bool,
+    overwrite: bool,
+    batch: int,
+    device: str,
+    precision: str,
+    as_json: bool,
+) -> int:
+    """Write a mask for each of IMAGES: files, folders or patterns such as 'scans/*.png'.
+
+    RUN is the folder that `segkit train` printed. OUT gets masks/ (PNG at the image's own size, its
+    pixels the classes, shown in the palette's colours), overlays/ and predictions.json.
+
+    Exit status 3 where an image could not be read; the others are written all the same.
+    """
+    from segkit.engine.device import choose_device, choose_precision
+    from segkit.inference.prediction import Output, Report, predict_files
+    from segkit.inference.predictor import Predictor
+    from segkit.inference.sources import find_sources
+    from segkit.model import load_model
+
+    sources = find_sources(images)
+    chosen = choose_device(device)
+    predictor = Predictor(load_model(run, chosen), chosen, choose_precision(precision, chosen))
+    report = Report(run, predictor.model.record, str(chosen), predictor.precision)
+    quiet = as_json or not sys.stderr.isatty()
+    with click.progressbar(length=len(sources), file=sys.stderr, hidden=quiet) as bar:
+        predict_files(
+            predictor,
+            sources,
+            Output(out, overlays=overlay, overwrite=overwrite),
+            report,
+            batch=batch,
+            on_image=lambda: bar.update(1),
+        )
+    if as_json:
+        click.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        click.echo(_summary(report, out))
+    return 3 if report.failed else 0
+
+
+def _summary(report: Report, out: Path) -> str:
+    lines = [f"{len(report.images)} masks in {out / 'masks'}"]
+    if any(each.overlay for each in report.images):
+        lines.append(f"pictures in {out / 'overlays'}")
+    lines.append(f"sizes and class shares in {out / 'predictions.json'}")
+    if report.failed:
+        lines.append(f"\n{len(report.failed)} images could not be read:")
+        lines += [f"{each.code}: {each.what}" for each in report.failed]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Trained models on new images: finding the files, predicting, writing what was predicted."""
