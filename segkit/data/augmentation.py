@@ -1,0 +1,336 @@
+"""Augmentation of image and mask together, on arrays, before anything becomes a tensor.
+
+Geometry first (crop, scale, rotation, flips), on image and mask alike, the mask by nearest neighbour;
+then colour, on the image alone. Where a crop reaches beyond the picture, the image is reflected and the
+mask is the ignored label. Any depth and any number of channels; the same generator gives the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from segkit.errors import UsageError, did_you_mean
+from segkit.interfaces import Sample
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What may happen to a training sample; 0 or False switches a part off.
+
+    scale        smallest and largest enlargement, drawn evenly on the logarithm
+    rotation     largest turn to either side, degrees
+    flips        "none", "horizontal" or "both"
+    quarters     turn by a random multiple of 90 degrees (pictures without an up)
+    elastic      largest displacement of a smooth deformation, pixels of the crop
+    brightness   largest shift, share of the image's range
+    contrast     largest change of the factor around the mean
+    saturation   largest change of the colourfulness factor (images with 3 channels)
+    tint         largest change of each channel's factor (images with more than one channel)
+    gamma        largest change of the exponent
+    blur         probability of a Gaussian blur, sigma 0.3 to 1.2 pixels
+    noise        probability of Gaussian noise, up to 3 % of the image's range
+    """
+
+    scale: tuple[float, float] = (1.0, 1.0)
+    rotation: float = 0.0
+    flips: str = "none"
+    quarters: bool = False
+    elastic: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    tint: float = 0.0
+    gamma: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+
+
+RECIPES: dict[str, Recipe] = {
+    "none": Recipe(),
+    "light": Recipe(scale=(0.9, 1.1), flips="horizontal"),
+    "standard": Recipe(
+        scale=(0.5, 2.0),
+        flips="horizontal",
+        brightness=0.12,
+        contrast=0.25,
+        saturation=0.3,
+        tint=0.05,
+        blur=0.1,
+        noise=0.1,
+    ),
+    "strong": Recipe(
+        scale=(0.4, 2.5),
+        rotation=25,
+        flips="horizontal",
+        brightness=0.25,
+        contrast=0.4,
+        saturation=0.5,
+        tint=0.12,
+        gamma=0.3,
+        blur=0.25,
+        noise=0.25,
+    ),
+    # Ronneberger et al. 2015 deform with displacements of 10 pixels' standard deviation on a 3 x 3 grid.
+    "microscopy": Recipe(
+        scale=(0.8, 1.25),
+        rotation=15,
+        flips="both",
+        quarters=True,
+        elastic=10,
+        brightness=0.15,
+        contrast=0.3,
+        gamma=0.3,
+        blur=0.1,
+        noise=0.2,
+    ),
+}
+
+
+def find_recipe(name: str) -> Recipe:
+    """The preset of that name; raises UsageError SK-C003."""
+    if name not in RECIPES:
+        raise UsageError(
+            "SK-C003",
+            f"no augmentation is called '{name}'.",
+            f"{did_you_mean(name, RECIPES)}There are {', '.join(RECIPES)}.",
+        )
+    return RECIPES[name]
+
+
+def augment(
+    sample: Sample, size: int, recipe: Recipe, ignore_index: int, rng: np.random.Generator
+) -> Sample:
+    """A crop of size x size pixels, augmented; the sample itself is not modified."""
+    if sample.mask is None:
+        raise ValueError(f"{sample.id} has no mask")
+    image_HWC, planes = sample.image, _Planes(sample.mask, sample.instances, ignore_index)
+    image_HWC, planes = _crop(image_HWC, planes, size, recipe, rng)
+    image_HWC, planes = _flip(image_HWC, planes, recipe, rng)
+    image_HWC = _colour(image_HWC, recipe, rng)
+    mask_HW, instances_HW = planes.as_stored()
+    if image_HWC.shape[:2] != (size, size) or mask_HW.shape != (size, size):
+        raise RuntimeError(f"augmentation gave {image_HWC.shape} and {mask_HW.shape}, not {size}")
+    return Sample(np.ascontiguousarray(image_HWC), mask_HW, sample.id, instances_HW)
+
+
+class _Planes:
+    """Mask and object numbers, carried through geometry in a type that OpenCV moves without rounding."""
+
+    def __init__(
+        self, mask_HW: np.ndarray, instances_HW: np.ndarray | None, ignore_index: int
+    ) -> None:
+        self.ignore_index = ignore_index
+        self.mask = mask_HW.astype(_exact_type(mask_HW, ignore_index))
+        self.instances = (
+            None if instances_HW is None else instances_HW.astype(_exact_type(instances_HW, 0))
+        )
+
+    def map(self, move: Callable[[np.ndarray, int], np.ndarray]) -> _Planes:
+        """`move(plane, fill)` on both."""
+        moved = object.__new__(_Planes)
+        moved.ignore_index = self.ignore_index
+        moved.mask = move(self.mask, self.ignore_index)
+        moved.instances = None if self.instances is None else move(self.instances, 0)
+        return moved
+
+    def as_stored(self) -> tuple[np.ndarray, np.ndarray | None]:
+        instances = None if self.instances is None else self.instances.astype(np.int64)
+        return self.mask.astype(np.int64), instances
+
+
+def _exact_type(plane_HW: np.ndarray, extra: int) -> type[np.generic]:
+    """The smallest type OpenCV resamples that holds every value exactly (float64 does below 2**53)."""
+    low, high = min(int(plane_HW.min()), extra), max(int(plane_HW.max()), extra)
+    for kind in (np.uint8, np.int16):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return kind
+    return np.float64
+
+
+def _crop(
+    image_HWC: np.ndarray,
+    planes: _Planes,
+    size: int,
+    recipe: Recipe,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, _Planes]:
+    """A random square of the picture, scaled (and turned, and deformed) to size x size."""
+    height, width = image_HWC.shape[:2]
+    low, high = recipe.scale
+    # A picture is not shrunk below the crop: what lies beyond it teaches nothing.
+    low = max(low, min(1.0, size / min(height, width)))
+    scale = float(np.exp(rng.uniform(np.log(low), np.log(high)))) if low < high else low
+    side = max(1, round(size / scale))
+    top, left = _place(height, side, rng), _place(width, side, rng)
+    if recipe.rotation or recipe.elastic:
+        return _warp(image_HWC, planes, size, (top, left, side), recipe, rng)
+    image_HWC = _cut(image_HWC, top, left, side, fill=None)
+    planes = planes.map(lambda plane, fill: _cut(plane, top, left, side, fill))
+    if side == size:
+        return image_HWC, planes
+    smaller = size < side
+    image_HWC = _by_channels(
+        image_HWC,
+        lambda part: cv2.resize(
+            part, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+        ),
+    )
+    planes = planes.map(
+        lambda plane, _: cv2.resize(plane, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
+    )
+    return image_HWC, planes
+
+
+def _place(length: int, side: int, rng: np.random.Generator) -> int:
+    """Where the crop starts along one axis: anywhere inside, or, where it is larger, anywhere around."""
+    low, high = sorted((0, length - side))
+    return int(rng.integers(low, high + 1))
+
+
+def _cut(array: np.ndarray, top: int, left: int, side: int, fill: int | None) -> np.ndarray:
+    """The square, reflected (fill None) or filled where it reaches beyond the array."""
+    height, width = array.shape[:2]
+    inside = array[max(top, 0) : top + side, max(left, 0) : left + side]
+    above, before = max(-top, 0), max(-left, 0)
+    below, behind = max(top + side - height, 0), max(left + side - width, 0)
+    if not (above or below or before or behind):
+        return inside
+    pads = ((above, below), (before, behind), (0, 0))[: array.ndim]
+    if fill is None:
+        # np.pad cannot reflect an axis of a single pixel.
+        mode = "reflect" if min(inside.shape[:2]) > 1 else "edge"
+        return np.pad(inside, pads, mode=mode)  # type: ignore[call-overload]
+    return np.pad(inside, pads, constant_values=fill)
+
+
+def _warp(
+    image_HWC: np.ndarray,
+    planes: _Planes,
+    size: int,
+    box: tuple[int, int, int],
+    recipe: Recipe,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, _Planes]:
+    """The square turned and deformed: one resampling from the stored pixels."""
+    top, left, side = box
+    step = side / size
+    y_HW, x_HW = np.mgrid[0:size, 0:size].astype(np.float32)
+    if recipe.elastic:
+        y_HW += _bumps(size, recipe.elastic, rng)
+        x_HW += _bumps(size, recipe.elastic, rng)
+    angle = np.deg2rad(rng.uniform(-recipe.rotation, recipe.rotation)) if recipe.rotation else 0.0
+    middle = (size - 1) / 2
+    y_HW, x_HW = y_HW - middle, x_HW - middle
+    turned_y = np.cos(angle) * y_HW - np.sin(angle) * x_HW
+    turned_x = np.sin(angle) * y_HW + np.cos(angle) * x_HW
+    from_y = (turned_y * step + top + (side - 1) / 2).astype(np.float32)
+    from_x = (turned_x * step + left + (side - 1) / 2).astype(np.float32)
+    if step > 1.5:
+        # Sampling every second pixel or fewer would alias: smooth by what is skipped.
+        image_HWC = _by_channels(image_HWC, lambda p: cv2.GaussianBlur(p, (0, 0), step / 3))
+    moved_HWC = _by_channels(
+        image_HWC,
+        lambda p: cv2.remap(p, from_x, from_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101),
+    )
+    near_y, near_x = np.rint(from_y), np.rint(from_x)
+    return moved_HWC, planes.map(lambda plane, fill: _nearest(plane, near_y, near_x, fill))
+
+
+def _nearest(plane: np.ndarray, y_HW: np.ndarray, x_HW: np.ndarray, fill: int) -> np.ndarray:
+    return cv2.remap(
+        plane, x_HW, y_HW, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=fill
+    )
+
+
+def _bumps(size: int, most: float, rng: np.random.Generator) -> np.ndarray:
+    """A smooth random displacement along one axis: a coarse grid of numbers, bicubically enlarged."""
+    coarse = rng.normal(0, most, (3, 3)).clip(-2 * most, 2 * most).astype(np.float32)
+    return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+
+
+def _flip(
+    image_HWC: np.ndarray, planes: _Planes, recipe: Recipe, rng: np.random.Generator
+) -> tuple[np.ndarray, _Planes]:
+    turns: list[Callable[[np.ndarray], np.ndarray]] = []
+    if recipe.flips in ("horizontal", "both") and rng.random() < 0.5:
+        turns.append(lambda array: array[:, ::-1])
+    if recipe.flips == "both" and rng.random() < 0.5:
+        turns.append(lambda array: array[::-1])
+    if recipe.quarters:
+        quarters = int(rng.integers(4))
+        turns.append(lambda array: np.rot90(array, quarters))
+    for turn in turns:
+        image_HWC = turn(image_HWC)
+        planes = planes.map(lambda plane, _, turn=turn: turn(plane))  # type: ignore[misc]
+    return image_HWC, planes
+
+
+def _colour(image_HWC: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
+    """Contrast, brightness, gamma and tint in one pass; then saturation, blur and noise."""
+    channels = image_HWC.shape[2]
+    top = _white(image_HWC)
+    if recipe.contrast or recipe.brightness or recipe.gamma or recipe.tint:
+        image_HWC = _tones(image_HWC, top, recipe, rng)
+    if recipe.saturation and channels == 3:
+        factor = rng.uniform(1 - recipe.saturation, 1 + recipe.saturation)
+        grey_HW1 = image_HWC.mean(axis=2, keepdims=True, dtype=np.float32)
+        image_HWC = _like(grey_HW1 + factor * (image_HWC - grey_HW1), image_HWC)
+    if recipe.blur and rng.random() < recipe.blur:
+        sigma = rng.uniform(0.3, 1.2)
+        image_HWC = _by_channels(image_HWC, lambda part: cv2.GaussianBlur(part, (0, 0), sigma))
+    if recipe.noise and rng.random() < recipe.noise:
+        strength = rng.uniform(0, 0.03) * top
+        noise_HWC = rng.standard_normal(image_HWC.shape, dtype=np.float32)
+        image_HWC = _like(image_HWC + strength * noise_HWC, image_HWC)
+    return image_HWC
+
+
+def _white(image_HWC: np.ndarray) -> float:
+    """255 for 8 bits; else the crop's own highest value, since deeper images rarely use their range."""
+    return 255.0 if image_HWC.dtype == np.uint8 else max(float(np.abs(image_HWC).max()), 1e-6)
+
+
+def _tones(
+    image_HWC: np.ndarray, top: float, recipe: Recipe, rng: np.random.Generator
+) -> np.ndarray:
+    channels = image_HWC.shape[2]
+    mean = float(image_HWC.mean())
+    contrast = rng.uniform(1 - recipe.contrast, 1 + recipe.contrast)
+    shift = rng.uniform(-recipe.brightness, recipe.brightness) * top
+    exponent = rng.uniform(1 - recipe.gamma, 1 + recipe.gamma)
+    tints = rng.uniform(1 - recipe.tint, 1 + recipe.tint, channels) if channels > 1 else np.ones(1)
+
+    def tone(values: np.ndarray) -> np.ndarray:
+        toned = (values - mean) * contrast + mean + shift
+        if recipe.gamma:
+            toned = np.maximum(toned, 0) / top
+            toned = top * toned**exponent
+        return toned * tints.astype(np.float32)
+
+    if image_HWC.dtype != np.uint8:
+        return _like(tone(image_HWC.astype(np.float32)), image_HWC)
+    ramp_NC = np.repeat(np.arange(256, dtype=np.float32)[:, None], channels, axis=1)
+    table_NC = np.rint(tone(ramp_NC)).clip(0, 255).astype(np.uint8)
+    parts = [cv2.LUT(image_HWC[:, :, c], table_NC[:, c].copy()) for c in range(channels)]
+    return np.stack(parts, axis=2)
+
+
+def _like(values: np.ndarray, model: np.ndarray) -> np.ndarray:
+    """The values in the model's type, rounded and kept within it where it is a whole-number type."""
+    if model.dtype.kind != "u":
+        return values.astype(model.dtype)
+    return np.rint(values).clip(0, np.iinfo(model.dtype).max).astype(model.dtype)
+
+
+def _by_channels(image_HWC: np.ndarray, work: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """`work` on at most four channels at a time, which is what OpenCV takes everywhere."""
+    channels = image_HWC.shape[2]
+    parts = []
+    for first in range(0, channels, 4):
+        part = work(np.ascontiguousarray(image_HWC[:, :, first : first + 4]))
+        parts.append(part[:, :, None] if part.ndim == 2 else part)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)

@@ -1,0 +1,351 @@
+"""Files to arrays: which formats are opened, full decoding, and a name in every error.
+
+Pillow decodes with an allowlist of formats (without one it would run Ghostscript on a PostScript file
+renamed .png); tifffile decodes TIFF deeper than 8 bits. OpenCV never reads: it expands palettes.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image, UnidentifiedImageError
+
+from segkit.errors import DataError, StorageError
+
+IMAGE_FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "WEBP", "PPM", "JPEG2000")
+MASK_FORMATS = ("PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG")
+SUFFIXES = frozenset(
+    [
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".webp",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".jp2",
+        ".gif",
+    ]
+)
+MAX_PIXELS = 178_956_970
+ORIENTATION_TAG = 274
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+# Our own limit speaks instead of Pillow's warning.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+# What a file that is no image begins with: failed downloads first of all.
+TELLTALES: tuple[tuple[bytes, str], ...] = (
+    (b"<!doctype html", "looks like HTML, not an image: probably a failed download"),
+    (b"<html", "looks like HTML, not an image: probably a failed download"),
+    (b"<?xml", "looks like XML or SVG, not an image"),
+    (b"<svg", "looks like SVG, a drawing and not an image"),
+    (b"%!ps", "is PostScript, which segkit never opens"),
+    (b"\xc5\xd0\xd3\xc6", "is PostScript (EPS), which segkit never opens"),
+    (b"%pdf", "is a PDF document, not an image"),
+    (b"pk\x03\x04", "is a ZIP archive, not an image"),
+    (b"version https://git-lfs", "is a Git LFS pointer, not the image itself"),
+    (b"gif8", "is a GIF, which segkit reads for masks only"),
+)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded file, before any meaning is given to its numbers.
+
+    pixels       (H, W) or (H, W, C), as stored: bool, uint8, uint16, int32, float32, ...
+    mode         Pillow's name of the layout ("L", "P", "RGBA", "CMYK", ...); "" from tifffile
+    format       "PNG", "JPEG", "TIFF", ...
+    palette      (N, 3) uint8 colours where mode is "P", else None
+    orientation  EXIF orientation, 1 where there is none (pixels are not turned yet)
+    """
+
+    pixels: np.ndarray
+    mode: str
+    format: str
+    palette: np.ndarray | None = None
+    orientation: int = 1
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about itself without being decoded; height and width are as stored.
+
+    bits     per channel
+    kind     "uint", "int" or "float"
+    """
+
+    path: Path
+    height: int
+    width: int
+    channels: int
+    mode: str
+    format: str
+    bits: int = 8
+    kind: str = "uint"
+    orientation: int = 1
+
+
+def decode(
+    path: Path,
+    *,
+    formats: tuple[str, ...] = IMAGE_FORMATS,
+    code: str = "SK-D004",
+    max_pixels: int = MAX_PIXELS,
+) -> Decoded:
+    """The whole file, decoded. Raises DataError (`code`, SK-D006, SK-D014, SK-D015), naming the file."""
+    content = _content(path, code)
+    try:
+        if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") and "TIFF" in formats:
+            deep = _decode_tiff(path, content, max_pixels)
+            if deep is not None:
+                return deep
+        check_png(content)
+        with _opened(path, content, formats, code, max_pixels) as image:
+            image.load()
+            return _decoded(image)
+    except DataError:
+        raise
+    # Decoders raise whatever comes to them on damaged files.
+    except Exception as error:
+        raise DataError(
+            code,
+            f"{path} {_damage(error)} ({type(error).__name__}: {error}).",
+            "Copy or download the file again, or take it out of the data set.",
+        ) from error
+
+
+def read_header(
+    path: Path, *, formats: tuple[str, ...] = IMAGE_FORMATS, max_pixels: int = MAX_PIXELS
+) -> Header:
+    """The file's size, layout and depth, without decoding it; raises DataError as `decode` does."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+            if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") and "TIFF" in formats:
+                file.seek(0)
+                return _tiff_header(path, file, max_pixels)
+        with _opened(path, path, formats, "SK-D004", max_pixels) as image:
+            bits, kind = _depth(image.mode)
+            return Header(
+                path,
+                image.height,
+                image.width,
+                len(image.getbands()),
+                image.mode,
+                image.format or "",
+                bits,
+                kind,
+                _orientation(image),
+            )
+    except DataError:
+        raise
+    except Exception as error:
+        # What a header alone cannot explain, reading the whole file can: empty, HTML, unreadable.
+        decode(path, formats=formats, max_pixels=max_pixels)
+        raise DataError("SK-D004", f"{path} cannot be read ({error}).", "") from error
+
+
+def check_png(content: bytes) -> None:
+    """Raises ValueError where a PNG ends early or a chunk's checksum is wrong (Pillow skips some)."""
+    if not content.startswith(PNG_SIGNATURE):
+        return
+    position, ended = len(PNG_SIGNATURE), False
+    while position + 12 <= len(content) and not ended:
+        (length,) = struct.unpack_from(">I", content, position)
+        name = content[position + 4 : position + 8]
+        end = position + 12 + length
+        if end > len(content):
+            break
+        (stored,) = struct.unpack_from(">I", content, end - 4)
+        if zlib.crc32(content[position + 4 : end - 4]) != stored:
+            raise ValueError(f"the checksum of its {name.decode('latin-1')} block is wrong")
+        ended = name == b"IEND"
+        position = end
+    if not ended:
+        raise EOFError(f"it stops after {len(content)} bytes, before its end mark")
+
+
+def _content(path: Path, code: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except PermissionError as error:
+        raise StorageError(
+            "SK-D018", f"{path} may not be read ({error.strerror}).", "Change its permissions."
+        ) from error
+    except OSError as error:
+        broken = (
+            "is a link to nothing" if path.is_symlink() and not path.exists() else "cannot be read"
+        )
+        raise DataError(
+            code, f"{path} {broken} ({error.strerror}).", "Copy the file again, or take it out."
+        ) from error
+    if not content:
+        raise DataError(code, f"{path} is empty (0 bytes).", "Copy or download the file again.")
+    return content
+
+
+def _opened(
+    path: Path, source: bytes | Path, formats: tuple[str, ...], code: str, max_pixels: int
+) -> Image.Image:
+    if max_pixels > MAX_PIXELS:
+        Image.MAX_IMAGE_PIXELS = None
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        image = Image.open(file, formats=list(formats))
+    except UnidentifiedImageError as error:
+        raise _unidentified(path, source, code, formats) from error
+    except Image.DecompressionBombError as error:
+        raise DataError(
+            "SK-D014",
+            f"{path} has more pixels than the {max_pixels:,} allowed.",
+            "If that is right, allow more: --max-pixels.",
+        ) from error
+    _check_pixels(path, image.height, image.width, max_pixels)
+    if image.format in ("TIFF", "GIF") and getattr(image, "n_frames", 1) > 1:
+        raise _pages(path, image.n_frames)
+    return image
+
+
+def _unidentified(
+    path: Path, source: bytes | Path, code: str, formats: tuple[str, ...]
+) -> DataError:
+    start = source[:512] if isinstance(source, bytes) else _content(path, code)[:512]
+    begins = start.lstrip().lower()
+    allowed = ", ".join(f for f in formats if f != "MPO")
+    for telltale, meaning in TELLTALES:
+        if begins.startswith(telltale):
+            return DataError(
+                "SK-D006",
+                f"{path} {meaning}.",
+                f"Replace it by an image, or take it out. segkit opens {allowed}.",
+            )
+    if _is_text(start):
+        return DataError(
+            "SK-D006",
+            f"{path} is a text file, not an image.",
+            f"Replace it by an image, or take it out. segkit opens {allowed}.",
+        )
+    return DataError(
+        code,
+        f"{path} is damaged, or in a format that segkit does not open.",
+        f"Copy the file again, or convert it: segkit opens {allowed}.",
+    )
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        text = start.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return all(character.isprintable() or character.isspace() for character in text)
+
+
+def _damage(error: Exception) -> str:
+    words = str(error).lower()
+    if isinstance(error, EOFError) or "truncated" in words or "premature" in words:
+        return "is cut short: its data end before the picture does"
+    return "is damaged"
+
+
+def _check_pixels(path: Path, height: int, width: int, max_pixels: int) -> None:
+    if height * width > max_pixels:
+        raise DataError(
+            "SK-D014",
+            f"{path} is {width} x {height}, {height * width:,} pixels; {max_pixels:,} are allowed.",
+            "If that is right, allow more: --max-pixels.",
+        )
+
+
+def _pages(path: Path, pages: int) -> DataError:
+    return DataError(
+        "SK-D015",
+        f"{path} holds {pages} pages, and segkit reads flat images.",
+        "Save the pages you mean as files of their own: none is chosen silently.",
+    )
+
+
+def _decoded(image: Image.Image) -> Decoded:
+    palette = None
+    if image.mode == "P":
+        colours = np.array(image.getpalette("RGB") or [], dtype=np.uint8)
+        palette = colours.reshape(-1, 3)
+    pixels = np.array(image)
+    return Decoded(pixels, image.mode, image.format or "", palette, _orientation(image))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        turned = int(image.getexif().get(ORIENTATION_TAG, 1))
+    # Damaged EXIF blocks raise all sorts of things; the pixels are still good.
+    except Exception:
+        return 1
+    return turned if 1 <= turned <= 8 else 1
+
+
+def _depth(mode: str) -> tuple[int, str]:
+    if mode == "1":
+        return 1, "uint"
+    if mode.startswith("I;16"):
+        return 16, "uint"
+    if mode == "I":
+        return 32, "int"
+    return (32, "float") if mode == "F" else (8, "uint")
+
+
+def _simple_tiff(page: tifffile.TiffPage) -> bool:
+    """Whether Pillow reads it better: palettes, 1-bit, CMYK, Lab and YCbCr."""
+    photometric = tifffile.PHOTOMETRIC
+    plain = (photometric.MINISBLACK, photometric.MINISWHITE, photometric.RGB)
+    return page.photometric not in plain or page.bitspersample < 8
+
+
+def _tiff_orientation(page: tifffile.TiffPage) -> int:
+    tag = page.tags.get(ORIENTATION_TAG)
+    return int(tag.value) if tag is not None and 1 <= int(tag.value) <= 8 else 1
+
+
+def _decode_tiff(path: Path, content: bytes, max_pixels: int) -> Decoded | None:
+    with tifffile.TiffFile(io.BytesIO(content)) as tif:
+        if len(tif.pages) > 1:
+            raise _pages(path, len(tif.pages))
+        page = tif.pages.first
+        _check_pixels(path, page.imagelength, page.imagewidth, max_pixels)
+        if _simple_tiff(page):
+            return None
+        pixels = page.asarray()
+        if page.axes.startswith("S"):
+            pixels = np.moveaxis(pixels, 0, -1)
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind == "u":
+            pixels = np.iinfo(pixels.dtype).max - pixels
+        if pixels.ndim not in (2, 3):
+            raise _pages(path, int(np.prod(pixels.shape[:-3])))
+        return Decoded(pixels, "", "TIFF", None, _tiff_orientation(page))
+
+
+def _tiff_header(path: Path, file: io.BufferedReader, max_pixels: int) -> Header:
+    with tifffile.TiffFile(file) as tif:
+        if len(tif.pages) > 1:
+            raise _pages(path, len(tif.pages))
+        page = tif.pages.first
+        height, width = page.imagelength, page.imagewidth
+        _check_pixels(path, height, width, max_pixels)
+        channels = 3 if page.photometric == tifffile.PHOTOMETRIC.PALETTE else page.samplesperpixel
+        kind = {"u": "uint", "i": "int", "f": "float", "b": "uint"}[page.dtype.kind]
+        mode = "CMYK" if page.photometric == tifffile.PHOTOMETRIC.SEPARATED else ""
+        bits = page.bitspersample
+        return Header(
+            path, height, width, channels, mode, "TIFF", bits, kind, _tiff_orientation(page)
+        )

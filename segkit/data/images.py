@@ -1,0 +1,116 @@
+"""Images as arrays (H, W, C) at their own depth: what every mode becomes, and how channels are fitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from segkit.data.decoding import MAX_PIXELS, Decoded, Header, decode
+from segkit.errors import DataError
+
+# Rec. 601 luma, the weights Pillow uses for RGB to L.
+LUMA = np.array([0.299, 0.587, 0.114])
+
+# np.rot90 turns and a mirror that undo each EXIF orientation: (quarter turns, mirrored first).
+ORIENTATIONS: dict[int, tuple[int, bool]] = {
+    1: (0, False),
+    2: (0, True),
+    3: (2, False),
+    4: (2, True),
+    5: (1, True),
+    6: (3, False),
+    7: (3, True),
+    8: (1, False),
+}
+
+
+def read_image(
+    path: Path, channels: int | None = None, *, upright: bool = True, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """One image, (H, W, C): uint8, uint16 or float32, never clipped.
+
+    channels  how many to return: grey is copied to 3, colour averaged (Rec. 601) to 1, alpha dropped
+              where 3 are asked for; None leaves them as stored
+    upright   turn as the EXIF orientation says
+
+    Raises DataError SK-D004, D006, D011, D014, D015 or D016, naming the file.
+    """
+    decoded = decode(path, max_pixels=max_pixels)
+    image_HWC = _plain(path, decoded)
+    if upright:
+        image_HWC = turned(image_HWC, decoded.orientation)
+    if channels is not None:
+        image_HWC = fit_channels(image_HWC, channels, str(path))
+    return np.ascontiguousarray(image_HWC)
+
+
+def plain_channels(header: Header) -> int:
+    """The channels `read_image` gives for this file where none are asked for."""
+    if header.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
+        return 3
+    return header.channels
+
+
+def turned(image_HWC: np.ndarray, orientation: int) -> np.ndarray:
+    """The array as a viewer shows it, given the EXIF orientation of its file."""
+    quarters, mirrored = ORIENTATIONS[orientation]
+    if mirrored:
+        image_HWC = image_HWC[:, ::-1]
+    return np.rot90(image_HWC, quarters) if quarters else image_HWC
+
+
+def fit_channels(image_HWC: np.ndarray, channels: int, name: str) -> np.ndarray:
+    """The image with so many channels; raises DataError SK-D011 where there is no honest way."""
+    have = image_HWC.shape[2]
+    if have == channels:
+        return image_HWC
+    if have == 2 and channels in (1, 3):
+        return fit_channels(image_HWC[:, :, :1], channels, name)
+    if have == 4 and channels in (1, 3):
+        return fit_channels(image_HWC[:, :, :3], channels, name)
+    if have == 1:
+        return np.repeat(image_HWC, channels, axis=2)
+    if have == 3 and channels == 1:
+        grey_HW = image_HWC @ LUMA
+        if image_HWC.dtype.kind == "u":
+            grey_HW = np.round(grey_HW)
+        return grey_HW.astype(image_HWC.dtype)[:, :, None]
+    if have == 3 and channels == 4 and image_HWC.dtype.kind == "u":
+        opaque_HW1 = np.full((*image_HWC.shape[:2], 1), np.iinfo(image_HWC.dtype).max)
+        return np.concatenate([image_HWC, opaque_HW1.astype(image_HWC.dtype)], axis=2)
+    raise DataError(
+        "SK-D011",
+        f"{name} has {have} channels, and {channels} are wanted.",
+        f"Declare what the images have: `in_channels: {have}` in data.yaml.",
+    )
+
+
+def _plain(path: Path, decoded: Decoded) -> np.ndarray:
+    pixels = decoded.pixels
+    if decoded.mode == "P" and decoded.palette is not None:
+        pixels = decoded.palette[np.minimum(pixels, len(decoded.palette) - 1)]
+    elif decoded.mode in ("CMYK", "YCbCr", "LAB", "HSV", "PA"):
+        pixels = np.array(Image.fromarray(pixels, decoded.mode).convert("RGB"))
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8) * 255
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    return _own_depth(path, pixels)
+
+
+def _own_depth(path: Path, pixels: np.ndarray) -> np.ndarray:
+    if pixels.dtype in (np.uint8, np.uint16):
+        return pixels
+    if pixels.dtype.kind == "i" and pixels.min() >= 0 and pixels.max() <= 65535:
+        return pixels.astype(np.uint16)
+    values = pixels.astype(np.float32)
+    wrong = int(values.size - np.isfinite(values).sum())
+    if wrong:
+        raise DataError(
+            "SK-D016",
+            f"{path} holds {wrong:,} pixels that are NaN or infinite, of {values.size:,}.",
+            "Replace them (say by 0) before training: one such pixel makes the loss meaningless.",
+        )
+    return values

@@ -1,0 +1,321 @@
+"""Batches for training and evaluation, the same whatever the number of workers and processes.
+
+The order of an epoch is a permutation of (seed, epoch); each sample's augmentation draws from a generator
+of (seed, epoch, index). So neither workers, nor processes, nor a resume in mid-epoch change a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from segkit.data.augmentation import Recipe, augment, find_recipe
+from segkit.errors import DataError, SegkitError, UsageError
+from segkit.interfaces import Dataset, Sample
+
+# What the loss ignores where the data themselves have no ignored label.
+IGNORE_FREE = 255
+IGNORE_MANY_CLASSES = -100
+
+Found = TypeVar("Found")
+START_METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one size with their truth, on the CPU, not normalised.
+
+    image_BCHW      uint8, int32 (from 16 bits) or float32, as stored
+    target_BHW      int64: class or ignored label
+    instances_BHW   int64: 0 background, one number per object; None where the data have none
+    ids             the samples' names
+    """
+
+    image_BCHW: Tensor
+    target_BHW: Tensor
+    instances_BHW: Tensor | None
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def pin_memory(self) -> Batch:
+        """A copy in page-locked memory; torch's DataLoader calls this where pinning is on."""
+        instances = None if self.instances_BHW is None else self.instances_BHW.pin_memory()
+        return Batch(
+            self.image_BCHW.pin_memory(), self.target_BHW.pin_memory(), instances, self.ids
+        )
+
+
+def training_ignore_index(dataset: Dataset) -> int:
+    """The label that training ignores: the data set's own, else one that no class has.
+
+    Crops that reach beyond a picture need such a label even where the masks have none: 255, or -100
+    where there are more than 255 classes.
+    """
+    if dataset.ignore_index is not None:
+        return int(dataset.ignore_index)
+    return IGNORE_FREE if len(dataset.classes) <= IGNORE_FREE else IGNORE_MANY_CLASSES
+
+
+class TrainingLoader:
+    """Augmented crops, in an order that depends on seed and epoch alone.
+
+    size          side of the square crops, pixels
+    batch         images a step over all processes: a multiple of world_size
+    augmentation  a preset: none, light, standard, strong or microscopy
+    ignore_index  the data set's ignored label; None: it has none, and `self.ignore_index` is the one
+                  that marks what lies beyond a picture (see training_ignore_index)
+    workers       processes that decode and augment; 0: this one
+    rank          which of the world_size equal parts of each batch is given
+
+    A batch is always full. An epoch leaves out the images that do not fill another batch (others each
+    time); with fewer images than a batch, it goes through them again, augmented anew, until one is full.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        size: int,
+        batch: int,
+        seed: int,
+        augmentation: str = "standard",
+        ignore_index: int | None = None,
+        workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if batch < 1 or batch % world_size:
+            raise UsageError(
+                "SK-C009",
+                f"a batch of {batch} cannot be shared equally by {world_size} processes.",
+                f"Choose a multiple of {world_size}.",
+            )
+        if not len(dataset):
+            raise DataError("SK-D010", "the training split is empty.", "Add images to it.")
+        self.dataset, self.batch, self.seed = dataset, batch, seed
+        self.rank, self.world_size = rank, world_size
+        own = training_ignore_index(dataset)
+        self.ignore_index = own if ignore_index is None else ignore_index
+        items = _TrainingItems(dataset, size, find_recipe(augmentation), self.ignore_index, seed)
+        self._plan = _Plan()
+        self._loader = _torch_loader(items, self._plan, workers, seed, _gather)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return max(1, len(self.dataset) // self.batch)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, from the one numbered `start` on."""
+        order = epoch_order(len(self.dataset), self.batch, self.seed, number)
+        share = self.batch // self.world_size
+        self._plan.steps = [
+            [
+                (number, *order[step * self.batch + self.rank * share + place])
+                for place in range(share)
+            ]
+            for step in range(start, self.batches_per_epoch)
+        ]
+        for batch in self._loader:
+            yield _no_error(batch)
+
+
+class EvaluationLoader:
+    """Whole images at their own size, each exactly once over all processes, never padded or resized.
+
+    batch     most images at once, in this process; those of one batch share one size
+    workers   processes that decode; 0: this one
+
+    Images come sorted by size where the data set knows its `sizes`, else in their own order.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        batch: int,
+        workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.dataset, self.batch = dataset, max(1, batch)
+        order = list(range(len(dataset)))
+        sizes = getattr(dataset, "sizes", None)
+        if sizes is not None:
+            order.sort(key=lambda index: (sizes[index], index))
+        self.indices = order[rank::world_size]
+        self._plan = _Plan([[index] for index in self.indices])
+        self._loader = _torch_loader(_EvaluationItems(dataset), self._plan, workers, 0, _only)
+
+    def __iter__(self) -> Iterator[Batch]:
+        waiting: list[Sample] = []
+        for found in self._loader:
+            sample = _no_error(found)
+            full = len(waiting) == self.batch
+            if waiting and (full or waiting[0].image.shape != sample.image.shape):
+                yield collate(waiting)
+                waiting = []
+            waiting.append(sample)
+        if waiting:
+            yield collate(waiting)
+
+
+def epoch_order(count: int, batch: int, seed: int, epoch: int) -> list[tuple[int, int]]:
+    """(index, round) for every place of an epoch; round counts how often the images ran out before."""
+    permutation = np.random.default_rng([seed, epoch]).permutation(count).tolist()
+    places = max(batch, count // batch * batch)
+    return [(permutation[place % count], place // count) for place in range(places)]
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """One batch of samples of one size; raises DataError SK-D017 where one has no mask."""
+    images, masks, instances = [], [], []
+    for sample in samples:
+        if sample.mask is None:
+            raise DataError(
+                "SK-D017",
+                f"{sample.id} has no mask.",
+                "Training and scores need one for each image.",
+            )
+        image_HWC = (
+            sample.image.astype(np.int32) if sample.image.dtype == np.uint16 else sample.image
+        )
+        images.append(np.ascontiguousarray(image_HWC.transpose(2, 0, 1)))
+        masks.append(np.ascontiguousarray(sample.mask))
+        if sample.instances is not None:
+            instances.append(np.ascontiguousarray(sample.instances))
+    return Batch(
+        image_BCHW=torch.from_numpy(np.stack(images)),
+        target_BHW=torch.from_numpy(np.stack(masks)),
+        instances_BHW=torch.from_numpy(np.stack(instances)) if instances else None,
+        ids=tuple(sample.id for sample in samples),
+    )
+
+
+class _Plan:
+    """The batches still to come, as lists of item keys: what torch calls a batch sampler."""
+
+    def __init__(self, steps: list[list[Any]] | None = None) -> None:
+        self.steps: list[list[Any]] = steps or []
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        return iter(self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+class _TrainingItems(torch.utils.data.Dataset[Sample | SegkitError]):
+    """Augmented samples by (epoch, index, round).
+
+    A faulty sample's error is returned, not raised: from a worker, torch would raise another in its place.
+    """
+
+    def __init__(
+        self, dataset: Dataset, size: int, recipe: Recipe, ignore_index: int, seed: int
+    ) -> None:
+        self.dataset, self.size, self.recipe = dataset, size, recipe
+        self.ignore_index, self.seed = ignore_index, seed
+
+    def __getitem__(self, key: tuple[int, int, int]) -> Sample | SegkitError:
+        epoch, index, again = key
+        rng = np.random.default_rng([self.seed, epoch, index, again])
+        try:
+            sample = checked(self.dataset[index], self.dataset)
+        except SegkitError as error:
+            return error
+        return augment(sample, self.size, self.recipe, self.ignore_index, rng)
+
+
+class _EvaluationItems(torch.utils.data.Dataset[Sample | SegkitError]):
+    """Samples by index, as stored, or their errors."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, index: int) -> Sample | SegkitError:
+        try:
+            return checked(self.dataset[index], self.dataset)
+        except SegkitError as error:
+            return error
+
+
+def checked(sample: Sample, dataset: Dataset) -> Sample:
+    """The sample, where its labels are classes or ignored; raises DataError SK-D012 or SK-D017.
+
+    On the CPU, before the loss: on a GPU such a label would end the process with a device-side assert.
+    """
+    if sample.mask is None:
+        raise DataError(
+            "SK-D017", f"{sample.id} has no mask.", "Training and scores need one for each image."
+        )
+    classes = len(dataset.classes)
+    counted_HW = sample.mask
+    if dataset.ignore_index is not None:
+        counted_HW = counted_HW[counted_HW != dataset.ignore_index]
+    low, high = (int(counted_HW.min()), int(counted_HW.max())) if counted_HW.size else (0, 0)
+    if low < 0 or high >= classes:
+        raise DataError(
+            "SK-D012",
+            f"the mask of {sample.id} holds label {low if low < 0 else high}, but {classes} classes "
+            f"are declared (0 to {classes - 1}).",
+            "Map or ignore it: label_mapping or ignore_index in data.yaml.",
+        )
+    return sample
+
+
+def _torch_loader(
+    items: torch.utils.data.Dataset[Any], plan: _Plan, workers: int, seed: int, gather: Any
+) -> DataLoader[Any]:
+    return DataLoader(
+        items,
+        batch_sampler=plan,  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=gather,
+        generator=torch.Generator().manual_seed(seed),
+        worker_init_fn=_start_worker if workers else None,
+        persistent_workers=workers > 0,
+        # A fork copies locks that other threads (OpenCV's, a progress bar's) may hold for ever.
+        multiprocessing_context=_worker_context() if workers else None,
+        pin_memory=gather is _gather and torch.cuda.is_available(),
+    )
+
+
+def _worker_context() -> BaseContext:
+    context = get_context(START_METHOD)
+    if START_METHOD == "forkserver":
+        # The server imports torch once, and every worker starts from there.
+        context.set_forkserver_preload(["segkit.data.loader"])
+    return context
+
+
+def _start_worker(_: int) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def _only(samples: Sequence[Sample | SegkitError]) -> Sample | SegkitError:
+    return samples[0]
+
+
+def _gather(samples: Sequence[Sample | SegkitError]) -> Batch | SegkitError:
+    for sample in samples:
+        if isinstance(sample, SegkitError):
+            return sample
+    return collate([sample for sample in samples if isinstance(sample, Sample)])
+
+
+def _no_error(found: Found | SegkitError) -> Found:
+    if isinstance(found, SegkitError):
+        raise found
+    return found
