@@ -1,8 +1,9 @@
 """Augmentation of image and mask together, on arrays, before anything becomes a tensor.
 
-Geometry first (crop, scale, rotation, flips), on image and mask alike, the mask by nearest neighbour;
-then colour, on the image alone. Where a crop reaches beyond the picture, the image is reflected and the
-mask is the ignored label. Any depth and any number of channels; the same generator gives the same result.
+Geometry first (crop, scale, rotation, flips), on image and mask alike, the mask by nearest
+neighbour; then colour, on the image alone. Where a crop reaches beyond the picture, the image is
+reflected and the mask is the ignored label. Any depth and any number of channels; the same
+generator gives the same result.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ RECIPES: dict[str, Recipe] = {
         blur=0.25,
         noise=0.25,
     ),
-    # Ronneberger et al. 2015 deform with displacements of 10 pixels' standard deviation on a 3 x 3 grid.
+    # Ronneberger et al. 2015: displacements of 10 pixels' standard deviation on a 3 x 3 grid.
     "microscopy": Recipe(
         scale=(0.8, 1.25),
         rotation=15,
@@ -118,7 +119,7 @@ def augment(
 
 
 class _Planes:
-    """Mask and object numbers, carried through geometry in a type that OpenCV moves without rounding."""
+    """Mask and object numbers, in a type that OpenCV moves without rounding."""
 
     def __init__(
         self, mask_HW: np.ndarray, instances_HW: np.ndarray | None, ignore_index: int
@@ -143,7 +144,7 @@ class _Planes:
 
 
 def _exact_type(plane_HW: np.ndarray, extra: int) -> type[np.generic]:
-    """The smallest type OpenCV resamples that holds every value exactly (float64 does below 2**53)."""
+    """The smallest type OpenCV resamples that holds every value exactly (up to 2**53)."""
     low, high = min(int(plane_HW.min()), extra), max(int(plane_HW.max()), extra)
     for kind in (np.uint8, np.int16):
         if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
@@ -186,7 +187,7 @@ def _crop(
 
 
 def _place(length: int, side: int, rng: np.random.Generator) -> int:
-    """Where the crop starts along one axis: anywhere inside, or, where it is larger, anywhere around."""
+    """Where the crop starts on one axis: anywhere inside, or around where it is larger."""
     low, high = sorted((0, length - side))
     return int(rng.integers(low, high + 1))
 
@@ -247,7 +248,7 @@ def _nearest(plane: np.ndarray, y_HW: np.ndarray, x_HW: np.ndarray, fill: int) -
 
 
 def _bumps(size: int, most: float, rng: np.random.Generator) -> np.ndarray:
-    """A smooth random displacement along one axis: a coarse grid of numbers, bicubically enlarged."""
+    """A smooth random displacement along one axis: a coarse grid, bicubically enlarged."""
     coarse = rng.normal(0, most, (3, 3)).clip(-2 * most, 2 * most).astype(np.float32)
     return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
 
@@ -290,7 +291,7 @@ def _colour(image_HWC: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> 
 
 
 def _white(image_HWC: np.ndarray) -> float:
-    """255 for 8 bits; else the crop's own highest value, since deeper images rarely use their range."""
+    """255 for 8 bits; else the crop's highest value: deeper images rarely use their range."""
     return 255.0 if image_HWC.dtype == np.uint8 else max(float(np.abs(image_HWC).max()), 1e-6)
 
 
@@ -302,14 +303,15 @@ def _tones(
     contrast = rng.uniform(1 - recipe.contrast, 1 + recipe.contrast)
     shift = rng.uniform(-recipe.brightness, recipe.brightness) * top
     exponent = rng.uniform(1 - recipe.gamma, 1 + recipe.gamma)
-    tints = rng.uniform(1 - recipe.tint, 1 + recipe.tint, channels) if channels > 1 else np.ones(1)
+    tint = recipe.tint if channels > 1 else 0.0
+    tints = np.asarray(rng.uniform(1 - tint, 1 + tint, channels), np.float32)
 
     def tone(values: np.ndarray) -> np.ndarray:
         toned = (values - mean) * contrast + mean + shift
         if recipe.gamma:
             toned = np.maximum(toned, 0) / top
             toned = top * toned**exponent
-        return toned * tints.astype(np.float32)
+        return toned * tints
 
     if image_HWC.dtype != np.uint8:
         return _like(tone(image_HWC.astype(np.float32)), image_HWC)
@@ -320,7 +322,7 @@ def _tones(
 
 
 def _like(values: np.ndarray, model: np.ndarray) -> np.ndarray:
-    """The values in the model's type, rounded and kept within it where it is a whole-number type."""
+    """The values in the model's type; rounded and kept within a whole-number type."""
     if model.dtype.kind != "u":
         return values.astype(model.dtype)
     return np.rint(values).clip(0, np.iinfo(model.dtype).max).astype(model.dtype)

@@ -1,7 +1,8 @@
 """Files to arrays: which formats are opened, full decoding, and a name in every error.
 
-Pillow decodes with an allowlist of formats (without one it would run Ghostscript on a PostScript file
-renamed .png); tifffile decodes TIFF deeper than 8 bits. OpenCV never reads: it expands palettes.
+Pillow decodes with an allowlist of formats (without one it would run Ghostscript on a PostScript
+file renamed .png); tifffile decodes TIFF deeper than 8 bits. OpenCV never reads: it expands
+palettes.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def decode(
     code: str = "SK-D004",
     max_pixels: int = MAX_PIXELS,
 ) -> Decoded:
-    """The whole file, decoded. Raises DataError (`code`, SK-D006, SK-D014, SK-D015), naming the file."""
+    """The whole file, decoded; raises DataError (`code`, SK-D006, D014, D015), naming the file."""
     content = _content(path, code)
     try:
         if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") and "TIFF" in formats:
@@ -159,7 +160,7 @@ def read_header(
 
 
 def check_png(content: bytes) -> None:
-    """Raises ValueError where a PNG ends early or a chunk's checksum is wrong (Pillow skips some)."""
+    """Raises EOFError where a PNG ends early, ValueError where a checksum is wrong."""
     if not content.startswith(PNG_SIGNATURE):
         return
     position, ended = len(PNG_SIGNATURE), False
@@ -215,7 +216,7 @@ def _opened(
         ) from error
     _check_pixels(path, image.height, image.width, max_pixels)
     if image.format in ("TIFF", "GIF") and getattr(image, "n_frames", 1) > 1:
-        raise _pages(path, image.n_frames)
+        raise _pages(path, getattr(image, "n_frames", 1))
     return image
 
 
@@ -343,7 +344,7 @@ def _tiff_header(path: Path, file: io.BufferedReader, max_pixels: int) -> Header
         height, width = page.imagelength, page.imagewidth
         _check_pixels(path, height, width, max_pixels)
         channels = 3 if page.photometric == tifffile.PHOTOMETRIC.PALETTE else page.samplesperpixel
-        kind = {"u": "uint", "i": "int", "f": "float", "b": "uint"}[page.dtype.kind]
+        kind = {"u": "uint", "i": "int", "f": "float", "b": "uint"}[np.dtype(page.dtype).kind]
         mode = "CMYK" if page.photometric == tifffile.PHOTOMETRIC.SEPARATED else ""
         bits = page.bitspersample
         return Header(

@@ -1,12 +1,12 @@
 """The built-in demo set: textured shapes on textured ground, drawn in memory from a seed.
 
-Four classes of object, each with a shape and a texture of its own; colour alone does not tell them apart,
-since hues overlap and the light falls unevenly. Every object is at least 24 pixels across.
+Four classes of object, each with a shape and a texture of its own; colour alone does not tell them
+apart, since hues overlap and the light falls unevenly. Every object is 32 pixels across or more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -31,8 +31,8 @@ Field = np.ndarray
 class DemoDataset:
     """One split; sample i depends on (seed, split, i) alone, and is drawn when first asked for."""
 
-    classes: tuple[str, ...] = CLASSES
-    palette: tuple[RGB, ...] = default_palette(len(CLASSES))
+    classes: Sequence[str] = CLASSES
+    palette: Sequence[RGB] = default_palette(len(CLASSES))
     ignore_index: int | None = None
 
     def __init__(self, split: str, seed: int, in_channels: int = 3) -> None:
@@ -68,7 +68,7 @@ def open_demo(seed: int = 0, *, in_channels: int = 3) -> Data:
     sizes = ", ".join(f"{count} {split}" for split, count in SPLITS.items())
     return Data(
         classes=CLASSES,
-        palette=DemoDataset.palette,
+        palette=default_palette(len(CLASSES)),
         ignore_index=None,
         in_channels=in_channels,
         full_scale=255.0,
@@ -98,7 +98,7 @@ def _draw(name: str, rng: np.random.Generator, in_channels: int) -> Sample:
 
 
 def _texture(label: int, rng: np.random.Generator) -> np.ndarray:
-    """(SIDE, SIDE, 3) in 0 to 1: the class's pattern between a dark and a light shade of a drawn hue."""
+    """(SIDE, SIDE, 3) in 0 to 1: the class's pattern between two shades of a drawn hue."""
     pattern_HW1 = PATTERNS[label](rng)[:, :, None]
     hue = (HUES[label] + rng.uniform(-SPREAD, SPREAD)) % 360
     dark = _rgb(hue, rng.uniform(0.45, 0.8), rng.uniform(0.25, 0.45))

@@ -35,7 +35,8 @@ def undeclared(
     if colour:
         return DataError(
             "SK-D012",
-            f"the masks hold {len(strange)} colours that the palette in data.yaml does not have:\n{table}",
+            f"the masks hold {len(strange)} colours that the palette in data.yaml does not have:\n"
+            f"{table}",
             "Add each to `palette`, under a class or under `ignore`.",
         )
     what = (
@@ -71,17 +72,17 @@ def smeared(masks: Sequence[MaskFacts], *, both_kinds: bool = False) -> DataErro
             "SK-D007",
             f"some masks mark the foreground by 1 (such as {ones.path}) and others by 255 "
             f"(such as {whites.path}).",
-            "If both mean foreground, write `label_mapping: {255: 1}` into data.yaml; if 255 is to be "
-            "ignored, pass --ignore-index 255.",
+            "If both mean foreground, write `label_mapping: {255: 1}` into data.yaml; if 255 is to "
+            "be ignored, pass --ignore-index 255.",
         )
     worst = max(masks, key=lambda facts: len(facts.counts))
     high = max(worst.counts)
     return DataError(
         "SK-D008",
-        f"{worst.path} holds {len(worst.counts)} values between {min(worst.counts)} and {high}, most "
-        "of them on a few pixels: it was smoothed or resized.",
-        f"Export the masks again without smoothing. Where they mean foreground and background only, "
-        f"`binarize: {(high + 1) // 2}` in data.yaml splits them there.",
+        f"{worst.path} holds {len(worst.counts)} values between {min(worst.counts)} and {high}, "
+        "most of them on a few pixels: it was smoothed or resized.",
+        "Export the masks again without smoothing. Where they mean foreground and background "
+        f"only, `binarize: {(high + 1) // 2}` in data.yaml splits them there.",
     )
 
 
@@ -95,8 +96,8 @@ def no_colour_map(masks: Sequence[MaskFacts]) -> DataError:
     more = f" (the 12 most frequent of {len(pixels)})" if len(pixels) > 12 else ""
     return DataError(
         "SK-D007",
-        f"the masks are colours, {len(pixels)} of them, and nothing says which colour is which class "
-        f"(such as {masks[0].path}).",
+        f"the masks are colours, {len(pixels)} of them, and nothing says which colour is which "
+        f"class (such as {masks[0].path}).",
         f"Write this into data.yaml and name the classes{more}:\npalette:\n" + "\n".join(lines),
     )
 
@@ -106,8 +107,8 @@ def starts_at_one(masks: Sequence[MaskFacts], values: Sequence[int]) -> DataErro
     fix = f"Write into data.yaml: label_mapping: {{{mapping}}}"
     if list(values) == [1, 2, 3]:
         fix += (
-            "\nThe trimaps of Oxford-IIIT Pet look like this (1 pet, 2 background, 3 border); for them: "
-            "label_mapping: {1: 1, 2: 0, 3: ignore}"
+            "\nThe trimaps of Oxford-IIIT Pet look like this (1 pet, 2 background, 3 border); for "
+            "them: label_mapping: {1: 1, 2: 0, 3: ignore}"
         )
     return DataError(
         "SK-D007",
@@ -131,8 +132,8 @@ def object_numbers(masks: Sequence[MaskFacts], values: Sequence[int]) -> DataErr
         "SK-D007",
         f"the masks' values (0 to {values[-1]}) look like object numbers: one connected blob each, "
         f"numbered 1, 2, 3, … in each file (such as {masks[0].path}).",
-        "To learn objects against background, pass --instances foreground. If the values really are "
-        f"{values[-1] + 1} classes, list them as `names` in data.yaml.",
+        "To learn objects against background, pass --instances foreground. If the values really "
+        f"are {values[-1] + 1} classes, list them as `names` in data.yaml.",
     )
 
 
@@ -141,9 +142,9 @@ def gaps(masks: Sequence[MaskFacts], values: Sequence[int]) -> DataError:
     more = ", …" if len(values) > 12 else ""
     return DataError(
         "SK-D007",
-        f"the masks hold {len(values)} values with gaps between them, {values[0]} to {values[-1]}:\n"
-        f"{value_table(masks, values)}",
+        f"the masks hold {len(values)} values with gaps between them, {values[0]} to "
+        f"{values[-1]}:\n{value_table(masks, values)}",
         f"If each is a class, write into data.yaml: label_mapping: {{{mapping}{more}}}\n"
-        f"If they are labels and the others are merely absent, list all {values[-1] + 1} as `names`; "
-        "if they are object numbers, pass --instances foreground.",
+        f"If they are labels and the others are merely absent, list all {values[-1] + 1} as "
+        "`names`; if they are object numbers, pass --instances foreground.",
     )

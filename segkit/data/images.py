@@ -1,4 +1,4 @@
-"""Images as arrays (H, W, C) at their own depth: what every mode becomes, and how channels are fitted."""
+"""Images as arrays (H, W, C) at their own depth: what each mode becomes, how channels fit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_image(
 ) -> np.ndarray:
     """One image, (H, W, C): uint8, uint16 or float32, never clipped.
 
-    channels  how many to return: grey is copied to 3, colour averaged (Rec. 601) to 1, alpha dropped
+    channels  how many to return: grey is copied, colour averaged (Rec. 601) to 1, alpha dropped
               where 3 are asked for; None leaves them as stored
     upright   turn as the EXIF orientation says
 

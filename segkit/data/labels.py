@@ -1,7 +1,8 @@
-"""From stored values to labels: what the masks of a data set mean, decided over all of them at once.
+"""From stored values to labels: what the masks of a data set mean, decided over all of them.
 
-A single mask can mislead (0 and 255 may be two classes, or a class and a border); all masks together
-mostly tell. Where they do not, nothing is guessed: the error shows the values and the lines that help.
+A single mask can mislead (0 and 255 may be two classes, or a class and a border); all masks
+together mostly tell. Where they do not, nothing is guessed: the error shows the values and the
+lines that help.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class LabelRule:
     objects: bool = False
 
     def labels(self, values_HW: np.ndarray, path: Path) -> np.ndarray:
-        """(H, W) int64 labels; raises DataError SK-D012 for a value that was not there at the start."""
+        """(H, W) int64 labels; raises DataError SK-D012 for a value not there at the start."""
         if self.threshold is not None:
             return (values_HW >= self.threshold).astype(np.int64)
         if values_HW.dtype in (np.uint8, np.uint16):
@@ -114,7 +115,7 @@ class Wishes:
 
 
 def find_labels(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
-    """Decides what the values mean; raises DataError SK-D007, D008 or D012, with the lines that help."""
+    """Decides what the values mean; raises DataError SK-D007, D008 or D012, with the repair."""
     settings = wishes.settings
     jpegs = [facts for facts in masks if facts.format in ("JPEG", "MPO")]
     if settings.binarize is not None:
@@ -170,7 +171,20 @@ def _from_values(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
         raise undeclared(masks, strange, wanted)
     table = {value: value for value in counts}
     notes.insert(0, f"Masks: labels {classes[0]} to {classes[-1]}, {wanted} classes.")
+    if not names and not wishes.settings.names and ignore is None and wanted > 2:
+        notes.append(_about_last(counts, wanted - 1))
     return _labelling(LabelRule(table), masks, wishes, names or _named(wanted), ignore, notes)
+
+
+def _about_last(counts: Mapping[int, int], last: int) -> str:
+    """The last label is where data sets put what is no class."""
+    share = counts.get(last, 0) / sum(counts.values())
+    if share > 0.5:
+        return f"Label {last} covers {share:.1%} of the pixels: it is probably the background."
+    return (
+        f"Label {last} covers {share:.1%} of the pixels and counts as a class; if it means void, as "
+        f"CamVid's 11 does, pass --ignore-index {last}."
+    )
 
 
 def _is_asked(wishes: Wishes) -> bool:
@@ -216,7 +230,7 @@ def _count_classes(
 
 
 def _border_beside_one(masks: Sequence[MaskFacts]) -> bool:
-    """Whether some file holds 1 and 255: else, some files say 1 and others 255 for the same thing."""
+    """Whether some file holds both; else some files may say 1 and others 255 for one thing."""
     return any(1 in facts.counts and 255 in facts.counts for facts in masks)
 
 

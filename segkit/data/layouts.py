@@ -22,7 +22,7 @@ SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini"))
 
 @dataclass(frozen=True)
 class Pair:
-    """An image file and its mask file; `id` is the image's path below its folder, without suffix."""
+    """An image file and its mask file; `id` is the image's path below its folder, no suffix."""
 
     id: str
     image: Path

@@ -1,7 +1,8 @@
 """Batches for training and evaluation, the same whatever the number of workers and processes.
 
-The order of an epoch is a permutation of (seed, epoch); each sample's augmentation draws from a generator
-of (seed, epoch, index). So neither workers, nor processes, nor a resume in mid-epoch change a batch.
+The order of an epoch is a permutation of (seed, epoch); each sample's augmentation draws from a
+generator of (seed, epoch, index). So neither workers, nor processes, nor a resume in mid-epoch
+change a batch.
 """
 
 from __future__ import annotations
@@ -73,13 +74,14 @@ class TrainingLoader:
     size          side of the square crops, pixels
     batch         images a step over all processes: a multiple of world_size
     augmentation  a preset: none, light, standard, strong or microscopy
-    ignore_index  the data set's ignored label; None: it has none, and `self.ignore_index` is the one
-                  that marks what lies beyond a picture (see training_ignore_index)
+    ignore_index  the data set's ignored label; None: it has none, and `self.ignore_index` is the
+                  one that marks what lies beyond a picture (see training_ignore_index)
     workers       processes that decode and augment; 0: this one
     rank          which of the world_size equal parts of each batch is given
 
-    A batch is always full. An epoch leaves out the images that do not fill another batch (others each
-    time); with fewer images than a batch, it goes through them again, augmented anew, until one is full.
+    A batch is always full. An epoch leaves out the images that do not fill another batch (others
+    each time); with fewer images than a batch it goes through them again, augmented anew, until one
+    is full.
     """
 
     def __init__(
@@ -131,7 +133,7 @@ class TrainingLoader:
 
 
 class EvaluationLoader:
-    """Whole images at their own size, each exactly once over all processes, never padded or resized.
+    """Whole images at their own size, each once over all processes, never padded or resized.
 
     batch     most images at once, in this process; those of one batch share one size
     workers   processes that decode; 0: this one
@@ -171,7 +173,7 @@ class EvaluationLoader:
 
 
 def epoch_order(count: int, batch: int, seed: int, epoch: int) -> list[tuple[int, int]]:
-    """(index, round) for every place of an epoch; round counts how often the images ran out before."""
+    """(index, round) for every place of an epoch; round: how often the images ran out before."""
     permutation = np.random.default_rng([seed, epoch]).permutation(count).tolist()
     places = max(batch, count // batch * batch)
     return [(permutation[place % count], place // count) for place in range(places)]
@@ -218,7 +220,7 @@ class _Plan:
 class _TrainingItems(torch.utils.data.Dataset[Sample | SegkitError]):
     """Augmented samples by (epoch, index, round).
 
-    A faulty sample's error is returned, not raised: from a worker, torch would raise another in its place.
+    A faulty sample's error is returned, not raised: torch would replace one from a worker.
     """
 
     def __init__(
@@ -253,7 +255,7 @@ class _EvaluationItems(torch.utils.data.Dataset[Sample | SegkitError]):
 def checked(sample: Sample, dataset: Dataset) -> Sample:
     """The sample, where its labels are classes or ignored; raises DataError SK-D012 or SK-D017.
 
-    On the CPU, before the loss: on a GPU such a label would end the process with a device-side assert.
+    On the CPU, before the loss: on a GPU such a label ends the process (device-side assert).
     """
     if sample.mask is None:
         raise DataError(
@@ -267,8 +269,8 @@ def checked(sample: Sample, dataset: Dataset) -> Sample:
     if low < 0 or high >= classes:
         raise DataError(
             "SK-D012",
-            f"the mask of {sample.id} holds label {low if low < 0 else high}, but {classes} classes "
-            f"are declared (0 to {classes - 1}).",
+            f"the mask of {sample.id} holds label {low if low < 0 else high}, but {classes} "
+            f"classes are declared (0 to {classes - 1}).",
             "Map or ignore it: label_mapping or ignore_index in data.yaml.",
         )
     return sample
@@ -279,7 +281,7 @@ def _torch_loader(
 ) -> DataLoader[Any]:
     return DataLoader(
         items,
-        batch_sampler=plan,  # type: ignore[arg-type]
+        batch_sampler=plan,
         num_workers=workers,
         collate_fn=gather,
         generator=torch.Generator().manual_seed(seed),

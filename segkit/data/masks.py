@@ -26,9 +26,11 @@ Facts = TypeVar("Facts")
 class MaskFacts:
     """What one mask file holds.
 
-    counts   pixels of each value: an index, or a packed colour where `colour` is true
-    colour   its values are colours
-    palette  of an index PNG: the colour of each index it uses, else empty
+    height, width  as stored
+    counts         pixels of each value: an index, or a packed colour where `colour` is true
+    colour         its values are colours
+    palette        of an index PNG: the colour of each index it uses, else empty
+    orientation    its own EXIF orientation, 1 where there is none
     """
 
     path: Path
@@ -38,6 +40,7 @@ class MaskFacts:
     counts: dict[int, int]
     colour: bool = False
     palette: dict[int, RGB] = field(default_factory=dict)
+    orientation: int = 1
 
 
 def pack(colour: Sequence[int]) -> int:
@@ -73,7 +76,9 @@ def scan_mask(path: Path) -> MaskFacts:
         colours = decoded.palette
         palette = {v: _rgb(colours[v]) for v in counts if v < len(colours)}
     height, width = values_HW.shape
-    return MaskFacts(path, height, width, decoded.format, counts, colour, palette)
+    return MaskFacts(
+        path, height, width, decoded.format, counts, colour, palette, decoded.orientation
+    )
 
 
 def scan_all(

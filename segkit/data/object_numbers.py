@@ -1,4 +1,4 @@
-"""Telling object numbers from classes: a mask that counts its cells looks like one with many classes."""
+"""Telling object numbers from classes: a mask that counts cells looks like one of many classes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ LOOKED_AT = 24
 
 
 def looks_like_object_numbers(masks: Sequence[MaskFacts], ignore: int | None = None) -> bool:
-    """Whether the values count objects: 0 beside them nearly everywhere, numbered 1, 2, 3, … in each
-    file but not equally far, and each number one connected blob.
+    """Whether the values count objects.
+
+    They do where 0 lies beside them nearly everywhere, they run 1, 2, 3, … in each file but not
+    equally far, and each number is one connected blob.
 
     A heuristic: an error that follows from it must show the way out.
     """

@@ -1,4 +1,4 @@
-"""Opening a data set: one look at every mask and every image's header, then images with labels by index."""
+"""Opening a data set: one look at every mask and image header, then samples by index."""
 
 from __future__ import annotations
 
@@ -71,6 +71,10 @@ class Item:
 class FolderDataset:
     """One split of a folder: reads an image and its mask when asked for them."""
 
+    classes: Sequence[str]
+    palette: Sequence[RGB]
+    ignore_index: int | None
+
     def __init__(self, items: Sequence[Item], labelling: Labelling, in_channels: int) -> None:
         self.items = tuple(items)
         self.rule: LabelRule = labelling.rule
@@ -110,16 +114,16 @@ def open_data(
 ) -> Data:
     """The data set of a folder (or of the data.yaml given), or the demo set where root is None.
 
-    ignore_index  the label that counts for nothing; None: every pixel counts; "auto": as data.yaml says,
-                  else 255 where the masks hold it beside classes
+    ignore_index  the label that counts for nothing; None: every pixel counts; "auto": as data.yaml
+                  says, else 255 where the masks hold it beside classes
     num_classes   where it cannot be told from the masks, or to check that it is so many
     instances     "foreground": the masks hold object numbers, all one class
     in_channels   channels wanted; None: those the images have (alpha dropped, grey copied if mixed)
     val_share     share of the images drawn for validation where no split is given
     seed          of that draw, and of the demo set
 
-    Every mask is decoded once, every image's header is read. Raises DataError SK-D0xx with all files
-    at fault, and StorageError SK-D018.
+    Every mask is decoded once, every image's header is read. Raises DataError SK-D0xx with all
+    files at fault, and StorageError SK-D018.
     """
     if root is None:
         from segkit.data.demo import open_demo
@@ -152,7 +156,7 @@ def open_data(
 
 
 def merged(errors: Sequence[SegkitError], shown: int = 5) -> SegkitError:
-    """One error of the first one's kind that tells all of them, the first few of each code in full."""
+    """One error of the first one's kind that tells all, the first few of each code in full."""
     by_code: dict[str, list[SegkitError]] = {}
     for error in errors:
         by_code.setdefault(error.code, []).append(error)
@@ -184,18 +188,18 @@ def _fitting(
     items: dict[Pair, Item] = {}
     misfits, unclear, tiny = [], [], []
     for pair, header, mask in zip(pairs, headers, masks, strict=True):
-        stored, mask_size = (header.height, header.width), (mask.height, mask.width)
-        upright = stored if header.orientation < 5 else (header.width, header.height)
+        stored, upright = _sizes(header.height, header.width, header.orientation)
+        _, mask_size = _sizes(mask.height, mask.width, mask.orientation)
         apply = upright == mask_size
         if header.orientation != 1 and settings.exif is not None:
             apply = settings.exif == "apply"
-        elif header.orientation != 1 and upright == stored == mask_size:
+        elif header.orientation not in (1, mask.orientation) and upright == stored == mask_size:
             unclear.append((pair, header.orientation))
         if (upright if apply else stored) != mask_size:
             misfits.append((pair, stored, mask_size))
         if min(mask_size) < LEAST_SIDE:
             tiny.append(pair)
-        items[pair] = Item(pair, *mask_size, image_upright=apply)
+        items[pair] = Item(pair, *mask_size, apply, mask.orientation != 1)
     if misfits:
         raise _size_mismatch(misfits)
     if unclear:
@@ -209,9 +213,14 @@ def _fitting(
     return items
 
 
+def _sizes(height: int, width: int, orientation: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(height, width) as stored, and as a viewer shows it."""
+    return (height, width), ((height, width) if orientation < 5 else (width, height))
+
+
 def _size_mismatch(misfits: Sequence[tuple[Pair, tuple[int, ...], tuple[int, ...]]]) -> DataError:
     lines = [
-        f"{pair.mask} is {mask[1]} x {mask[0]}, its image {pair.image.name} is {size[1]} x {size[0]}"
+        f"{pair.mask} is {mask[1]} x {mask[0]}, {pair.image.name} is {size[1]} x {size[0]}"
         for pair, size, mask in misfits[:5]
     ]
     if len(misfits) > 5:
@@ -234,8 +243,8 @@ def _unclear_orientation(unclear: Sequence[tuple[Pair, int]]) -> DataError:
     pair, orientation = unclear[0]
     return DataError(
         "SK-D013",
-        f"{len(unclear)} images carry an EXIF orientation (such as {pair.image}: {orientation}) that "
-        "does not change their size: whether their masks were drawn on the turned picture cannot be told.",
+        f"{len(unclear)} images carry an EXIF orientation (such as {pair.image}: {orientation}) "
+        "that keeps their size: whether the masks were drawn on the turned picture cannot be told.",
         "Look at one, and write `exif: apply` or `exif: ignore` into data.yaml.",
     )
 
@@ -287,7 +296,7 @@ def _highest(path: Path) -> float:
 
 
 def white_of(highest: float, kind: str) -> float:
-    """The white of a camera that gave this value: full 8, 10, 12, 14 or 16 bits; 1 or 255 for floats."""
+    """White, for a camera that gave this value: full 8, 10, 12, 14 or 16 bits; floats 1 or 255."""
     steps = (1.0, 255.0) if kind == "float" else (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
     return next((step for step in steps if highest <= step), highest)
 

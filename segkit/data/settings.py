@@ -55,7 +55,7 @@ KEYS = tuple(f.name for f in fields(DataSettings) if f.name != "file")
 
 
 def find_settings(root: Path) -> DataSettings:
-    """The settings of `root`, a data.yaml or a folder that may hold one; raises DataError SK-D009."""
+    """The settings of a folder that may hold a data.yaml, or of that file; raises SK-D009."""
     if root.is_file():
         return read_settings(root)
     for name in FILE_NAMES:
@@ -119,8 +119,9 @@ def _choice(*choices: str) -> Any:
 
 def _names(file: Path, key: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, dict):
-        if sorted(value) != list(range(len(value))):
-            raise _wrong(file, f"has names for the labels {sorted(value)}", "Name 0, 1, 2, … all.")
+        if set(value) != set(range(len(value))):
+            labels = ", ".join(str(label) for label in value)
+            raise _wrong(file, f"has names for the labels {labels}", "Name 0, 1, 2, … all.")
         value = [value[label] for label in range(len(value))]
     if not isinstance(value, list) or not value:
         raise _wrong(file, f"has names: {value!r}", "names is a list of the classes' names.")
