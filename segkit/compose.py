@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from segkit.errors import ModelFileError, PluginError, SegkitError, UsageError, WeightsUnavailable
 from segkit.expression import parse_component, parse_sum
-from segkit.interfaces import Decoder, Encoder, Metric, Upsampler
+from segkit.interfaces import Decoder, Encoder, Metric, Normalization, Upsampler
 from segkit.model import ModelRecord, Part, SegmentationModel
 from segkit.registry import Component, Registry, default_registry
 
@@ -74,6 +74,8 @@ def build_recorded(record: ModelRecord, registry: Registry | None = None) -> Seg
         weights=dict(record.weights),
     )
     model.record = record
+    if record.normalization is not None:
+        model.expect_pixels(Normalization(**record.normalization))
     return model
 
 

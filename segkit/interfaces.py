@@ -94,9 +94,13 @@ class Decoder(Protocol):
     channels  channels of the map returned
     stride    input pixels per pixel of the map returned (the model resizes the logits from there)
 
-    Optional attribute:
-    margin    for unpadded convolutions: input pixels lost at each side, beyond the encoder's
-              margins[-1] (default 0)
+    Optional attributes:
+    margin         for unpadded convolutions: input pixels lost at each side, beyond the encoder's
+                   margins[-1] (default 0)
+    head_kernel    side of the classifier's convolution, odd (default 1); networks of other
+                   libraries have 3
+    align_corners  True where the logits of a network of another library are to be enlarged corner
+                   to corner, as it was trained (default False: pixels are areas)
 
     Built with the encoder's channels and strides (assume neither five levels nor a first stride of
     2) and make_upsampler. Returns (B, channels, H / stride, W / stride). A decoder that cannot use

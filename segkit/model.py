@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.errors import ModelFileError
-from segkit.interfaces import Decoder, Encoder, Features
+from segkit.interfaces import Decoder, Encoder, Features, Normalization
 
 FORMAT = "segkit-model/1"
 
@@ -48,6 +48,8 @@ class ModelRecord:
     weights   what the encoder started from: {"asked": "auto", "used": "none", "reason": "..."}
     classes   names in label order, empty where unknown; palette: an RGB colour for each
     training  what the training that made it wants to be known: data, convention, scores
+    normalization  {"mean": [...], "std": [...]} where the pixels are expected otherwise than the
+                   encoder says, as a model trained elsewhere may
     """
 
     encoder: Part
@@ -60,10 +62,11 @@ class ModelRecord:
     palette: Sequence[Sequence[int]] = ()
     ignore_index: int | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
+    normalization: Mapping[str, Sequence[float]] | None = None
 
 
 class SegmentationModel(nn.Module):
-    """Encoder, decoder and a 1x1 classifier as one module: any height and width in, the same out.
+    """Encoder, decoder and classifier as one module: any height and width in, the same out.
 
     Called with image_BCHW, floating point, normalised (`normalize` does it); returns logits_BKHW.
     """
@@ -74,14 +77,25 @@ class SegmentationModel(nn.Module):
     def __init__(self, encoder: Encoder, decoder: Decoder, record: ModelRecord) -> None:
         super().__init__()
         self.encoder, self.decoder, self.record = encoder, decoder, record
-        self.head = nn.Conv2d(decoder.channels, record.num_classes, kernel_size=1)
-        mean, std = encoder.normalization
-        self.register_buffer("mean_C11", torch.tensor(mean).reshape(-1, 1, 1), persistent=False)
-        self.register_buffer("std_C11", torch.tensor(std).reshape(-1, 1, 1), persistent=False)
+        kernel = getattr(decoder, "head_kernel", 1)
+        self.head = nn.Conv2d(decoder.channels, record.num_classes, kernel, padding=kernel // 2)
+        self.align_corners = getattr(decoder, "align_corners", False)
+        self._expect(encoder.normalization)
         # Unpadded convolutions lose this many pixels at each side; mirroring gives them back.
         lost = getattr(encoder, "margins", None)
         self.margin = (lost[-1] if lost else 0) + getattr(decoder, "margin", 0)
         self.encoder_margin = lost[-1] if lost else 0
+
+    def expect_pixels(self, normalization: Normalization) -> None:
+        """Has `normalize` do otherwise than the encoder says, and records it."""
+        self._expect(normalization)
+        mean, std = (list(values) for values in normalization)
+        self.record = replace(self.record, normalization={"mean": mean, "std": std})
+
+    def _expect(self, normalization: Normalization) -> None:
+        mean, std = (torch.tensor(values).reshape(-1, 1, 1) for values in normalization)
+        self.register_buffer("mean_C11", mean, persistent=False)
+        self.register_buffer("std_C11", std, persistent=False)
 
     def normalize(self, image_BCHW: Tensor, full_scale: float = 255.0) -> Tensor:
         """Pixels of any type, 0 to full_scale, as the encoder expects them."""
@@ -95,7 +109,9 @@ class SegmentationModel(nn.Module):
         features: Features = self.encoder(padded_BCHW)
         logits_BKHW = self.head(self.decoder(features))
         if self.decoder.stride > 1:
-            logits_BKHW = F.interpolate(logits_BKHW, size, mode="bilinear", align_corners=False)
+            logits_BKHW = F.interpolate(
+                logits_BKHW, size, mode="bilinear", align_corners=self.align_corners
+            )
         return logits_BKHW[..., :height, :width]
 
     def _pad(self, image_BCHW: Tensor) -> Tensor:
@@ -231,7 +247,8 @@ def _read_record(folder: Path) -> tuple[ModelRecord, str]:
                 f"{file} is of format {content['format']}, and this segkit reads {FORMAT}.",
                 "python -m pip install --upgrade segkit-core",
             )
-        values: dict[str, Any] = {f.name: content[f.name] for f in fields(ModelRecord)}
+        known = (f.name for f in fields(ModelRecord))
+        values: dict[str, Any] = {name: content[name] for name in known if name in content}
         for name in ("encoder", "decoder", "upsampler"):
             values[name] = Part(**values[name])
         return ModelRecord(**values), content["sha256"]
