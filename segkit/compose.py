@@ -74,8 +74,8 @@ def build_recorded(record: ModelRecord, registry: Registry | None = None) -> Seg
         weights=dict(record.weights),
     )
     model.record = record
-    if record.normalization is not None:
-        model.expect_pixels(Normalization(**record.normalization))
+    if pixels := record.normalization:
+        model.expect_pixels(Normalization(tuple(pixels["mean"]), tuple(pixels["std"])))
     return model
 
 
