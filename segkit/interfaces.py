@@ -163,6 +163,8 @@ class Metric(Protocol):
     confusion         the segkit.api.ConfusionMatrix it derives its scores from: an evaluation fills
                       one for all metrics that have this attribute
     takes             "labels" (the default) or "logits": what update's first argument is
+    needs_instances   True where update takes instances_BHW too, as its third argument (int64, 0
+                      background, one number per object; None where the data have none)
     higher_is_better  default True
     convention        a sentence on what is averaged over what, stored beside the number
     """
