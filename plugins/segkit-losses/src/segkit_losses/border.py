@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segkit_losses.boundary import distance_to
+from segkit_losses.distance import distance_to
 from segkit_losses.inputs import Batch, InputReader
 from segkit_losses.means import weighted_mean
 from segkit_losses.pixelwise import pixel_errors, pixel_weights

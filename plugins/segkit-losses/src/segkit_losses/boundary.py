@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segkit_losses.distance import distance_to
 from segkit_losses.inputs import InputReader, probabilities
 
 
@@ -71,8 +71,3 @@ def _signed_distance(truth_HW: np.ndarray, valid_HW: np.ndarray) -> np.ndarray:
     return np.where(inside_HW, 0.5 - distance_to(outside_HW), distance_to(inside_HW) - 0.5).astype(
         np.float32
     )
-
-
-def distance_to(place_HW: np.ndarray) -> np.ndarray:
-    """Every pixel's Euclidean distance to the nearest True one, centre to centre, float32."""
-    return cv2.distanceTransform((~place_HW).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

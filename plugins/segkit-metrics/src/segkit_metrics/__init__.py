@@ -1,8 +1,11 @@
-"""Scores for semantic segmentation from one confusion matrix, for segkit."""
+"""Scores for semantic segmentation, each with its convention, for segkit."""
 
 from __future__ import annotations
 
 from segkit.api import Factory, hookimpl
+from segkit_metrics.boundaries import BoundaryIoU, Hausdorff95
+from segkit_metrics.calibration import CalibrationError
+from segkit_metrics.objects import ObjectJaccard
 from segkit_metrics.overlap import (
     Dice,
     FrequencyWeightedIoU,
@@ -12,6 +15,7 @@ from segkit_metrics.overlap import (
     Precision,
     Recall,
 )
+from segkit_metrics.per_image import PerImageMeanIoU
 
 METRICS: dict[str, Factory] = {
     "miou": MeanIoU,
@@ -21,6 +25,11 @@ METRICS: dict[str, Factory] = {
     "recall": Recall,
     "pixel_accuracy": PixelAccuracy,
     "frequency_weighted_iou": FrequencyWeightedIoU,
+    "miou_image": PerImageMeanIoU,
+    "boundary_iou": BoundaryIoU,
+    "hausdorff95": Hausdorff95,
+    "ece": CalibrationError,
+    "seg": ObjectJaccard,
 }
 
 

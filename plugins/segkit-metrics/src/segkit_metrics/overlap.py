@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from segkit.api import ConfusionMatrix, UsageError
+from segkit.api import ConfusionMatrix
+from segkit_metrics.choices import counted_classes, names_of_classes
 
 NOT_DEFINED = math.nan
 
@@ -22,7 +23,7 @@ class Counts(NamedTuple):
     predicted_K: Tensor
 
 
-class OverlapScore:
+class OverlapScore(ABC):
     """A score that the confusion matrix determines; update() fills the matrix.
 
     confusion  may be replaced by a matrix that several metrics share
@@ -51,8 +52,9 @@ class OverlapScore:
         counts = Counts(counts_KK.diagonal(), counts_KK.sum(dim=1), counts_KK.sum(dim=0))
         return self.scores(counts)
 
+    @abstractmethod
     def scores(self, counts: Counts) -> dict[str, float]:
-        raise TypeError(f"{type(self).__name__} names no scores.")
+        """The scores by name, the one that decides first."""
 
 
 class PixelAccuracy(OverlapScore):
@@ -93,8 +95,9 @@ class PerClassScore(OverlapScore):
         self.counted = counted_classes(self.name, classes, num_classes)
         self.class_names = names_of_classes(self.name, class_names, num_classes)
 
+    @abstractmethod
     def per_class(self, counts: Counts) -> Tensor:
-        raise TypeError(f"{type(self).__name__} names no score per class.")
+        """The score of every class, NaN where it is not defined."""
 
     def scores(self, counts: Counts) -> dict[str, float]:
         score_K = self.per_class(counts)
@@ -116,8 +119,8 @@ class IoU(PerClassScore):
     name = "iou"
     mean_name = "miou"
     convention = (
-        "IoU per class from one confusion matrix over all images, then the mean over classes; a class "
-        "absent from prediction and truth is n/a and in no mean"
+        "IoU per class from one confusion matrix over all images, then the mean over classes; a "
+        "class absent from prediction and truth is n/a and in no mean"
     )
 
     def per_class(self, counts: Counts) -> Tensor:
@@ -157,8 +160,8 @@ class Dice(PerClassScore):
 
     name = mean_name = "dice"
     convention = (
-        "Dice per class from one confusion matrix over all images, then the mean over classes; a class "
-        "absent from prediction and truth is n/a and in no mean"
+        "Dice per class from one confusion matrix over all images, then the mean over classes; a "
+        "class absent from prediction and truth is n/a and in no mean"
     )
 
     def per_class(self, counts: Counts) -> Tensor:
@@ -166,7 +169,7 @@ class Dice(PerClassScore):
 
 
 class Precision(PerClassScore):
-    """Share of the pixels given a class that are of it, over all images; first the mean over classes.
+    """Share of the pixels given a class that are of it, over all images; first the classes' mean.
 
     classes      classes in the mean, all where not given
     class_names  a name per class, for the scores' names
@@ -174,8 +177,8 @@ class Precision(PerClassScore):
 
     name = mean_name = "precision"
     convention = (
-        "precision per class from one confusion matrix over all images, then the mean over classes; a "
-        "class that is never predicted is n/a and in no mean"
+        "precision per class from one confusion matrix over all images, then the mean over "
+        "classes; a class that is never predicted is n/a and in no mean"
     )
 
     def per_class(self, counts: Counts) -> Tensor:
@@ -183,7 +186,7 @@ class Precision(PerClassScore):
 
 
 class Recall(PerClassScore):
-    """Share of a class's pixels that were found, over all images; first the mean over classes.
+    """Share of a class's pixels that were found, over all images; first the classes' mean.
 
     classes      classes in the mean, all where not given
     class_names  a name per class, for the scores' names
@@ -191,8 +194,8 @@ class Recall(PerClassScore):
 
     name = mean_name = "recall"
     convention = (
-        "recall per class from one confusion matrix over all images, then the mean over classes (mean "
-        "class accuracy); a class absent from the truth is n/a and in no mean"
+        "recall per class from one confusion matrix over all images, then the mean over classes "
+        "(mean class accuracy); a class absent from the truth is n/a and in no mean"
     )
 
     def per_class(self, counts: Counts) -> Tensor:
@@ -206,29 +209,3 @@ def union(counts: Counts) -> Tensor:
 def quotient(part: Tensor, whole: Tensor) -> Tensor:
     """part / whole, NaN where whole is 0."""
     return torch.where(whole > 0, part / whole, NOT_DEFINED)
-
-
-def counted_classes(name: str, classes: Sequence[int] | None, num_classes: int) -> list[int]:
-    """The option `classes`, all where not given; raises UsageError SK-C006 for one that is not there."""
-    if classes is None:
-        return list(range(num_classes))
-    if not classes or any(not 0 <= each < num_classes for each in classes):
-        raise UsageError(
-            "SK-C006",
-            f"{name}: option 'classes' cannot be {list(classes)} with {num_classes} classes.",
-            f"Name at least one class from 0 to {num_classes - 1}.",
-        )
-    return sorted(set(classes))
-
-
-def names_of_classes(name: str, names: Sequence[str] | None, num_classes: int) -> list[str]:
-    """The option `class_names`, the classes' numbers where not given; raises UsageError SK-C006."""
-    if names is None:
-        return [str(index) for index in range(num_classes)]
-    if len(set(names)) != num_classes or len(names) != num_classes:
-        raise UsageError(
-            "SK-C006",
-            f"{name}: option 'class_names' cannot be {list(names)} with {num_classes} classes.",
-            f"Give {num_classes} different names, one per class.",
-        )
-    return list(names)

@@ -1,0 +1,52 @@
+"""Options that name classes, checked when a metric is built, and the error for stray labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from segkit.api import DataError, UsageError
+
+
+def counted_classes(name: str, classes: Sequence[int] | None, num_classes: int) -> list[int]:
+    """The option `classes`, all where not given; raises UsageError SK-C006 for a stranger."""
+    if classes is None:
+        return list(range(num_classes))
+    if not classes or any(not 0 <= each < num_classes for each in classes):
+        raise UsageError(
+            "SK-C006",
+            f"{name}: option 'classes' cannot be {list(classes)} with {num_classes} classes.",
+            f"Name at least one class from 0 to {num_classes - 1}.",
+        )
+    return sorted(set(classes))
+
+
+def names_of_classes(name: str, names: Sequence[str] | None, num_classes: int) -> list[str]:
+    """The option `class_names`, the classes' numbers where not given; raises UsageError SK-C006."""
+    if names is None:
+        return [str(index) for index in range(num_classes)]
+    if len(names) != num_classes or len(set(names)) != num_classes:
+        raise UsageError(
+            "SK-C006",
+            f"{name}: option 'class_names' cannot be {list(names)} with {num_classes} classes.",
+            f"Give {num_classes} different names, one per class.",
+        )
+    return list(names)
+
+
+def positive(name: str, option: str, value: float) -> None:
+    """Raises UsageError SK-C006 where the option's value is not above 0."""
+    if not 0 < value < float("inf"):
+        raise UsageError(
+            "SK-C006", f"{name}: option '{option}' cannot be {value}.", "It is a number above 0."
+        )
+
+
+def stray_labels(pixels: int, num_classes: int, ignore_index: int | None) -> DataError:
+    """The error for pixels whose label, predicted or true, is no class: ConfusionMatrix's own."""
+    return DataError(
+        "SK-D012",
+        f"{pixels:,} pixels hold a label that is none of the {num_classes} classes "
+        f"(0 to {num_classes - 1}) and not the ignored label ({ignore_index}).",
+        "Declare the label as a class, map it with `label_mapping`, or ignore it with "
+        "`ignore_index`.",
+    )

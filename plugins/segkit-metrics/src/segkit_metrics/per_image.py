@@ -1,0 +1,81 @@
+"""Scores of one image at a time, averaged over the images."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from segkit_metrics.choices import counted_classes, stray_labels
+
+
+class PerImageMeanIoU:
+    """Mean IoU of each image, over the classes it holds or is given, then the mean over images.
+
+    classes  classes in the mean, all where not given
+    """
+
+    higher_is_better = True
+    convention = (
+        "per image the mean IoU over the classes in its prediction or truth, then the mean over "
+        "the images where that is defined; `miou_image/images` is their number"
+    )
+
+    def __init__(
+        self,
+        num_classes: int,
+        ignore_index: int | None = None,
+        *,
+        classes: tuple[int, ...] | None = None,
+    ) -> None:
+        self.num_classes, self.ignore_index = num_classes, ignore_index
+        self.counted = counted_classes("miou_image", classes, num_classes)
+        self.state = {
+            "sum": torch.zeros((), dtype=torch.float64),
+            "images": torch.zeros((), dtype=torch.int64),
+            "stray": torch.zeros((), dtype=torch.int64),
+        }
+
+    def update(self, label_BHW: Tensor, target_BHW: Tensor) -> None:
+        counts_BKK, stray = image_confusions(
+            label_BHW, target_BHW, self.num_classes, self.ignore_index
+        )
+        correct_BK = counts_BKK.diagonal(dim1=1, dim2=2).double()
+        union_BK = (counts_BKK.sum(1) + counts_BKK.sum(2)).double() - correct_BK
+        iou_BK = torch.where(union_BK > 0, correct_BK / union_BK, math.nan)
+        mean_B = iou_BK[:, self.counted].nanmean(dim=1)
+        self.state["sum"] += mean_B.nansum()
+        self.state["images"] += mean_B.isfinite().sum()
+        self.state["stray"] += stray
+
+    def compute(self) -> dict[str, float]:
+        if stray := int(self.state["stray"]):
+            raise stray_labels(stray, self.num_classes, self.ignore_index)
+        images = int(self.state["images"]) or math.nan
+        return {
+            "miou_image": float(self.state["sum"]) / images,
+            "miou_image/images": float(images),
+        }
+
+    def reset(self) -> None:
+        for each in self.state.values():
+            each.zero_()
+
+
+def image_confusions(
+    label_BHW: Tensor, target_BHW: Tensor, num_classes: int, ignore_index: int | None
+) -> tuple[Tensor, int]:
+    """A confusion matrix per image (row: truth), on the host, and the number of stray labels."""
+    images, cells = len(label_BHW), num_classes**2
+    label_BN, target_BN = label_BHW.flatten(1).long(), target_BHW.flatten(1).long()
+    valid_BN = (target_BN >= 0) & (target_BN < num_classes)
+    valid_BN &= (label_BN >= 0) & (label_BN < num_classes)
+    bin_BN = torch.where(valid_BN, target_BN * num_classes + label_BN, cells + 1)
+    if ignore_index is not None:
+        bin_BN = torch.where(target_BN == ignore_index, cells, bin_BN)
+    start_B1 = torch.arange(images, device=bin_BN.device)[:, None] * (cells + 2)
+    bins_BX = torch.bincount((bin_BN + start_B1).flatten(), minlength=images * (cells + 2))
+    bins_BX = bins_BX.reshape(images, cells + 2).cpu()
+    counts_BKK = bins_BX[:, :cells].reshape(images, num_classes, num_classes)
+    return counts_BKK, int(bins_BX[:, -1].sum())
