@@ -1,1 +1,22 @@
-"""Every timm backbone that offers feature maps as a segkit encoder: timm/<name>."""
+"""Every timm backbone as a segkit encoder: `timm/<model>` or `timm/<model>.<pretrained tag>`."""
+
+from collections.abc import Iterable
+
+from segkit.api import Factory, hookimpl
+from segkit_timm.catalogue import encoder_names, is_encoder
+from segkit_timm.encoder import encoder_factory
+
+FAMILY = "timm"
+
+
+@hookimpl
+def segkit_encoder(name: str) -> Factory | None:
+    model = name.removeprefix(f"{FAMILY}/")
+    return encoder_factory(model) if is_encoder(model) else None
+
+
+@hookimpl
+def segkit_members(kind: str, family: str) -> Iterable[str] | None:
+    if (kind, family) != ("encoders", FAMILY):
+        return None
+    return [f"{FAMILY}/{model}" for model in encoder_names()]

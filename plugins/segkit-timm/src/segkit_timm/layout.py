@@ -1,0 +1,236 @@
+"""What a timm network takes and gives, found by running it once on the meta device, without memory.
+
+timm states reductions, but not which image sizes a network takes, nor that some round them up, lose
+border pixels (Inception), or have strides of 7 or 14. Running it tells.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from segkit_timm.trimming import trim, without_gradient
+
+# Networks refuse a size by an assertion, by shapes that do not fit, or by an error of their own.
+REFUSALS = (AssertionError, RuntimeError, ValueError, IndexError, TypeError)
+LARGEST_MINIMUM, LARGEST_UNIT = 8, 16
+PYRAMID_LEVELS = 4
+
+
+class CannotRun(Exception):
+    """The network takes no image size that could be found."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Which images a network takes, in its own pixels; others are resized.
+
+    scale    network pixels per image pixel: 14/16 where it takes 14x14 patches, counted as stride 16
+    unit     both sides are multiples of this
+    minimum  and at least this
+    fixed    the only size taken, where a network takes just one
+    """
+
+    scale: float
+    unit: int
+    minimum: int
+    fixed: tuple[int, int] | None = None
+
+    def of(self, height: int, width: int) -> tuple[int, int]:
+        """The size at which the network sees an image of this height and width."""
+        if self.fixed is not None:
+            return self.fixed
+        return self._side(height), self._side(width)
+
+    def _side(self, side: int) -> int:
+        units = int(side * self.scale / self.unit + 0.5)
+        return max(units * self.unit, self.minimum)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How to build the network, and what its maps are.
+
+    arguments    for timm.create_model, beside the name
+    channels     of each map kept
+    strides      of each map kept, rounded to powers of two; equal ones only for a pyramid's taps
+    last_axis    True where the channels are the last axis of a map
+    sizes        the images it takes
+    unused       names of parameters that no kept map depends on
+    """
+
+    arguments: Mapping[str, Any]
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    last_axis: bool
+    sizes: Sizes
+    unused: frozenset[str]
+
+
+def find_layout(
+    model: str,
+    arguments: Mapping[str, Any],
+    size: tuple[int, int],
+    *,
+    depth: int | None = None,
+    pyramid: bool = False,
+) -> Layout:
+    """Builds the model on the meta device, finds out which images it takes, and runs it.
+
+    arguments  for timm.create_model, beside the name
+    size       the image size it was built for, which it takes if it takes just one
+    depth      how many levels to keep, finest first; None keeps all
+    pyramid    keep four evenly spaced maps where all have one stride, instead of the deepest
+
+    Raises what timm raises where the arguments do not suit the model, and CannotRun.
+    """
+    network = on_meta(model, arguments)
+    network, arguments = _keeping(network, model, arguments, _declared(network), depth, pyramid)
+    sizes = free_sizes(network)
+    if sizes is None:
+        network, arguments, sizes = _with_dynamic_size(model, arguments, network)
+    sizes = sizes or coarse_sizes(network) or _fixed_size(network, size)
+    found = examine(network, sizes)
+    if not pyramid and len(set(found.strides)) < len(found.strides):
+        network, arguments = _keeping(network, model, arguments, found.strides, depth, pyramid)
+        found = examine(network, sizes)
+    if found.unused and depth is not None:
+        trim(network, found.unused)
+        sizes = free_sizes(network) or sizes
+    return Layout(arguments, sizes=sizes, **found._asdict())
+
+
+def _keeping(
+    network: nn.Module,
+    model: str,
+    arguments: Mapping[str, Any],
+    strides: Sequence[int],
+    depth: int | None,
+    pyramid: bool,
+) -> tuple[nn.Module, Mapping[str, Any]]:
+    """The network with only the maps that are wanted, and the arguments that build it."""
+    info = network.feature_info
+    if pyramid and len(set(strides)) == 1:
+        blocks = len(info.info)
+        indices = [(i + 1) * blocks // PYRAMID_LEVELS - 1 for i in range(PYRAMID_LEVELS)]
+    else:
+        indices = [info.out_indices[place] for place in deepest_of_each(strides)][:depth]
+    if indices == list(info.out_indices):
+        return network, arguments
+    arguments = {**arguments, "out_indices": tuple(indices)}
+    return on_meta(model, arguments), arguments
+
+
+def on_meta(model: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """The network without memory, in evaluation mode."""
+    with torch.device("meta"):
+        network: nn.Module = timm.create_model(
+            model, pretrained=False, features_only=True, **arguments
+        )
+    return network.eval()
+
+
+def deepest_of_each(strides: Sequence[int]) -> list[int]:
+    """Places of the maps to keep: strides increase, and of equal ones the deepest map stays."""
+    kept: list[int] = []
+    for place, stride in enumerate(strides):
+        if kept and stride <= strides[kept[-1]]:
+            kept = [k for k in kept if strides[k] < stride]
+        kept.append(place)
+    return kept
+
+
+def free_sizes(network: nn.Module) -> Sizes | None:
+    """The sizes of a network that takes every multiple of its deepest stride, from some minimum on."""
+    base = _reduction(network)
+    scale = base / _power_of_two(base)
+    for least in range(1, LARGEST_MINIMUM + 1):
+        if _runs(network, least, least + 1) and _runs(network, least + 3, least + 2):
+            return Sizes(scale, base, least * base)
+    return None
+
+
+def coarse_sizes(network: nn.Module) -> Sizes | None:
+    """The sizes of a network that takes multiples of a window of several deepest strides."""
+    base = _reduction(network)
+    for unit in range(2, LARGEST_UNIT + 1):
+        if _runs(network, unit, 2 * unit) and _runs(network, 3 * unit, unit):
+            return Sizes(base / _power_of_two(base), unit * base, unit * base)
+    return None
+
+
+def _with_dynamic_size(
+    model: str, arguments: Mapping[str, Any], network: nn.Module
+) -> tuple[nn.Module, Mapping[str, Any], Sizes | None]:
+    dynamic = {**arguments, "dynamic_img_size": True}
+    try:
+        flexible = on_meta(model, dynamic)
+    except REFUSALS:
+        return network, arguments, None
+    sizes = free_sizes(flexible) or coarse_sizes(flexible)
+    return (flexible, dynamic, sizes) if sizes else (network, arguments, None)
+
+
+def _fixed_size(network: nn.Module, size: tuple[int, int]) -> Sizes:
+    try:
+        network(_image(network, size))
+    except REFUSALS as error:
+        raise CannotRun(str(error)) from error
+    return Sizes(1.0, 1, 1, size)
+
+
+class Findings(NamedTuple):
+    """What one run of a network shows; the fields are Layout's."""
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    last_axis: bool
+    unused: frozenset[str]
+
+
+def examine(network: nn.Module, sizes: Sizes) -> Findings:
+    """Runs the network forward and backward."""
+    side = 8 * _power_of_two(_reduction(network))
+    image_BCHW = _image(network, sizes.of(side, side))
+    maps = network(image_BCHW)
+    last_axis = "NHWC" in str(getattr(network, "output_fmt", ""))
+    rows, channel = (1, 3) if last_axis else (2, 1)
+    return Findings(
+        tuple(int(each.shape[channel]) for each in maps),
+        tuple(_power_of_two(image_BCHW.shape[2] / each.shape[rows]) for each in maps),
+        last_axis,
+        without_gradient(network, maps),
+    )
+
+
+def _declared(network: nn.Module) -> tuple[int, ...]:
+    return tuple(_power_of_two(each) for each in network.feature_info.reduction())
+
+
+def _runs(network: nn.Module, rows: int, columns: int) -> bool:
+    base = _reduction(network)
+    try:
+        with torch.no_grad():
+            network(_image(network, (rows * base, columns * base)))
+    except REFUSALS:
+        return False
+    return True
+
+
+def _image(network: nn.Module, size: tuple[int, int]) -> Tensor:
+    channels = int(getattr(network, "in_chans", 3) or 3)
+    return torch.empty(1, channels, *size, device="meta")
+
+
+def _reduction(network: nn.Module) -> int:
+    return int(max(network.feature_info.reduction()))
+
+
+def _power_of_two(number: float) -> int:
+    return 2 ** round(math.log2(number))
