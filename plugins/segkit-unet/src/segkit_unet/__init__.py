@@ -1,11 +1,20 @@
-"""The U-Net (Ronneberger et al. 2015, arXiv:1505.04597) and its relatives."""
+"""The U-Net (Ronneberger et al. 2015, arXiv:1505.04597), FCN, SegNet, DeepLabV3+, and VGG."""
 
 from segkit.api import Factory, hookimpl
 from segkit_unet.decoder import UnetDecoder
+from segkit_unet.deeplab import DeepLabV3PlusDecoder
 from segkit_unet.encoder import UnetEncoder
+from segkit_unet.fcn import FcnDecoder
+from segkit_unet.segnet import SegnetDecoder
+from segkit_unet.vgg import ENCODERS as VGG_ENCODERS
 
-ENCODERS: dict[str, Factory] = {"unet": UnetEncoder}
-DECODERS: dict[str, Factory] = {"unet": UnetDecoder}
+ENCODERS: dict[str, Factory] = {"unet": UnetEncoder, **VGG_ENCODERS}
+DECODERS: dict[str, Factory] = {
+    "unet": UnetDecoder,
+    "fcn": FcnDecoder,
+    "segnet": SegnetDecoder,
+    "deeplabv3plus": DeepLabV3PlusDecoder,
+}
 
 
 @hookimpl

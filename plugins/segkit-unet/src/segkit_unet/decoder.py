@@ -9,8 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segkit.api import Features, MakeUpsampler, UsageError
-from segkit_unet.convolution import Conv, ConvBlock, Norm, Padding, Style, cropped, initialise
+from segkit.api import Features, MakeUpsampler
+from segkit_unet.convolution import (
+    Conv,
+    ConvBlock,
+    Norm,
+    Padding,
+    Style,
+    check_positive,
+    check_probability,
+    cropped,
+    initialise,
+)
+from segkit_unet.steps import refuse_missing_indices, steps_to
 
 SLIM = 16
 
@@ -84,9 +95,11 @@ class UnetDecoder(nn.Module):
         conv: Conv = "standard",
     ) -> None:
         super().__init__()
+        check_probability("unet", "dropout", dropout)
         style = Style(padding, norm, conv)
         if width is None:
             width = channels[0] if strides[0] == 1 else SLIM
+        check_positive("unet", width=width)
         reached, stride = channels[-1], strides[-1]
         self.steps, self.margin = nn.ModuleList(), 0
         self.skips: list[int | None] = []
@@ -100,7 +113,7 @@ class UnetDecoder(nn.Module):
                 style=style,
                 dropout=dropout,
             )
-            refuse_missing_indices(step, level, padding)
+            refuse_missing_indices(step.upsampler, step.scale, level, padding=padding)
             self.steps.append(step)
             self.skips.append(level)
             self.margin += step.block.lost * finer
@@ -116,49 +129,3 @@ class UnetDecoder(nn.Module):
                 indices = features.pool_indices
                 x_BCHW = step(x_BCHW, features.maps[level], indices[level] if indices else None)
         return x_BCHW
-
-
-def steps_to(output_stride: int, strides: Sequence[int]) -> list[tuple[int, int | None]]:
-    """The strides a decoder reaches one after another, each with the level of its skip, or None.
-
-    Raises UsageError SK-C007 where the encoder's deepest map is finer than output_stride.
-    """
-    if strides[-1] < output_stride:
-        raise UsageError(
-            "SK-C007",
-            f"the decoder is to end at stride {output_stride}, and the encoder's coarsest map has "
-            f"stride {strides[-1]}.",
-            f"Give the decoder output_stride={strides[-1]} or less, or the encoder more levels.",
-        )
-    steps: list[tuple[int, int | None]] = [
-        (stride, level)
-        for level, stride in reversed(list(enumerate(strides[:-1])))
-        if stride >= output_stride
-    ]
-    finest = steps[-1][0] if steps else strides[-1]
-    while finest > output_stride:
-        finest //= 2
-        steps.append((finest, None))
-    return steps
-
-
-def refuse_missing_indices(step: Step, level: int | None, padding: Padding) -> None:
-    """Raises UsageError SK-C007 where an unpooling upsampler would lack the indices of its step."""
-    if not step.upsampler.needs_pool_indices:
-        return
-    if padding == "valid":
-        raise UsageError(
-            "SK-C007",
-            "the decoder's maps are cropped (padding=valid) and no longer fit the indices of the "
-            "encoder's pooling, which the upsampler needs.",
-            "Give encoder and decoder padding=same, or choose an upsampler such as transposed.",
-        )
-    if level is None or step.scale != 2:
-        raise UsageError(
-            "SK-C007",
-            "the upsampler needs the encoder's pooling indices at every step, and there are none for "
-            f"the step of factor {step.scale}"
-            f"{'' if level is not None else ' beyond the finest map'}.",
-            "Choose an encoder that pools from stride 1 on, such as unet or vgg16_bn, or an "
-            "upsampler such as bilinear.",
-        )

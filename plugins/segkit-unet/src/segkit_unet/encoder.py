@@ -8,7 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.api import Features, Normalization, UsageError, load_encoder_weights
-from segkit_unet.convolution import Conv, ConvBlock, Norm, Padding, Style, initialise
+from segkit_unet.convolution import (
+    Conv,
+    ConvBlock,
+    Norm,
+    Padding,
+    Style,
+    check_positive,
+    check_probability,
+    initialise,
+)
 
 
 class UnetEncoder(nn.Module):
@@ -44,11 +53,11 @@ class UnetEncoder(nn.Module):
         conv: Conv = "standard",
     ) -> None:
         super().__init__()
-        if not 2 <= depth <= 8 or width < 1:
+        check_positive("unet", width=width)
+        check_probability("unet", "dropout", dropout)
+        if not 2 <= depth <= 8:
             raise UsageError(
-                "SK-C006",
-                f"unet has no contracting path of depth {depth} and width {width}.",
-                "depth is 2 to 8, width at least 1.",
+                "SK-C006", f"unet: option 'depth' cannot be {depth}.", "It is 2 to 8 levels."
             )
         style = Style(padding, norm, conv)
         self.channels = tuple(width * 2**level for level in range(depth))
