@@ -25,13 +25,13 @@ class DySample(SteppedUpsampler):
                    fewer parameters (in_channels must then be a multiple of 4)
     groups         channel groups with points of their own (the largest common divisor with the
                    channels is taken)
-    dynamic_scope  whether the reach of the points is learned too, up to half a pixel instead of a
-                   quarter times the linear layer's output
+    dynamic_scope  whether the factor on the linear layer's output is predicted too, from 0 to 0.5,
+                   instead of 0.25 everywhere
 
     Points start almost where bilinear interpolation has them. A 1x1 convolution before the sampling
     maps to out_channels where they differ. Sizes other than scale times the input are cut at the
-    bottom and the right, or repeat the edge there. On CUDA the gradient of grid_sample is not
-    deterministic.
+    bottom and the right, or repeat the edge there. On CUDA the gradient of grid_sample adds in no
+    fixed order, and torch.use_deterministic_algorithms refuses it.
     """
 
     def __init__(

@@ -80,7 +80,8 @@ class Bicubic(ResizeConvolution):
 
     kernel   side of the convolution, odd; 0 for none, where the channels stay as they are
 
-    The curve overshoots at edges: a non-negative map may turn negative before the convolution.
+    The curve overshoots at edges: a non-negative map may turn negative before the convolution. On
+    CUDA its gradient adds in no fixed order, and torch.use_deterministic_algorithms refuses it.
     """
 
     name, mode = "bicubic", "bicubic"
