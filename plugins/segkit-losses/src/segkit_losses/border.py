@@ -13,7 +13,7 @@ from segkit_losses.distance import distance_to
 from segkit_losses.inputs import Batch, InputReader
 from segkit_losses.means import weighted_mean
 from segkit_losses.pixelwise import pixel_errors, pixel_weights
-from segkit_losses.settings import at_least, class_weights_of
+from segkit_losses.settings import at_least, class_weights_of, one_class
 
 
 class BorderWeightedCrossEntropy(nn.Module):
@@ -51,7 +51,7 @@ class BorderWeightedCrossEntropy(nn.Module):
         self.read = InputReader("weighted_ce", num_classes, ignore_index)
         self.w0 = at_least("weighted_ce", "w0", w0, 0)
         self.sigma = at_least("weighted_ce", "sigma", sigma, 0.1)
-        self.background = background
+        self.background = one_class("weighted_ce", "background", background, num_classes)
         self.balanced = class_weights == "balanced"
         given = None if isinstance(class_weights, str) else class_weights
         weight_K = class_weights_of("weighted_ce", given, num_classes)

@@ -25,6 +25,12 @@ def share(name: str, option: str, value: float, *, zero: bool = True) -> float:
     )
 
 
+def one_class(name: str, option: str, value: int, num_classes: int) -> int:
+    if 0 <= value < num_classes:
+        return value
+    raise _refusal(name, option, value, f"Name a class from 0 to {num_classes - 1}.")
+
+
 def counted_classes(name: str, classes: Sequence[int] | None, num_classes: int) -> Tensor:
     """The option `classes` as a bool per class, all True where not given."""
     if classes is None:
