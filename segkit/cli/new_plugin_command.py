@@ -1,0 +1,38 @@
+"""`segkit new-plugin KIND NAME`: writes a plugin package that passes its own checks."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from segkit.cli.completion import Kind
+
+
+@click.command("new-plugin")
+@click.argument("kind", type=Kind())
+@click.argument("name")
+@click.option(
+    "--out", default=".", metavar="DIR", help="Where the new folder goes (default: here)."
+)
+def command(kind: str, name: str, out: str) -> None:
+    """Write a new plugin package that passes its own checks.
+
+    \b
+    KIND   encoder, decoder, upsampler, loss, metric, dataset or benchmark
+    NAME   what users will type, such as `tiny`; the package is then called segkit-tiny
+
+    The package holds a small component that works, to be replaced by yours, its metadata, its tests
+    and a CI workflow. An existing folder is never overwritten.
+    """
+    from pathlib import Path
+
+    from segkit.index import checked_kind, singular
+    from segkit.scaffold import write_plugin
+
+    folder = write_plugin(kind, name, Path(out))
+    click.echo(f"Wrote {folder}{os.sep}. Next:\n")
+    click.echo(f"  cd {folder}")
+    click.echo('  python -m pip install -e ".[test]"')
+    click.echo("  python -m pytest")
+    click.echo(f"  segkit info {singular(checked_kind(kind))} {name}")
