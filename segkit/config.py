@@ -26,84 +26,115 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     data: str | None = Field(
-        None, description="folder of images and masks; null is the built-in demo set"
+        default=None, description="folder of images and masks; null is the built-in demo set"
     )
-    encoder: str = Field("densenet121", description="the encoder; options as name(option=value)")
-    decoder: str = Field("unet", description="the decoder")
-    upsampler: str = Field("bilinear", description="the upsampler that the decoder uses")
-    loss: str = Field("dice+ce", description="what is minimised; losses add up: 0.5*dice + ce")
-    metric: str = Field("miou", description="what is reported; the first decides what is best")
+    encoder: str = Field(
+        default="densenet121", description="the encoder; options as name(option=value)"
+    )
+    decoder: str = Field(default="unet", description="the decoder")
+    upsampler: str = Field(default="bilinear", description="the upsampler that the decoder uses")
+    loss: str = Field(
+        default="dice+ce", description="what is minimised; losses add up: 0.5*dice + ce"
+    )
+    metric: str = Field(
+        default="miou", description="what is reported; the first decides what is best"
+    )
     weights: str = Field(
-        "auto", description="the encoder's start: auto, imagenet, none or a safetensors file"
+        default="auto",
+        description="the encoder's start: auto, imagenet, none or a safetensors file",
     )
-    epochs: int = Field(20, ge=1, description="passes over the training images")
-    batch: int = Field(8, ge=1, description="images per step, over all processes together")
+    epochs: int = Field(default=20, ge=1, description="passes over the training images")
+    batch: int = Field(default=8, ge=1, description="images per step, over all processes together")
     size: int | None = Field(
-        None, ge=8, description="side of the square training crop, pixels; null fits the images"
+        default=None,
+        ge=8,
+        description="side of the square training crop, pixels; null fits the images",
     )
-    lr: float = Field(1e-3, gt=0, description="highest learning rate, reached after the warm-up")
-    weight_decay: float = Field(0.01, ge=0, description="of weights; norms and biases have none")
+    lr: float = Field(
+        default=1e-3, gt=0, description="highest learning rate, reached after the warm-up"
+    )
+    weight_decay: float = Field(
+        default=0.01, ge=0, description="of weights; norms and biases have none"
+    )
     warmup_share: float = Field(
-        0.05, ge=0, lt=1, description="share of all steps in which the learning rate rises, 0 to 1"
+        default=0.05,
+        ge=0,
+        lt=1,
+        description="share of all steps in which the learning rate rises, 0 to 1",
     )
     clip_norm: float | None = Field(
-        1.0, gt=0, description="largest norm of a step's gradient; null clips nothing"
+        default=1.0, gt=0, description="largest norm of a step's gradient; null clips nothing"
     )
     ema_decay: float = Field(
-        0.99,
+        default=0.99,
         ge=0,
         lt=1,
         description="of the averaged weights, which are scored and saved; 0 is none",
     )
-    augmentation: str = Field("standard", description="none, light, standard or strong")
+    augmentation: str = Field(default="standard", description="none, light, standard or strong")
     ignore_index: int | Literal["auto"] | None = Field(
-        "auto", description="mask label that counts for nothing; auto asks the data, null is none"
+        default="auto",
+        description="mask label that counts for nothing; auto asks the data, null is none",
     )
     instances: Literal["foreground"] | None = Field(
-        None, description="foreground where masks hold object numbers; null where they hold classes"
+        default=None,
+        description="foreground where masks hold object numbers; null where they hold classes",
     )
     in_channels: int | None = Field(
-        None, ge=1, description="channels of the image; null asks the data"
+        default=None, ge=1, description="channels of the image; null asks the data"
     )
     val_share: float = Field(
-        0.2,
+        default=0.2,
         gt=0,
         lt=1,
         description="share that validates where the data name no such part, 0 to 1",
     )
     freeze: str | None = Field(
-        None, description="parts that do not learn, such as encoder; several with commas"
+        default=None, description="parts that do not learn, such as encoder; several with commas"
     )
     thaw_epoch: int | None = Field(
-        None, ge=2, description="epoch, from 1, in which frozen parts begin to learn; null is never"
+        default=None,
+        ge=2,
+        description="epoch, from 1, in which frozen parts begin to learn; null is never",
     )
     patience: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description="evaluations without a better score that end it; null is never",
     )
-    evaluate_every: int = Field(1, ge=1, description="epochs between evaluations")
+    evaluate_every: int = Field(default=1, ge=1, description="epochs between evaluations")
     checkpoint_steps: int | None = Field(
-        None, ge=1, description="steps between checkpoints within an epoch; null is at its end only"
+        default=None,
+        ge=1,
+        description="steps between checkpoints within an epoch; null is at its end only",
     )
-    samples: int = Field(4, ge=0, description="validation images shown in samples/")
-    samples_every: int = Field(5, ge=1, description="epochs between pictures of them")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
+    samples: int = Field(default=4, ge=0, description="validation images shown in samples/")
+    samples_every: int = Field(default=5, ge=1, description="epochs between pictures of them")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto",
+        default="auto",
         description="of the arithmetic; auto is bf16 where the device is quick at it",
     )
-    channels_last: bool = Field(True, description="keep images with their channels innermost")
+    channels_last: bool = Field(
+        default=True, description="keep images with their channels innermost"
+    )
     deterministic: bool = Field(
-        False, description="refuse operations that differ from run to run (a CPU never does)"
+        default=False,
+        description="refuse operations that differ from run to run (a CPU never does)",
     )
     workers: int | Literal["auto"] = Field(
-        "auto", description="processes that read data, for each training process; 0 reads in it"
+        default="auto",
+        description="processes that read data, for each training process; 0 reads in it",
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="of initialisation, order and augmentation")
-    tensorboard: bool = Field(False, description="write events for TensorBoard to RUN/tensorboard")
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="of initialisation, order and augmentation"
+    )
+    tensorboard: bool = Field(
+        default=False, description="write events for TensorBoard to RUN/tensorboard"
+    )
     out: str | None = Field(
-        None, description="folder of the run; a number is added to one that exists; null names it"
+        default=None,
+        description="folder of the run; a number is added to one that exists; null names it",
     )
 
 
@@ -193,7 +224,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 for _side in (_Loader, _Dumper):
-    _side.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    _side.add_implicit_resolver(
         "tag:yaml.org,2002:float",
         re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"),
         list("-+.0123456789"),
@@ -204,7 +235,7 @@ def _compose(text: str) -> yaml.Node | None:
     """The document's nodes; aliases are refused, since a few lines of them can fill the memory."""
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.YAMLError(f"line {event.start_mark.line + 1} holds an alias")
+            raise yaml.YAMLError("it holds an alias")
     node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     return node
 
@@ -218,7 +249,7 @@ def _scalar(key: str, node: yaml.Node, where: str) -> Any:
             "A setting is one number, word or text.",
         )
     try:
-        return _Loader("").construct_object(node)  # type: ignore[no-untyped-call]
+        return _Loader("").construct_object(node)
     except (yaml.YAMLError, ValueError) as error:
         raise UsageError(
             "SK-C009",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+Model = TypeVar("Model", bound=nn.Module)
 
-class WeightAverage:
+
+class WeightAverage(Generic[Model]):
     """A copy of the model that follows it: average += (1 - decay) * (now - average).
 
     decay   approached as (1 + steps) / (10 + steps), so that the random start is soon forgotten
@@ -16,7 +19,7 @@ class WeightAverage:
     Running statistics are averaged with the weights they belong to; counters are copied.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: Model, decay: float) -> None:
         self.decay = decay
         self.model = copy.deepcopy(model).eval()
         self.model.requires_grad_(False)

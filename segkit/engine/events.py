@@ -90,6 +90,9 @@ class Events(Protocol):
     def warned(self, text: str) -> None:
         """Something the user should not overlook."""
 
+    def started(self, folder: Path) -> None:
+        """The run's folder is there, and the first step is next."""
+
     def stepped(self, report: StepReport) -> None: ...
 
     def evaluating(self, done: int, images: int) -> None:
@@ -107,6 +110,9 @@ class Silence:
         return None
 
     def warned(self, text: str) -> None:
+        return None
+
+    def started(self, folder: Path) -> None:
         return None
 
     def stepped(self, report: StepReport) -> None:
@@ -135,6 +141,10 @@ class Several(Silence):
     def warned(self, text: str) -> None:
         for watcher in self.watchers:
             watcher.warned(text)
+
+    def started(self, folder: Path) -> None:
+        for watcher in self.watchers:
+            watcher.started(folder)
 
     def stepped(self, report: StepReport) -> None:
         for watcher in self.watchers:

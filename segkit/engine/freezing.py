@@ -6,7 +6,6 @@ mode its parent is put into, until it is thawed.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from torch import nn
@@ -17,10 +16,18 @@ from segkit.errors import UsageError, did_you_mean
 def freeze(model: nn.Module, parts: str) -> tuple[str, ...]:
     """Freezes the named modules, such as "encoder" or "encoder.features.norm0, decoder", in place.
 
-    Returns their names. Raises UsageError SK-C009 for a name the model does not have.
+    Returns their names; raises UsageError as `named_parts` does.
     """
+    found = named_parts(model, parts)
+    for module in found.values():
+        _freeze(module)
+    return tuple(found)
+
+
+def named_parts(model: nn.Module, parts: str) -> dict[str, nn.Module]:
+    """The modules named, separated by commas; raises UsageError SK-C009 for an unknown name."""
     known = dict(model.named_modules())
-    names = tuple(dict.fromkeys(each.strip() for each in parts.split(",") if each.strip()))
+    names = [each.strip() for each in parts.split(",") if each.strip()]
     for name in names:
         if name not in known:
             nearest = did_you_mean(name, [each for each in known if each.count(".") < 4])
@@ -30,8 +37,7 @@ def freeze(model: nn.Module, parts: str) -> tuple[str, ...]:
                 f"freeze: the model has no part '{name}'.",
                 f"{nearest}The largest parts are {top}.",
             )
-        _freeze(known[name])
-    return names
+    return {name: known[name] for name in names}
 
 
 def thaw(model: nn.Module) -> None:
@@ -57,7 +63,6 @@ def _freeze(module: nn.Module) -> None:
     module.train()
 
 
-@cache
 def _frozen_class(kind: type[nn.Module]) -> type[nn.Module]:
     def train(self: nn.Module, mode: bool = True) -> nn.Module:
         kind.train(self, False)

@@ -96,8 +96,8 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], what: str) ->
 
 
 def _numpy_state() -> Tensor:
-    _, keys, position, *_ = np.random.get_state()
-    return torch.from_numpy(np.append(keys.astype(np.int64), position))
+    _, keys, position, *_ = np.random.get_state(legacy=True)
+    return torch.from_numpy(np.append(np.asarray(keys, dtype=np.int64), position))
 
 
 def _python_state() -> list[Any]:

@@ -1,0 +1,117 @@
+"""`segkit evaluate`: scores of a trained model, per class, with their conventions."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segkit.cli.completion import ComponentName
+
+if TYPE_CHECKING:
+    from segkit.engine.scoring import Evaluation
+
+
+@click.command("evaluate")
+@click.argument("run")
+@click.option("--data", type=click.Path(path_type=Path), help="[default: what RUN was trained on]")
+@click.option("--split", default="val", show_default=True, help="Which part of the data.")
+@click.option(
+    "--metric",
+    type=ComponentName("metrics"),
+    help="One or several, as miou,dice. [default: as in training]",
+)
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--device", default="auto", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    default="auto",
+    show_default=True,
+)
+@click.option("--workers", type=click.IntRange(min=0), help="Reading processes. [default: auto]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    run: str,
+    data: Path | None,
+    split: str,
+    metric: str | None,
+    batch: int,
+    device: str,
+    precision: str,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    """Score the model of RUN (a run folder, a model folder or a hub id) on a split of a data set.
+
+    \b
+    segkit evaluate runs/street --split test
+    segkit evaluate runs/street --data DIR --metric miou,dice,boundary_iou --json
+    """
+    from segkit.engine.scoring import Request, score_model
+
+    request = Request(
+        model=run,
+        split=split,
+        data=data,
+        metric=metric,
+        batch=batch,
+        device=device,
+        precision=precision,
+        workers=workers,
+    )
+    evaluation = score_model(request)
+    if _speaks():
+        click.echo(json.dumps(_as_json(evaluation), indent=2) if as_json else _as_text(evaluation))
+
+
+def _speaks() -> bool:
+    """Whether this is the first of torchrun's processes, or the only one."""
+    import os
+
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _as_json(evaluation: Evaluation) -> dict[str, Any]:
+    scores = evaluation.scores
+    counts_KK = scores.counts_KK
+    return {
+        "model": evaluation.model,
+        "data": evaluation.data,
+        "split": evaluation.split,
+        "images": scores.images,
+        "scores": {n: None if math.isnan(v) else v for n, v in scores.values.items()},
+        "conventions": dict(scores.conventions),
+        "classes": list(evaluation.classes),
+        "ignore_index": evaluation.ignore_index,
+        "confusion": None if counts_KK is None else counts_KK.tolist(),
+        "device": evaluation.device,
+        "precision": evaluation.precision,
+    }
+
+
+def _as_text(evaluation: Evaluation) -> str:
+    from segkit.report.tables import aligned
+
+    scores = evaluation.scores
+    rows = [[_title(name, evaluation.classes), value] for name, value in scores.values.items()]
+    lines = [
+        f"{evaluation.model} on {scores.images} images of {evaluation.data}, {evaluation.split} "
+        f"({evaluation.device}, {evaluation.precision})",
+        "",
+        aligned(rows),
+        "",
+    ]
+    lines += [f"{name}: {sentence}" for name, sentence in scores.conventions.items() if sentence]
+    return "\n".join(lines)
+
+
+def _title(name: str, classes: tuple[str, ...]) -> str:
+    """`iou/3` with the name of class 3."""
+    prefix, slash, place = name.rpartition("/")
+    if slash and place.isdigit() and int(place) < len(classes):
+        return f"{prefix}/{classes[int(place)]}"
+    return name

@@ -1,0 +1,127 @@
+"""Scores a trained model, as its folder describes it, on a split of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from segkit.config import TrainConfig, read_config
+from segkit.data import EvaluationLoader, open_data
+from segkit.engine.device import choose_precision, default_workers, describe
+from segkit.engine.distributed import process_group
+from segkit.engine.evaluation import Judge, Scores, evaluate
+from segkit.engine.training import device_errors
+from segkit.errors import UsageError
+from segkit.model import load_model
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to score.
+
+    model      a run folder, a model folder or a hub id
+    data       a folder; None is the data the run was trained on
+    metric     None is the run's
+    batch      images at once, all processes together
+    """
+
+    model: str
+    split: str = "val"
+    data: Path | None = None
+    metric: str | None = None
+    batch: int = 8
+    device: str = "auto"
+    precision: str = "auto"
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores and their conditions."""
+
+    scores: Scores
+    model: str
+    data: str
+    split: str
+    classes: tuple[str, ...]
+    ignore_index: int | None
+    device: str
+    precision: str
+
+
+def score_model(
+    request: Request, progress: Callable[[int, int], None] = lambda done, images: None
+) -> Evaluation:
+    """Loads the model and scores it; only the split named is scored.
+
+    progress   called with (images scored, images) by the first process
+    Raises ModelFileError (no model), DataError (images, masks, classes), UsageError (split).
+    """
+    with process_group(request.device) as group, device_errors(group):
+        model = load_model(request.model, group.device)
+        settings = _settings(Path(request.model))
+        record = model.record
+        root = request.data or (Path(settings.data) if settings.data else None)
+        # A model folder remembers no data: without --data the demo set would be scored unasked.
+        if request.data is None and not _is_run(Path(request.model)):
+            raise UsageError(
+                "SK-C009", f"{request.model} is no run folder.", "Say on which --data to score it."
+            )
+        data = open_data(
+            root,
+            ignore_index=record.ignore_index if record.ignore_index is not None else "auto",
+            num_classes=record.num_classes,
+            instances=settings.instances,
+            in_channels=record.in_channels,
+            val_share=settings.val_share,
+            seed=settings.seed,
+        )
+        dataset = data.split(request.split)
+        workers = request.workers
+        loader = EvaluationLoader(
+            dataset,
+            batch=max(1, request.batch // group.world_size),
+            workers=default_workers(group.device, group.local_processes)
+            if workers is None
+            else workers,
+            rank=group.rank,
+            world_size=group.world_size,
+        )
+        judge = Judge(
+            request.metric or settings.metric,
+            num_classes=record.num_classes,
+            ignore_index=data.ignore_index,
+            group=group,
+        )
+        precision = choose_precision(request.precision, group.device)
+        scores = evaluate(
+            model,
+            loader,
+            judge,
+            full_scale=data.full_scale,
+            precision=precision,
+            channels_last=settings.channels_last,
+            progress=lambda done: progress(
+                min(done * group.world_size, len(dataset)), len(dataset)
+            ),
+        )
+        return Evaluation(
+            scores,
+            request.model,
+            str(root) if root else "demo set",
+            request.split,
+            tuple(record.classes) or tuple(data.classes),
+            data.ignore_index,
+            describe(group.device),
+            precision,
+        )
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "config.yaml").is_file()
+
+
+def _settings(folder: Path) -> TrainConfig:
+    """Those of the run, or the defaults for a model without one."""
+    return read_config(folder / "config.yaml") if _is_run(folder) else TrainConfig()

@@ -1,0 +1,289 @@
+"""A training from settings to a run folder, from its start or from where it was interrupted."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from segkit import __version__
+from segkit.config import TrainConfig, read_config
+from segkit.engine.checkpoints import Checkpoint
+from segkit.engine.device import describe
+from segkit.engine.distributed import Group, process_group
+from segkit.engine.evaluation import Scores
+from segkit.engine.events import EpochReport, Events, Silence, TrainingResult
+from segkit.engine.loop import DivergedBatch, Loop
+from segkit.engine.run_folder import RunFolder
+from segkit.engine.samples import write_samples
+from segkit.engine.setup import Prepared, decisions, prepare, run_name
+from segkit.engine.storage import storage_errors
+from segkit.errors import OutOfMemory, StorageError, UsageError
+from segkit.model import save_model
+
+# While a checkpoint is written, the two before it and the best are still there.
+CHECKPOINT_ROOM = 2.5
+
+
+def train(
+    config: TrainConfig, events: Events | None = None, *, dry_run: bool = False
+) -> TrainingResult | None:
+    """Trains from the start in a new run folder; a dry run ends before the folder is made.
+
+    Raises SegkitError: of the settings and the data before the first step, then Diverged,
+    OutOfMemory or StorageError.
+    """
+    with process_group(config.device) as group, device_errors(group):
+        watching = events if events is not None and group.writes else Silence()
+        prepared = prepare(config, group, watching)
+        watching.decided(decisions(prepared))
+        if dry_run:
+            return None
+        with ExitStack() as stack:
+            run = None
+            if group.writes:
+                run = RunFolder.create(Path(config.out or run_name(config)).expanduser())
+                stack.enter_context(run.locked())
+                run.write_config(prepared.config)
+                watching.decided([("run", str(run.folder))])
+                watching.started(run.folder)
+            return _Training(prepared, run, watching).run()
+
+
+def resume(
+    folder: Path, changes: Mapping[str, Any] | None = None, events: Events | None = None
+) -> TrainingResult:
+    """Continues a run exactly from its last checkpoint; one that is complete stays as it is.
+
+    changes   settings that may differ: device, workers, and epochs (which stretches the schedule)
+    Raises SegkitError: ModelFileError SK-M004 without a checkpoint, else as `train`.
+    """
+    run = RunFolder(folder.expanduser())
+    if not run.config_file.is_file():
+        raise UsageError(
+            "SK-C009", f"{folder} is no run: it holds no config.yaml.", "Give a run's folder."
+        )
+    config = read_config(run.config_file).model_copy(update=dict(changes or {}))
+    checkpoint = run.checkpoints.load()
+    with process_group(config.device) as group, device_errors(group), ExitStack() as stack:
+        watching = events if events is not None and group.writes else Silence()
+        if group.writes:
+            stack.enter_context(run.locked())
+            run.checkpoints.sweep()
+            run.rewind(checkpoint.state["position"]["epoch"])
+        prepared = prepare(config, group, watching, weights=checkpoint.state["weights"])
+        position = checkpoint.state["position"]
+        place = f"{run.folder}, from epoch {position['epoch'] + 1}, step {position['step'] + 1}"
+        watching.decided([*decisions(prepared), ("resume", place)])
+        if changes and group.writes:
+            run.write_config(prepared.config)
+        if checkpoint.state["world_size"] != group.world_size:
+            watching.warned(
+                f"The run had {checkpoint.state['world_size']} processes and now has "
+                f"{group.world_size}: it continues, but not bit by bit as it would have."
+            )
+        watching.started(run.folder)
+        return _Training(prepared, run if group.writes else None, watching, checkpoint).run()
+
+
+@contextmanager
+def device_errors(group: Group) -> Iterator[None]:
+    """Turns what the device and the reading processes fail with into errors that say what to do."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _out_of_memory(group, error) from error
+    except RuntimeError as error:
+        text = str(error)
+        if "can't allocate memory" in text or "not enough memory" in text:
+            raise _out_of_memory(group, error) from error
+        if "DataLoader worker" in text:
+            raise StorageError(
+                "SK-S004",
+                f"a process that reads data was killed ({text.splitlines()[0]}).",
+                "Its memory or /dev/shm ran out: use fewer --workers (0 reads in the training "
+                "process), or `docker run --shm-size=2g`.",
+            ) from error
+        raise
+
+
+class _Training:
+    """The epochs, and what is written after each; `run` is None on all ranks but the first."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        run: RunFolder | None,
+        events: Events,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        self.prepared, self.writer, self.events = prepared, run, events
+        self.config, self.group = prepared.config, prepared.group
+        self.loop = Loop(prepared, events, checkpoint)
+        self.started = time.perf_counter()
+
+    def run(self) -> TrainingResult:
+        self._refuse_small_disk()
+        position = self.loop.position
+        stopped = self._reason_to_stop()
+        while position.epoch < self.config.epochs and not stopped:
+            try:
+                self.loop.train_epoch(after_step=self._after_step)
+            except DivergedBatch as error:
+                self._keep_bad_batch(error)
+                raise
+            stopped = self._after_epoch()
+        result = self._result(stopped)
+        if self.group.writes:
+            self.events.finished(result)
+        return result
+
+    def _after_step(self) -> None:
+        position = self.loop.position
+        steps = self.config.checkpoint_steps
+        at_end = position.batch == self.prepared.loader.batches_per_epoch
+        if steps and position.step % steps == 0 and not at_end:
+            self._save_checkpoint(best=False)
+
+    def _after_epoch(self) -> str:
+        """Scores, logs and saves; the reason to stop here, or nothing."""
+        position, config = self.loop.position, self.config
+        number = position.epoch + 1
+        last = number == config.epochs
+        scores, is_best = None, False
+        if self.prepared.evaluates and (last or number % config.evaluate_every == 0):
+            scores = self.loop.evaluate()
+            is_best = self.loop.note_score(scores)
+        report = self.loop.report(scores, is_best=is_best)
+        if is_best or not self.prepared.evaluates:
+            self._save_model(scores)
+        if last or number % config.samples_every == 0:
+            self._write_samples(number)
+        self._log(report)
+        self.loop.next_epoch()
+        self._save_checkpoint(best=is_best)
+        return self._reason_to_stop()
+
+    def _reason_to_stop(self) -> str:
+        """Why training should end before its last epoch, or nothing."""
+        waited, patience = self.loop.position.waited, self.config.patience
+        if patience and waited >= patience and self.loop.position.epoch < self.config.epochs:
+            return f"no better score in {waited} evaluations"
+        return ""
+
+    def _save_checkpoint(self, *, best: bool) -> None:
+        checkpoint = self.loop.checkpoint()
+        if self.writer is not None:
+            self.writer.checkpoints.save(self.loop.position.step, checkpoint, best=best)
+
+    def _save_model(self, scores: Scores | None) -> None:
+        if self.writer is None:
+            return
+        data = self.prepared.data
+        training = {
+            "segkit": __version__,
+            "data": self.config.data or "demo set",
+            "epoch": self.loop.position.epoch + 1,
+            "size": self.config.size,
+            "full_scale": data.full_scale,
+            "scores": _without_nan(scores.values) if scores else {},
+            "conventions": dict(scores.conventions) if scores else {},
+            "images": scores.images if scores else 0,
+            "device": describe(self.group.device),
+            "precision": self.config.precision,
+        }
+        with storage_errors(self.writer.model):
+            save_model(
+                self.loop.average.model,
+                self.writer.model,
+                classes=tuple(data.classes),
+                palette=tuple(tuple(colour) for colour in data.palette),
+                ignore_index=data.ignore_index,
+                training=training,
+            )
+
+    def _write_samples(self, number: int) -> None:
+        if self.writer is None or not self.config.samples:
+            return
+        try:
+            write_samples(
+                self.loop.average.model,
+                self.prepared.data,
+                self.writer.samples / f"epoch-{number:04d}",
+                split="val" if self.prepared.evaluates else "train",
+                count=self.config.samples,
+                device=self.group.device,
+                precision=self.config.precision,
+            )
+        except StorageError as error:  # pictures are not worth a training
+            self.events.warned(str(error))
+
+    def _log(self, report: EpochReport) -> None:
+        if self.writer is None:
+            return
+        try:
+            self.writer.append(report)
+        except StorageError as error:  # nor is a line of the log
+            self.events.warned(str(error))
+        self.events.finished_epoch(report)
+
+    def _keep_bad_batch(self, error: DivergedBatch) -> None:
+        if self.writer is None:
+            return
+        batch, file = error.batch, self.writer.folder / "bad_batch.safetensors"
+        with storage_errors(file):
+            tensors = {"image_BCHW": batch.image_BCHW, "target_BHW": batch.target_BHW}
+            plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+            save_file(plain, file, metadata={"ids": ", ".join(batch.ids)})
+        error.fix = f"{error.fix}\nThe batch is kept in {file}."
+
+    def _refuse_small_disk(self) -> None:
+        if self.writer is None:
+            return
+        weights = sum(each.nbytes for each in self.prepared.model.state_dict().values())
+        # Model, average and two moments.
+        needed = CHECKPOINT_ROOM * 4 * weights
+        free = shutil.disk_usage(self.writer.folder).free
+        if free < needed:
+            raise StorageError(
+                "SK-S001",
+                f"the disk that holds {self.writer.folder} has {free / 2**20:,.0f} MiB free, and "
+                f"the checkpoints of this model need {needed / 2**20:,.0f}.",
+                "Make room, or give a folder on another disk with --out.",
+            )
+
+    def _result(self, stopped: str) -> TrainingResult:
+        position = self.loop.position
+        scores = {
+            name: math.nan if value is None else value
+            for name, value in position.best_scores.items()
+        }
+        return TrainingResult(
+            folder=self.writer.folder if self.writer else Path(),
+            scores=scores,
+            score_name=next(iter(scores), ""),
+            best_epoch=position.best_epoch,
+            epochs=position.epoch,
+            seconds=time.perf_counter() - self.started,
+            stopped=stopped,
+        )
+
+
+def _without_nan(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
+
+
+def _out_of_memory(group: Group, error: BaseException) -> OutOfMemory:
+    return OutOfMemory(
+        "SK-T002",
+        f"{describe(group.device)} has too little memory ({str(error).splitlines()[0]}).",
+        "Use a smaller --batch or --size, --precision bf16, or "
+        "--encoder 'densenet121(memory_efficient=true)'; --resume RUN continues.",
+    )
