@@ -47,7 +47,8 @@ def to_uint8(image_HWC: NDArray[np.generic], full_scale: float = 255.0) -> Pictu
     if image_HWC.ndim == 2:
         image_HWC = image_HWC[..., None]
     if image_HWC.dtype != np.uint8 or full_scale != 255:
-        scaled_HWC = np.nan_to_num(image_HWC.astype(np.float32)) * (255.0 / full_scale)
+        finite_HWC = np.nan_to_num(image_HWC.astype(np.float32), posinf=full_scale, neginf=0)
+        scaled_HWC = finite_HWC * (255.0 / full_scale)
         image_HWC = np.clip(np.rint(scaled_HWC), 0, 255).astype(np.uint8)
     channels = image_HWC.shape[2]
     if channels == 2:
