@@ -20,7 +20,8 @@ from PIL import Image, UnidentifiedImageError
 
 from segkit.errors import DataError, StorageError
 
-IMAGE_FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "WEBP", "PPM", "JPEG2000")
+# A camera's MPO file opens as JPEG.
+IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM", "JPEG2000")
 MASK_FORMATS = ("PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG")
 SUFFIXES = frozenset(
     [
@@ -225,7 +226,7 @@ def _unidentified(
 ) -> DataError:
     start = source[:512] if isinstance(source, bytes) else _content(path, code)[:512]
     begins = start.lstrip().lower()
-    allowed = ", ".join(f for f in formats if f != "MPO")
+    allowed = ", ".join(formats)
     for telltale, meaning in TELLTALES:
         if begins.startswith(telltale):
             return DataError(

@@ -21,9 +21,9 @@ from segkit.interfaces import Sample
 CLASSES = ("ground", "disc", "square", "triangle", "ring")
 SIDE = 128
 SPLITS = {"train": 160, "val": 40, "test": 40}
-# Hue of each class in degrees: neighbours overlap, drawn with a spread of 25.
+# Hue of each class in degrees: all overlap, drawn with this spread to either side.
 HUES = (95, 30, 210, 320, 265)
-SPREAD = 25
+SPREAD = 50
 
 Field = np.ndarray
 

@@ -182,8 +182,8 @@ def _about_last(counts: Mapping[int, int], last: int) -> str:
     if share > 0.5:
         return f"Label {last} covers {share:.1%} of the pixels: it is probably the background."
     return (
-        f"Label {last} covers {share:.1%} of the pixels and counts as a class; if it means void, as "
-        f"CamVid's 11 does, pass --ignore-index {last}."
+        f"Label {last} covers {share:.1%} of the pixels and counts as a class; if it means void, "
+        f"as CamVid's 11 does, pass --ignore-index {last}."
     )
 
 

@@ -42,8 +42,9 @@ class Layout:
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
-        """All pairs, each once (two splits may share some)."""
-        return tuple(dict.fromkeys(pair for pairs in self.splits.values() for pair in pairs))
+        """All pairs by id, each once (two splits may share some)."""
+        every = {pair for pairs in self.splits.values() for pair in pairs}
+        return tuple(sorted(every, key=lambda pair: (pair.id, pair.image)))
 
 
 def find_layout(root: Path, settings: DataSettings, *, val_share: float, seed: int) -> Layout:
