@@ -227,8 +227,8 @@ def _build_decoder(
                 "SK-C007",
                 f"the upsampler '{upsampler_named.name}' needs the indices of the encoder's "
                 f"maximum pooling, and the encoder '{encoder_named.name}' gives none.",
-                "Choose an encoder that pools by maximum at every level, such as unet or vgg16_bn, "
-                "or an upsampler that needs no indices, such as bilinear.",
+                "Choose an encoder that pools by maximum at every level, such as vgg16_bn or unet "
+                "(padding=same), or an upsampler that needs no indices, such as bilinear.",
             )
         return upsampler
 
