@@ -24,8 +24,8 @@ class UnetEncoder(nn.Module):
     """The contracting path of the U-Net (Ronneberger et al. 2015, arXiv:1505.04597).
 
     Two 3x3 convolutions a level, 2x2 maximum pooling between levels, twice the channels at each:
-    strides 1, 2, 4, ... The pooling indices go with the maps. The paper's own: padding=valid,
-    norm=none, dropout=0.5.
+    strides 1, 2, 4, ... The pooling indices go with the maps, unless padding is valid: then the
+    maps they belong to lose their border. The paper's own: padding=valid, norm=none, dropout=0.5.
 
     depth         levels; the paper has 5
     width         channels of the first level, doubled at each further one
@@ -36,8 +36,6 @@ class UnetEncoder(nn.Module):
     dropout_at    end: after the deepest level (the paper); pools: after every pooling
     conv          standard, separable or atrous (rate 2) convolutions
     """
-
-    provides_pool_indices = True
 
     def __init__(
         self,
@@ -70,6 +68,7 @@ class UnetEncoder(nn.Module):
         lost = [2 * style.lost * stride for stride in self.strides]
         self.margins = tuple(sum(lost[: level + 1]) for level in range(depth))
         self.dropout, self.dropout_at = dropout, dropout_at
+        self.provides_pool_indices = padding == "same"
         initialise(self)
         load_encoder_weights(
             self, weights, published=None, first_convolution=self._first_convolution()
@@ -85,7 +84,7 @@ class UnetEncoder(nn.Module):
             x_BCHW = block(x_BCHW)
             maps.append(x_BCHW)
         maps[-1] = self._dropped(x_BCHW, "end")
-        return Features(tuple(maps), tuple(pool_indices))
+        return Features(tuple(maps), tuple(pool_indices) if self.provides_pool_indices else None)
 
     def _dropped(self, x_BCHW: Tensor, place: str) -> Tensor:
         if self.dropout_at != place or not self.dropout:

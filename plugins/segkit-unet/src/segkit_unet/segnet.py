@@ -91,6 +91,6 @@ def _without_indices() -> UsageError:
         "SK-C007",
         "segnet puts values back where the encoder's pooling found them, and the upsampler does "
         "not use those places.",
-        "Give it --upsampler max_unpool and an encoder that pools from stride 1 on, such as vgg16_bn "
-        "or unet; or write segnet(any_upsampler=true).",
+        "Give it --upsampler max_unpool and an encoder that pools from stride 1 on, such as "
+        "vgg16_bn or unet; or write segnet(any_upsampler=true).",
     )
