@@ -106,8 +106,7 @@ def _table(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def _nothing(kind: str | None, pattern: str, compatible_with: str | None) -> str:
-    wanted = f"{kind or 'component'}" + (
-        f" fits '{pattern}'" if pattern != "*" else " is installed"
-    )
+    one = singular(checked_kind(kind)) if kind else "component"
+    fits = f"fits '{pattern}'" if pattern != "*" else "is installed"
     also = f" and works with {compatible_with}" if compatible_with else ""
-    return f"No {wanted}{also}."
+    return f"No {one} {fits}{also}."
