@@ -8,6 +8,7 @@ import torch
 from segkit_upsamplers import UPSAMPLERS
 from segkit_upsamplers.carafe import reassemble
 from segkit_upsamplers.dysample import sample_double
+from torch import Tensor
 from torch.nn import functional as F
 
 
@@ -78,6 +79,26 @@ def test_carafe_equals_its_unfolded_form_end_to_end():
     torch.testing.assert_close(upsampler(x_BCHW, (10, 14)), expected_BCHW)
 
 
+@pytest.mark.parametrize("autocast", [False, True])
+def test_carafe_keeps_no_unfolded_map_for_the_gradient(autocast):
+    upsampler = UPSAMPLERS["carafe"](64, 64, 2)
+    x_BCHW = torch.randn(1, 64, 32, 32, requires_grad=True)
+    saved: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast),
+    ):
+        upsampler(x_BCHW, (64, 64))
+    unfolded = 25 * x_BCHW.numel() * 4
+    assert sum(saved.values()) < unfolded / 2
+
+
 def test_carafe_keeps_a_constant_map_constant_up_to_the_border():
     upsampler = UPSAMPLERS["carafe"](4, 4, 4)
     torch.testing.assert_close(
@@ -144,6 +165,16 @@ def test_dysample_moves_points_by_a_quarter_or_half_of_what_the_layers_say():
         F.pad(x_BCHW, (0, 1, 0, 1), mode="replicate"), (8, 8), mode="bilinear"
     )[..., 2:, 2:]
     torch.testing.assert_close(static(x_BCHW, (6, 6)), moved_BCHW)
+
+
+def test_dysamples_places_keep_their_precision_under_bfloat16_autocast():
+    upsampler = UPSAMPLERS["dysample"](4, 4, 2)
+    torch.nn.init.zeros_(upsampler.steps[0].offset.weight)
+    x_BCHW = torch.randn(1, 4, 2, 700)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        enlarged_BCHW = upsampler(x_BCHW, (4, 1400))
+    expected_BCHW = F.interpolate(x_BCHW, (4, 1400), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(enlarged_BCHW, expected_BCHW, atol=1e-3, rtol=0)
 
 
 def test_dysample_has_the_papers_parameters():

@@ -45,6 +45,12 @@ def test_the_map_is_convolved_before_only_where_channels_change():
     assert upsampler.convolution.kernel_size == (3, 3)
 
 
+def test_an_infinite_value_stays_one_pixel():
+    _, index_BCHW = pooled(4, 4)
+    infinite_BCHW = torch.full((2, 3, 2, 2), torch.inf)
+    assert unpool(infinite_BCHW, index_BCHW, (4, 4)).isinf().sum() == index_BCHW.numel()
+
+
 def test_an_index_outside_its_block_gives_zeros_instead_of_a_crash():
     value_BCHW, index_BCHW = pooled(4, 4)
     assert not unpool(value_BCHW, index_BCHW + 10**6, (4, 4)).any()

@@ -8,7 +8,9 @@ from segkit_upsamplers import UPSAMPLERS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-VARIANTS = [(name, {}) for name in UPSAMPLERS] + [
+# CARAFE with few weights to predict: finite differences take a pass for each parameter.
+SMALL = {"carafe": {"kernel": 3, "compressed_channels": 2}}
+VARIANTS = [(name, SMALL.get(name, {})) for name in UPSAMPLERS] + [
     ("transposed", {"kernel": 3}),
     ("dysample", {"style": "pl", "dynamic_scope": True}),
 ]

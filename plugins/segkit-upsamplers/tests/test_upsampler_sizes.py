@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import segkit_upsamplers
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from segkit_upsamplers.geometry import place
 from torch.nn import functional as F
 
@@ -50,12 +53,13 @@ def test_max_unpooling_returns_any_size(size):
     assert upsampler(torch.randn(2, 8, 3, 4), size, index_BCHW).shape == (2, 4, *size)
 
 
-def test_a_window_over_the_edge_repeats_the_edge():
-    x_BCHW = torch.arange(20.0).reshape(1, 1, 4, 5)
-    expected_BCHW = F.pad(x_BCHW, (3, 2, 1, 4), mode="replicate")
-    assert torch.equal(place(x_BCHW, (9, 10), before=(-1, -3)), expected_BCHW)
-    assert torch.equal(place(x_BCHW, (2, 3), before=(1, 2)), x_BCHW[..., 1:3, 2:5])
-    assert torch.equal(place(x_BCHW, (4, 5)), x_BCHW)
+@given(*[st.integers(1, 6)] * 4, *[st.integers(-9, 9)] * 2)
+def test_a_window_repeats_the_edges_it_reaches_over(rows, columns, height, width, top, left):
+    x_HW = torch.arange(float(rows * columns)).reshape(rows, columns)
+    row_H = np.clip(np.arange(top, top + height), 0, rows - 1)
+    column_W = np.clip(np.arange(left, left + width), 0, columns - 1)
+    placed_BCHW = place(x_HW[None, None], (height, width), before=(top, left))
+    np.testing.assert_array_equal(placed_BCHW[0, 0], x_HW.numpy()[np.ix_(row_H, column_W)])
 
 
 @pytest.mark.parametrize("name", ["transposed", "pixel_shuffle", "carafe", "dysample"])

@@ -87,6 +87,9 @@ def reassemble(x_BCHW: Tensor, weight_BT4HW: Tensor, kernel: int) -> Tensor:
     batch, channels, height, width = x_BCHW.shape
     reach = kernel // 2
     around_BCHW = place(x_BCHW, (height + 2 * reach, width + 2 * reach), before=(-reach, -reach))
+    # Under autocast the softmax is float32 and the map is not: one conversion here, not one a tap.
+    exact = torch.promote_types(x_BCHW.dtype, weight_BT4HW.dtype)
+    around_BCHW, weight_BT4HW = around_BCHW.to(exact), weight_BT4HW.to(exact)
     block_BC4HW = weight_BT4HW.new_zeros(batch, channels, 4, height, width)
     for tap in range(kernel**2):
         row, column = divmod(tap, kernel)

@@ -116,7 +116,10 @@ def unpool(x_BCHW: Tensor, index_BCHW: Tensor, size: Size) -> Tensor:
     column_W = torch.arange(width, device=x_BCHW.device)
     corner_BCHW = index_BCHW - (2 * row_H1 * pooled_width + 2 * column_W)
     corners = (0, 1, pooled_width, pooled_width + 1)
-    blocks_BCHW4 = torch.stack([x_BCHW * (corner_BCHW == corner) for corner in corners], dim=-1)
+    zero = x_BCHW.new_zeros(())
+    blocks_BCHW4 = torch.stack(
+        [torch.where(corner_BCHW == corner, x_BCHW, zero) for corner in corners], dim=-1
+    )
     full_BCHW = (
         blocks_BCHW4.unflatten(-1, (2, 2))
         .permute(0, 1, 2, 4, 3, 5)
