@@ -17,7 +17,6 @@ A message says what happened, with the values, and then what to do. `CODES` expl
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 CODES: dict[str, str] = {
     "SK-C001": "A component expression cannot be read. It is written as name(option=value), "
@@ -51,6 +50,11 @@ CODES: dict[str, str] = {
     "SK-D016": "An image holds pixels that are no finite number.",
     "SK-D017": "A sample carries no mask where one is needed.",
     "SK-D018": "A file of the data set may not be read: its permissions forbid it.",
+    "SK-D019": "One picture lies in two splits.",
+    "SK-D020": "Images are of one colour all over.",
+    "SK-D021": "A class has pixels in one split and none in another.",
+    "SK-D022": "Masks hold nothing but background, or nothing but ignored pixels.",
+    "SK-D023": "Files are not quite what they seem: a wrong suffix, transparency, unusual colours.",
     "SK-E001": "torch and torchvision were built for different releases or devices.",
     "SK-E002": "The device asked for is not there.",
     "SK-E003": "An optional package that this feature needs is not installed.",
@@ -140,6 +144,9 @@ class PluginError(SegkitError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The words "Did you mean 'densenet121'? " with the nearest known names, or no words."""
+    # Only those who mistype pay for the import.
+    from difflib import get_close_matches
+
     near = get_close_matches(name, list(known), n=3, cutoff=0.6)
     if not near:
         return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -48,6 +47,8 @@ def command(
         if long:
             rows = with_details(rows)
     if as_json:
+        import json
+
         click.echo(json.dumps(rows, indent=2))
     else:
         click.echo(_table(rows) if rows else _nothing(kind, pattern, compatible_with))
