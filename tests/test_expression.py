@@ -23,7 +23,7 @@ from segkit.expression import ComponentExpression, parse_component, parse_list, 
             {"b": True, "c": None, "d": [1, -2.0, "x y"]},
             None,
         ),
-        ('a(b="it\'s", c=\'3\')', "a", {"b": "it's", "c": "3"}, None),
+        ("a(b=\"it's\", c='3')", "a", {"b": "it's", "c": "3"}, None),
     ],
 )
 def test_a_component_is_read(text, name, options, distribution):

@@ -77,7 +77,9 @@ def test_a_plugin_that_cannot_be_loaded_is_named_with_the_cause(
         with pytest.raises(PluginError) as caught:
             shared.component("encoders", "tiny")
         assert caught.value.code == "SK-P001"
-        assert caught.value.what.startswith("acme 1.0 cannot be loaded: its entry point 'tiny = acme_")
+        assert caught.value.what.startswith(
+            "acme 1.0 cannot be loaded: its entry point 'tiny = acme_"
+        )
         assert cause in caught.value.what
     with pytest.raises(PluginError, match="returns nothing for 'fine'"):
         shared.component("encoders", "fine")
