@@ -72,6 +72,16 @@ def test_each_step_asks_for_the_skips_size_channels_and_indices():
     assert fine.asked[0][1] is given.pool_indices[0]
 
 
+def test_an_upsampler_shrinks_the_channels_to_the_steps_width_unless_it_unpools():
+    def built(make_upsampler) -> list[int]:
+        pyramid = {"channels": (4, 5, 6), "strides": (1, 2, 4)}
+        decoder = unet(**pyramid, make_upsampler=make_upsampler, width=8)
+        return [step.upsampler.channels for step in decoder.steps]
+
+    assert built(Fake) == [16, 8]
+    assert built(unpooling) == [5, 4]
+
+
 def test_the_skip_comes_first_in_the_concatenation():
     decoder = unet(channels=(4, 5), strides=(1, 2), make_upsampler=Fake)
     given = features((4, 5), (1, 2))

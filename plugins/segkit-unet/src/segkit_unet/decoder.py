@@ -45,12 +45,15 @@ class Step(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        enlarged = out_channels if skip is None else skip
         self.scale, self.dropout = scale, dropout
-        self.block = ConvBlock(enlarged + (skip or 0), out_channels, style)
-        initialise(self)
-        # Built after that: an upsampler starts as its own authors mean it to.
-        self.upsampler = make_upsampler(in_channels=in_channels, out_channels=enlarged, scale=scale)
+        self.upsampler = make_upsampler(
+            in_channels=in_channels, out_channels=out_channels, scale=scale
+        )
+        # What is put back where the encoder pooled has as many channels as the map that was pooled.
+        if self.upsampler.needs_pool_indices and skip not in (None, out_channels):
+            self.upsampler = make_upsampler(in_channels=in_channels, out_channels=skip, scale=scale)
+        self.block = ConvBlock(self.upsampler.channels + (skip or 0), out_channels, style)
+        initialise(self.block)
 
     def forward(
         self, x_BCHW: Tensor, skip_BCHW: Tensor | None, index_BCHW: Tensor | None
@@ -67,10 +70,10 @@ class Step(nn.Module):
 class UnetDecoder(nn.Module):
     """The expansive path of the U-Net (Ronneberger et al. 2015, arXiv:1505.04597), on any encoder.
 
-    At each step the map is enlarged to the stride of the next finer map, concatenated with it and
-    convolved twice; beyond the finest map it is doubled and convolved until output_stride. Over the
-    encoder unet, with padding=valid, norm=none and the upsampler transposed, this is the paper's
-    network.
+    At each step the map is enlarged to the stride of the next finer map, while its channels shrink
+    to the step's width; it is concatenated with that map and convolved twice. Beyond the finest map
+    it is doubled and convolved until output_stride. Over the encoder unet, with padding=valid,
+    norm=none and the upsampler transposed, this is the paper's network.
 
     width           channels at full resolution, doubled at every coarser stride; none: as many as
                     the encoder's finest map where that has stride 1 (the paper: 64), else 16
