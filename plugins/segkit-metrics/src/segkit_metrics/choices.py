@@ -20,6 +20,17 @@ def counted_classes(name: str, classes: Sequence[int] | None, num_classes: int) 
     return sorted(set(classes))
 
 
+def one_class(name: str, option: str, value: int, num_classes: int) -> int:
+    """The class an option names; raises UsageError SK-C006 where there is none."""
+    if 0 <= value < num_classes:
+        return value
+    raise UsageError(
+        "SK-C006",
+        f"{name}: option '{option}' cannot be {value} with {num_classes} classes.",
+        f"Name a class from 0 to {num_classes - 1}.",
+    )
+
+
 def names_of_classes(name: str, names: Sequence[str] | None, num_classes: int) -> list[str]:
     """The option `class_names`, the classes' numbers where not given; raises UsageError SK-C006."""
     if names is None:

@@ -14,6 +14,12 @@ from segkit_metrics.choices import stray_labels
 NOWHERE = -1
 
 
+def require_same_shape(label_BHW: Tensor, target_BHW: Tensor) -> None:
+    """Raises ValueError where not; a test of labels against truth, not of what a user typed."""
+    if label_BHW.shape != target_BHW.shape:
+        raise ValueError(f"labels {tuple(label_BHW.shape)}, truth {tuple(target_BHW.shape)}")
+
+
 def label_maps(
     label_BHW: Tensor, target_BHW: Tensor, num_classes: int, ignore_index: int | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -21,8 +27,7 @@ def label_maps(
 
     Raises DataError SK-D012 for a label that is no class, and ValueError for different shapes.
     """
-    if label_BHW.shape != target_BHW.shape:
-        raise ValueError(f"labels {tuple(label_BHW.shape)}, truth {tuple(target_BHW.shape)}")
+    require_same_shape(label_BHW, target_BHW)
     for label_HW, target_HW in zip(label_BHW.cpu().numpy(), target_BHW.cpu().numpy(), strict=True):
         ignored_HW = np.zeros(target_HW.shape, dtype=bool)
         if ignore_index is not None:

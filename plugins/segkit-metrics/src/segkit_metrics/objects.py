@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segkit_metrics.choices import counted_classes
+from segkit_metrics.choices import one_class
 from segkit_metrics.maps import NOWHERE, label_maps
 
 
@@ -35,7 +35,7 @@ class ObjectJaccard:
         self, num_classes: int, ignore_index: int | None = None, *, background: int = 0
     ) -> None:
         self.num_classes, self.ignore_index = num_classes, ignore_index
-        self.background = counted_classes("seg", [background], num_classes)[0]
+        self.background = one_class("seg", "background", background, num_classes)
         self.state = {
             "sum": torch.zeros((), dtype=torch.float64),
             "objects": torch.zeros((), dtype=torch.int64),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from segkit_metrics.choices import counted_classes, stray_labels
+from segkit_metrics.maps import require_same_shape
 
 
 class PerImageMeanIoU:
@@ -67,6 +68,7 @@ def image_confusions(
     label_BHW: Tensor, target_BHW: Tensor, num_classes: int, ignore_index: int | None
 ) -> tuple[Tensor, int]:
     """A confusion matrix per image (row: truth), on the host, and the number of stray labels."""
+    require_same_shape(label_BHW, target_BHW)
     images, cells = len(label_BHW), num_classes**2
     label_BN, target_BN = label_BHW.flatten(1).long(), target_BHW.flatten(1).long()
     valid_BN = (target_BN >= 0) & (target_BN < num_classes)
