@@ -78,12 +78,12 @@ def _place_along(x_BCHW: Tensor, axis: int, start: int, length: int) -> Tensor:
     return torch.cat([part for part in parts if part is not None], dim=axis)
 
 
-def _edge(x_BCHW: Tensor, axis: int, place: int, count: int) -> Tensor | None:
+def _edge(x_BCHW: Tensor, axis: int, end: int, count: int) -> Tensor | None:
     if not count:
         return None
     shape = list(x_BCHW.shape)
     shape[axis] = count
-    return x_BCHW.narrow(axis, place, 1).expand(shape)
+    return x_BCHW.narrow(axis, end, 1).expand(shape)
 
 
 class SteppedUpsampler(nn.Module):
