@@ -153,7 +153,7 @@ class Registry:
         except Exception as error:
             raise PluginError(
                 "SK-P003",
-                f"{entry.distribution} {entry.version}: its hook {hook} raised "
+                f"{entry.distribution} {entry.version}, '{entry.name}': its hook {hook} raised "
                 f"{type(error).__name__}: {error}.",
                 f"Please report it to the authors of {entry.distribution}.",
             ) from error
