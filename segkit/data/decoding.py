@@ -81,25 +81,6 @@ class Decoded:
     orientation: int = 1
 
 
-@dataclass(frozen=True)
-class Header:
-    """What a file says about itself without being decoded; height and width are as stored.
-
-    bits     per channel
-    kind     "uint", "int" or "float"
-    """
-
-    path: Path
-    height: int
-    width: int
-    channels: int
-    mode: str
-    format: str
-    bits: int = 8
-    kind: str = "uint"
-    orientation: int = 1
-
-
 def decode(
     path: Path,
     *,
@@ -127,37 +108,6 @@ def decode(
             f"{path} {_damage(error)} ({type(error).__name__}: {error}).",
             "Copy or download the file again, or take it out of the data set.",
         ) from error
-
-
-def read_header(
-    path: Path, *, formats: tuple[str, ...] = IMAGE_FORMATS, max_pixels: int = MAX_PIXELS
-) -> Header:
-    """The file's size, layout and depth, without decoding it; raises DataError as `decode` does."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(512)
-            if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") and "TIFF" in formats:
-                file.seek(0)
-                return _tiff_header(path, file, max_pixels)
-        with _opened(path, path, formats, "SK-D004", max_pixels) as image:
-            bits, kind = _depth(image.mode)
-            return Header(
-                path,
-                image.height,
-                image.width,
-                len(image.getbands()),
-                image.mode,
-                image.format or "",
-                bits,
-                kind,
-                _orientation(image),
-            )
-    except DataError:
-        raise
-    except Exception as error:
-        # What a header alone cannot explain, reading the whole file can: empty, HTML, unreadable.
-        decode(path, formats=formats, max_pixels=max_pixels)
-        raise DataError("SK-D004", f"{path} cannot be read ({error}).", "") from error
 
 
 def check_png(content: bytes) -> None:
@@ -297,16 +247,6 @@ def _orientation(image: Image.Image) -> int:
     return turned if 1 <= turned <= 8 else 1
 
 
-def _depth(mode: str) -> tuple[int, str]:
-    if mode == "1":
-        return 1, "uint"
-    if mode.startswith("I;16"):
-        return 16, "uint"
-    if mode == "I":
-        return 32, "int"
-    return (32, "float") if mode == "F" else (8, "uint")
-
-
 def _simple_tiff(page: tifffile.TiffPage) -> bool:
     """Whether Pillow reads it better: palettes, 1-bit, CMYK, Lab and YCbCr."""
     photometric = tifffile.PHOTOMETRIC
@@ -335,19 +275,3 @@ def _decode_tiff(path: Path, content: bytes, max_pixels: int) -> Decoded | None:
         if pixels.ndim not in (2, 3):
             raise _pages(path, int(np.prod(pixels.shape[:-3])))
         return Decoded(pixels, "", "TIFF", None, _tiff_orientation(page))
-
-
-def _tiff_header(path: Path, file: io.BufferedReader, max_pixels: int) -> Header:
-    with tifffile.TiffFile(file) as tif:
-        if len(tif.pages) > 1:
-            raise _pages(path, len(tif.pages))
-        page = tif.pages.first
-        height, width = page.imagelength, page.imagewidth
-        _check_pixels(path, height, width, max_pixels)
-        channels = 3 if page.photometric == tifffile.PHOTOMETRIC.PALETTE else page.samplesperpixel
-        kind = {"u": "uint", "i": "int", "f": "float", "b": "uint"}[np.dtype(page.dtype).kind]
-        mode = "CMYK" if page.photometric == tifffile.PHOTOMETRIC.SEPARATED else ""
-        bits = page.bitspersample
-        return Header(
-            path, height, width, channels, mode, "TIFF", bits, kind, _tiff_orientation(page)
-        )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segkit.data.decoding import MAX_PIXELS, Decoded, Header, decode
+from segkit.data.decoding import MAX_PIXELS, Decoded, decode
 from segkit.errors import DataError
 
 # Rec. 601 luma, the weights Pillow uses for RGB to L.
@@ -38,19 +38,12 @@ def read_image(
     Raises DataError SK-D004, D006, D011, D014, D015 or D016, naming the file.
     """
     decoded = decode(path, max_pixels=max_pixels)
-    image_HWC = _plain(path, decoded)
+    image_HWC = as_image(path, decoded)
     if upright:
         image_HWC = turned(image_HWC, decoded.orientation)
     if channels is not None:
         image_HWC = fit_channels(image_HWC, channels, str(path))
     return np.ascontiguousarray(image_HWC)
-
-
-def plain_channels(header: Header) -> int:
-    """The channels `read_image` gives for this file where none are asked for."""
-    if header.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
-        return 3
-    return header.channels
 
 
 def turned(image_HWC: np.ndarray, orientation: int) -> np.ndarray:
@@ -87,7 +80,8 @@ def fit_channels(image_HWC: np.ndarray, channels: int, name: str) -> np.ndarray:
     )
 
 
-def _plain(path: Path, decoded: Decoded) -> np.ndarray:
+def as_image(path: Path, decoded: Decoded) -> np.ndarray:
+    """(H, W, C) of uint8, uint16 or float32; raises DataError SK-D016 for values not finite."""
     pixels = decoded.pixels
     if decoded.mode == "P" and decoded.palette is not None:
         pixels = decoded.palette[np.minimum(pixels, len(decoded.palette) - 1)]

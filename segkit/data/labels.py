@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -59,7 +59,7 @@ class LabelRule:
             labels_HW = self._label_of_index[values_HW]
         else:
             present, position_HW = np.unique(values_HW, return_inverse=True)
-            labels = np.array([self._label(int(value)) for value in present])
+            labels = np.array([self.label(int(value)) for value in present])
             labels_HW = labels[position_HW].reshape(values_HW.shape)
         unknown_HW = labels_HW == UNKNOWN
         if unknown_HW.any():
@@ -74,7 +74,11 @@ class LabelRule:
 
     @cached_property
     def _label_of_index(self) -> np.ndarray:
-        return np.array([self._label(value) for value in range(65536)])
+        return np.array([self.label(value) for value in range(65536)])
+
+    def values_of(self, facts: MaskFacts) -> Mapping[int, int]:
+        """Pixels of each value of a mask, as this rule sees them: indices or colours."""
+        return _as_colours(facts).counts if self.colour else facts.counts
 
     def object_numbers(self, values_HW: np.ndarray, labels_HW: np.ndarray) -> np.ndarray | None:
         """(H, W) int64, 0 background, one number per object; None where the masks hold none."""
@@ -82,7 +86,10 @@ class LabelRule:
             return None
         return np.where(labels_HW == 1, values_HW, 0).astype(np.int64)
 
-    def _label(self, value: int) -> int:
+    def label(self, value: int) -> int:
+        """The label of one stored value; UNKNOWN where no rule covers it."""
+        if self.threshold is not None:
+            return int(value >= self.threshold)
         if self.objects:
             return self.table.get(value, int(value > 0))
         return self.table.get(value, UNKNOWN)
@@ -108,10 +115,13 @@ class Wishes:
     instances     "foreground": the masks hold object numbers
     """
 
-    settings: DataSettings
+    settings: DataSettings = field(default_factory=DataSettings)
     ignore_index: IgnoreIndex = "auto"
     num_classes: int | None = None
     instances: str | None = None
+
+    def with_settings(self, settings: DataSettings) -> Wishes:
+        return replace(self, settings=settings)
 
 
 def find_labels(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:

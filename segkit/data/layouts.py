@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from segkit.data.decoding import SUFFIXES
+from segkit.data.findings import Finding
 from segkit.data.settings import DataSettings
 from segkit.errors import DataError
 
@@ -33,12 +34,16 @@ class Pair:
 class Layout:
     """What a folder holds.
 
-    splits  pairs by split, in the order of their ids
-    notes   sentences on what was found and decided
+    splits    pairs by split, in the order of their ids
+    notes     sentences on what was found and decided
+    findings  what does not pair
+    drawn     the split is not given but drawn
     """
 
     splits: Mapping[str, tuple[Pair, ...]]
     notes: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+    drawn: bool = False
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -48,7 +53,7 @@ class Layout:
 
 
 def find_layout(root: Path, settings: DataSettings, *, val_share: float, seed: int) -> Layout:
-    """The pairs of `root` by split; raises DataError SK-D001, D002 or D010."""
+    """The pairs of `root` by split; raises DataError SK-D001, D009 or D010."""
     base = settings.path or (root.parent if root.is_file() else root)
     if not base.is_dir():
         raise DataError("SK-D001", f"there is no folder {base}.", "Check the path given as --data.")
@@ -88,43 +93,50 @@ def list_files(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def pair_folders(images: Path, masks: Path, mask_suffix: str = "") -> tuple[Pair, ...]:
-    """Every image of one folder with its mask of the other; raises DataError SK-D001 or SK-D002."""
+def pair_folders(
+    images: Path, masks: Path, mask_suffix: str = ""
+) -> tuple[tuple[Pair, ...], tuple[Finding, ...]]:
+    """Every image of one folder with its mask of the other, and what does not pair (SK-D002).
+
+    Raises DataError SK-D001 where there are no images at all.
+    """
     image_files, mask_files = list_files(images), list_files(masks)
     if not image_files:
         raise DataError("SK-D001", f"{images} holds no images.", EXPECTED)
-    _refuse_twins(image_files, "image")
-    _refuse_twins(mask_files, "mask")
-    suffixed = {id + mask_suffix: id for id in image_files}
+    findings = [*_twins(image_files, "image"), *_twins(mask_files, "mask")]
+    suffixed = {id + mask_suffix for id in image_files}
     lonely = [id for id in image_files if id + mask_suffix not in mask_files]
     spare = [id for id in mask_files if id not in suffixed]
-    if lonely or spare:
-        raise _unpaired(images, masks, lonely, spare, len(image_files))
-    return tuple(
-        Pair(id, files[0], mask_files[id + mask_suffix][0]) for id, files in image_files.items()
+    if lonely:
+        what = f"{len(lonely)} of {len(image_files)} images in {images} have no mask: "
+        files = tuple(image_files[id][0] for id in lonely)
+        fix = _suffix_rule(lonely, spare)
+        findings.append(Finding("SK-D002", what + _first(lonely) + ".", fix, files))
+    if spare:
+        what = f"{len(spare)} masks in {masks} have no image: {_first(spare)}."
+        files = tuple(mask_files[id][0] for id in spare)
+        findings.append(Finding("SK-D002", what, _suffix_rule(lonely, spare), files))
+    pairs = tuple(
+        Pair(id, files[0], mask_files[id + mask_suffix][0])
+        for id, files in image_files.items()
+        if id + mask_suffix in mask_files
     )
+    return pairs, tuple(findings)
 
 
-def _refuse_twins(files: Mapping[str, Sequence[Path]], what: str) -> None:
+def _twins(files: Mapping[str, Sequence[Path]], what: str) -> list[Finding]:
     twins = [paths for paths in files.values() if len(paths) > 1]
-    if twins:
-        names = " and ".join(str(path) for path in twins[0])
-        raise DataError(
+    if not twins:
+        return []
+    names = " and ".join(str(path) for path in twins[0])
+    return [
+        Finding(
             "SK-D002",
             f"{len(twins)} {what}s exist twice under one name: {names}.",
             "Keep one of each: segkit does not guess which is meant.",
+            tuple(path for paths in twins for path in paths),
         )
-
-
-def _unpaired(
-    images: Path, masks: Path, lonely: Sequence[str], spare: Sequence[str], count: int
-) -> DataError:
-    parts = []
-    if lonely:
-        parts.append(f"{len(lonely)} of {count} images in {images} have no mask: {_first(lonely)}.")
-    if spare:
-        parts.append(f"{len(spare)} masks in {masks} have no image: {_first(spare)}.")
-    return DataError("SK-D002", "\n".join(parts), _suffix_rule(lonely, spare))
+    ]
 
 
 def _first(names: Sequence[str], shown: int = 5) -> str:
@@ -158,35 +170,46 @@ def _split_folders(
     present = [split for split in SPLITS if (images / split).is_dir()]
     if not present or not masks.is_dir():
         return None
-    notes, splits = [], {}
+    notes: list[str] = []
+    splits: dict[str, tuple[Pair, ...]] = {}
+    findings: list[Finding] = []
     for split in present:
         if not (masks / split).is_dir():
             notes.append(f"{images / split} has no masks/{split}: it is left out.")
             continue
-        splits[split] = pair_folders(images / split, masks / split, settings.mask_suffix)
+        splits[split], found = pair_folders(images / split, masks / split, settings.mask_suffix)
+        findings += found
     if not splits:
         raise DataError("SK-D001", f"{masks} has none of {', '.join(present)}.", EXPECTED)
-    if "val" not in splits and "train" in splits and "test" not in splits:
+    drawn = set(splits) == {"train"}
+    if drawn:
         train, val = seeded_split(splits["train"], val_share, seed)
         splits = {"train": train, "val": val}
         notes.append(_split_note(val_share, seed))
-    return Layout(splits, ("Layout: images/ and masks/ by split.", *notes))
+    return Layout(splits, ("Layout: images/ and masks/ by split.", *notes), tuple(findings), drawn)
 
 
 def _flat(base: Path, settings: DataSettings, val_share: float, seed: int) -> Layout | None:
     """images/ and masks/, with train.txt and val.txt or a seeded split."""
     if not (base / "images").is_dir() or not (base / "masks").is_dir():
         return None
-    pairs = pair_folders(base / "images", base / "masks", settings.mask_suffix)
+    pairs, findings = pair_folders(base / "images", base / "masks", settings.mask_suffix)
     lists = {split: base / f"{split}.txt" for split in SPLITS if (base / f"{split}.txt").is_file()}
     if "train" in lists and len(lists) > 1:
-        splits = {split: _listed(pairs, file) for split, file in lists.items()}
+        splits: dict[str, tuple[Pair, ...]] = {}
+        listed: list[Finding] = []
+        for split, file in lists.items():
+            splits[split], found = _listed(pairs, file)
+            listed += found
         named = ", ".join(file.name for file in lists.values())
-        return Layout(splits, (f"Layout: images/ and masks/, split by {named}.",))
+        note = f"Layout: images/ and masks/, split by {named}."
+        return Layout(splits, (note,), (*findings, *listed))
+    if len(pairs) < 2:
+        note = f"{len(pairs)} pair is too few to train and validate: no split is made."
+        return Layout({"all": pairs}, ("Layout: images/ and masks/.", note), findings)
     train, val = seeded_split(pairs, val_share, seed)
-    return Layout(
-        {"train": train, "val": val}, ("Layout: images/ and masks/.", _split_note(val_share, seed))
-    )
+    notes = ("Layout: images/ and masks/.", _split_note(val_share, seed))
+    return Layout({"train": train, "val": val}, notes, findings, drawn=True)
 
 
 LAYOUTS: tuple[Callable[[Path, DataSettings, float, int], Layout | None], ...] = (
@@ -202,20 +225,15 @@ def _split_note(val_share: float, seed: int) -> str:
 def seeded_split(
     pairs: Sequence[Pair], val_share: float, seed: int
 ) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
-    """(train, val), at least one of each, drawn by seed alone; raises DataError SK-D010."""
-    if len(pairs) < 2:
-        raise DataError(
-            "SK-D010",
-            f"{len(pairs)} image is too few: one is needed to train and another to validate.",
-            "Add images.",
-        )
+    """(train, val), at least one of each where there are two, drawn by the seed alone."""
     count = min(max(1, round(len(pairs) * val_share)), len(pairs) - 1)
     drawn = set(np.random.default_rng(seed).permutation(len(pairs))[:count].tolist())
     train = tuple(pair for i, pair in enumerate(pairs) if i not in drawn)
     return train, tuple(pair for i, pair in enumerate(pairs) if i in drawn)
 
 
-def _listed(pairs: Sequence[Pair], file: Path) -> tuple[Pair, ...]:
+def _listed(pairs: Sequence[Pair], file: Path) -> tuple[tuple[Pair, ...], tuple[Finding, ...]]:
+    """The pairs a text file names, and the names that are none (SK-D002)."""
     by_id = {pair.id: pair for pair in pairs}
     chosen, missing = [], []
     for line in file.read_text(encoding="utf-8").splitlines():
@@ -228,15 +246,15 @@ def _listed(pairs: Sequence[Pair], file: Path) -> tuple[Pair, ...]:
             missing.append(name)
         else:
             chosen.append(pair)
+    findings = []
     if missing:
-        raise DataError(
-            "SK-D002",
-            f"{file} names {len(missing)} images that do not exist: {_first(missing)}.",
-            "A line holds an image's name below images/, with or without suffix.",
-        )
-    if not chosen:
-        raise DataError("SK-D010", f"{file} is empty.", "It holds an image's name a line.")
-    return tuple(dict.fromkeys(chosen))
+        what = f"{file} names {len(missing)} images that do not exist: {_first(missing)}."
+        fix = "A line holds an image's name below images/, with or without suffix."
+        findings.append(Finding("SK-D002", what, fix, (file,)))
+    elif not chosen:
+        what = f"{file} is empty."
+        findings.append(Finding("SK-D010", what, "It holds an image's name a line.", (file,)))
+    return tuple(dict.fromkeys(chosen)), tuple(findings)
 
 
 def _id(name: str) -> str:
@@ -246,24 +264,28 @@ def _id(name: str) -> str:
 
 def _declared(base: Path, settings: DataSettings) -> Layout:
     """The splits that data.yaml names: folders of images, or text files of names."""
-    splits = {}
+    splits: dict[str, tuple[Pair, ...]] = {}
+    findings: list[Finding] = []
     for split in SPLITS:
         given = getattr(settings, split)
         if given is None:
             continue
         place = base / given
         if place.is_dir():
-            splits[split] = pair_folders(place, _masks_beside(place, base), settings.mask_suffix)
+            beside = _masks_beside(place, base)
+            splits[split], found = pair_folders(place, beside, settings.mask_suffix)
+            findings += found
         elif place.is_file():
-            pairs = pair_folders(base / "images", base / "masks", settings.mask_suffix)
-            splits[split] = _listed(pairs, place)
+            pairs, found = pair_folders(base / "images", base / "masks", settings.mask_suffix)
+            splits[split], missing = _listed(pairs, place)
+            findings += [each for each in (*found, *missing) if each not in findings]
         else:
             raise DataError(
                 "SK-D009",
                 f"{settings.file} says {split}: {given}, and there is no {place}.",
                 "It is a folder of images or a text file of names, below `path`.",
             )
-    return Layout(splits, (f"Layout: as {settings.file} says.",))
+    return Layout(splits, (f"Layout: as {settings.file} says.",), tuple(findings))
 
 
 def _masks_beside(images: Path, base: Path) -> Path:

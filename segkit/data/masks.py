@@ -6,20 +6,17 @@ red * 65536 + green * 256 + blue. What the numbers mean is decided over all mask
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from segkit.data.decoding import MASK_FORMATS, Decoded, decode
 from segkit.data.images import turned
-from segkit.errors import DataError, SegkitError
+from segkit.errors import DataError
 
 RGB = tuple[int, int, int]
-Facts = TypeVar("Facts")
 
 
 @dataclass(frozen=True)
@@ -79,23 +76,6 @@ def scan_mask(path: Path) -> MaskFacts:
     return MaskFacts(
         path, height, width, decoded.format, counts, colour, palette, decoded.orientation
     )
-
-
-def scan_all(
-    scan: Callable[[Path], Facts], paths: Iterable[Path], threads: int = 4
-) -> tuple[list[Facts], list[SegkitError]]:
-    """`scan` over all paths, on threads, in order: what it found, and every file's error."""
-
-    def attempt(path: Path) -> Facts | SegkitError:
-        try:
-            return scan(path)
-        except SegkitError as error:
-            return error
-
-    with ThreadPoolExecutor(threads) as pool:
-        results = list(pool.map(attempt, paths))
-    errors = [each for each in results if isinstance(each, SegkitError)]
-    return [each for each in results if not isinstance(each, SegkitError)], errors
 
 
 def count_values(values_HW: np.ndarray) -> dict[int, int]:

@@ -32,6 +32,7 @@ class DataSettings:
     in_channels    channels of the images
     instances      "foreground": masks hold object numbers, and every object is one class
     binarize       values from here on are foreground, the rest background: for smeared masks
+    allow_leak     True where one picture may lie in two splits
     exif           "apply" or "ignore": whether images are turned as their EXIF orientation says
     """
 
@@ -48,6 +49,7 @@ class DataSettings:
     in_channels: int | None = None
     instances: str | None = None
     binarize: int | None = None
+    allow_leak: bool = False
     exif: str | None = None
 
 
@@ -108,11 +110,13 @@ def _number(file: Path, key: str, value: Any) -> int:
     return value
 
 
-def _choice(*choices: str) -> Any:
-    def read(file: Path, key: str, value: Any) -> str:
-        if value not in choices:
-            raise _wrong(file, f"has {key}: {value!r}", f"{key} may be {' or '.join(choices)}.")
-        return str(value)
+def _choice(*choices: str | bool) -> Any:
+    def read(file: Path, key: str, value: Any) -> str | bool:
+        for choice in choices:
+            if value == choice and type(value) is type(choice):
+                return choice
+        known = " or ".join(str(choice).lower() for choice in choices)
+        raise _wrong(file, f"has {key}: {value!r}", f"{key} may be {known}.")
 
     return read
 
@@ -206,5 +210,6 @@ READERS: dict[str, Any] = {
     "in_channels": _number,
     "instances": _choice("foreground"),
     "binarize": _number,
+    "allow_leak": _choice(True, False),
     "exif": _choice("apply", "ignore"),
 }

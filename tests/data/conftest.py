@@ -13,6 +13,14 @@ from PIL import Image
 MakeSet = Callable[..., Path]
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keeps what is remembered about files out of the user's cache folder."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("SEGKIT_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture
 def make_set(tmp_path: Path) -> MakeSet:
     """make_set({"a": mask_HW, ...}) writes images/a.png and masks/a.png; returns the folder."""
@@ -27,7 +35,9 @@ def make_set(tmp_path: Path) -> MakeSet:
         for name, mask in masks.items():
             image = (images or {}).get(name)
             if image is None:
-                image = np.full((*mask.shape[:2], 3), 90, np.uint8)
+                image = np.random.default_rng(len(name) + sum(map(ord, name))).integers(
+                    0, 256, (*mask.shape[:2], 3), dtype=np.uint8
+                )
             for part, array in (("images", image), ("masks", mask)):
                 path = root / part / f"{name}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)

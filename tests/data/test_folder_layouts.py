@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from segkit.data import EvaluationLoader, TrainingLoader, open_data
+from segkit.data.masks import scan_mask
 from segkit.errors import SegkitError, UsageError
 
 MASK = np.tri(32, dtype=np.uint8)
@@ -63,7 +65,9 @@ def test_without_lists_a_seed_draws_the_split_and_it_is_said(make_set):
 def test_three_images_are_enough_and_one_is_not(make_set):
     data = open_data(make_set(dict.fromkeys("abc", MASK)))
     assert (len(data.split("train")), len(data.split("val"))) == (2, 1)
-    assert refusal(make_set({"a": MASK}, folder="one")).code == "SK-D010"
+    alone = open_data(make_set({"a": MASK}, folder="one"))
+    assert alone.splits == ("all",)
+    assert "1 pair is too few to train and validate: no split is made." in alone.notes
 
 
 def test_an_unknown_split_is_refused_with_the_known_ones(make_set):
@@ -105,8 +109,8 @@ def test_a_size_mismatch_is_told_with_both_sizes_and_the_ratio(make_set):
     image = np.zeros((64, 64, 3), np.uint8)
     error = refusal(make_set(dict.fromkeys("ab", MASK), dict.fromkeys("ab", image)))
     assert error.code == "SK-D003"
-    assert "2 masks differ in size from their images" in error.what
-    assert "is 32 x 32, a.png is 64 x 64" in error.what
+    assert "masks/a.png is 32 x 32, its image a.png is 64 x 64." in error.what
+    assert "masks/b.png is 32 x 32" in error.what
     assert "All differ alike, by 2 x 2" in error.fix
 
 
@@ -205,7 +209,7 @@ def test_images_of_different_depth_are_refused(make_set):
     deep, flat = np.full((32, 32), 3000, np.uint16), np.zeros((32, 32), np.uint8)
     error = refusal(make_set(dict.fromkeys("ab", MASK), {"a": deep, "b": flat}))
     assert error.code == "SK-D011"
-    assert "1 of 8-bit uint, 1 of 16-bit uint" in error.what
+    assert "1 of uint16, 1 of uint8" in error.what
 
 
 def test_the_training_crop_fits_the_images(make_set):
@@ -283,3 +287,46 @@ def test_opening_a_folder_imports_no_torch():
     named = program.replace("segkit.data.open_data(None)", "segkit.data.TrainingLoader")
     told = subprocess.run([sys.executable, "-c", named], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "True"
+
+
+def test_one_picture_in_two_splits_is_refused_unless_allowed(make_set):
+    picture = np.random.default_rng(5).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    names = ("train/a", "val/b")
+    root = make_set(dict.fromkeys(names, MASK), dict.fromkeys(names, picture))
+    error = refusal(root)
+    assert error.code == "SK-D019"
+    assert "b.png (val) is the same picture as" in error.what
+    assert "allow_leak: true" in error.fix
+    (root / "data.yaml").write_text("allow_leak: true\n")
+    assert "is the same picture as" in str(open_data(root).notes)
+
+
+def test_facts_are_remembered_outside_the_data_and_forgotten_when_a_file_changes(
+    make_set, own_cache, monkeypatch
+):
+    monkeypatch.setattr("segkit.data.facts.WORTH_KEEPING", 1)
+    root = make_set(dict.fromkeys("abc", MASK))
+    first = open_data(root)
+    (remembered,) = own_cache.rglob("*.json")
+    assert len(json.loads(remembered.read_text())["entries"]) == 6
+    looks: list[Path] = []
+    monkeypatch.setattr(
+        "segkit.data.facts.scan_mask", lambda path: looks.append(path) or scan_mask(path)
+    )
+    assert open_data(root).notes == first.notes
+    assert looks == []
+    Image.fromarray(MASK * 50).save(root / "masks" / "b.png")
+    assert "label_mapping" in refusal(root).fix
+    assert [path.name for path in looks] == ["b.png"]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", '{"version": 1}', '{"version": 1, "entries": {"a": 1}}']
+)
+def test_a_damaged_cache_is_no_cache(make_set, own_cache, monkeypatch, content):
+    monkeypatch.setattr("segkit.data.facts.WORTH_KEEPING", 1)
+    root = make_set(dict.fromkeys("abc", MASK))
+    first = open_data(root)
+    (remembered,) = own_cache.rglob("*.json")
+    remembered.write_text(content)
+    assert open_data(root).notes == first.notes
