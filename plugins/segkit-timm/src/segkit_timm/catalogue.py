@@ -1,4 +1,4 @@
-"""Which models timm has, with their pretrained tags, weights and pixel statistics; nothing is built."""
+"""Which models timm has, with their weights and pixel statistics; nothing is built here."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from timm.models import get_arch_pretrained_cfgs, get_pretrained_cfg, is_model, 
 
 from segkit.api import Normalization, PublishedWeights
 
-WITHOUT_MAPS: frozenset[str] = frozenset()
-
 
 @cache
 def encoder_names() -> tuple[str, ...]:
     """Every model, then every model with a pretrained tag, as `resnet18` and `resnet18.a1_in1k`."""
     bare = set(timm.list_models())
     tagged = set(timm.list_models(pretrained=True))
-    return tuple(sorted(name for name in bare | tagged if bare_name(name) not in WITHOUT_MAPS))
+    return tuple(sorted(name for name in bare | tagged))
 
 
 def bare_name(model: str) -> str:
@@ -28,7 +26,7 @@ def bare_name(model: str) -> str:
 def is_encoder(model: str) -> bool:
     """Whether timm has this model, and where a tag is given, weights of that tag."""
     bare, tag = split_model_name_tag(model)
-    if not is_model(bare) or bare in WITHOUT_MAPS:
+    if not is_model(bare):
         return False
     return not tag or model in get_arch_pretrained_cfgs(bare)
 

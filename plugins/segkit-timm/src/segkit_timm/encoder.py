@@ -153,5 +153,6 @@ def documentation(model: str) -> str:
     output_stride   dilate the last stages so that the deepest stride is 8 or 16
     drop_path_rate  stochastic depth: share of residual branches left out in training
     image_size      height and width to build a network of fixed size for
-    pyramid         plain transformers: strides s/4, s/2, s and 2s from four blocks instead of s from the last
+    pyramid         plain transformers of stride s: levels of s/4, s/2, s and 2s from four blocks,
+                    instead of one of s from the last
     """

@@ -31,7 +31,7 @@ class CannotRun(Exception):
 class Sizes:
     """Which images a network takes, in its own pixels; others are resized.
 
-    scale    network pixels per image pixel: 14/16 where it takes 14x14 patches, counted as stride 16
+    scale    network pixels per image pixel: 14/16 for 14x14 patches, which count as stride 16
     unit     both sides are multiples of this
     minimum  and at least this
     fixed    the only size taken, where a network takes just one
@@ -147,12 +147,13 @@ def deepest_of_each(strides: Sequence[int]) -> list[int]:
 
 
 def free_sizes(network: nn.Module) -> Sizes | None:
-    """The sizes of a network that takes every multiple of its deepest stride, from some minimum on."""
+    """The sizes of a network that takes every multiple of its deepest stride, from some size on."""
     base = _reduction(network)
-    scale = base / _power_of_two(base)
     for least in range(1, LARGEST_MINIMUM + 1):
-        if _runs(network, least, least + 1) and _runs(network, least + 3, least + 2):
-            return Sizes(scale, base, least * base)
+        small, large = _rows(network, least, least + 1), _rows(network, least + 3, least + 2)
+        # A network that resizes its image itself gives the same number of rows at every size.
+        if small is not None and large is not None and small < large:
+            return Sizes(base / _power_of_two(base), base, least * base)
     return None
 
 
@@ -160,7 +161,8 @@ def coarse_sizes(network: nn.Module) -> Sizes | None:
     """The sizes of a network that takes multiples of a window of several deepest strides."""
     base = _reduction(network)
     for unit in range(2, LARGEST_UNIT + 1):
-        if _runs(network, unit, 2 * unit) and _runs(network, 3 * unit, unit):
+        small, large = _rows(network, unit, 2 * unit), _rows(network, 3 * unit, unit)
+        if small is not None and large is not None and small < large:
             return Sizes(base / _power_of_two(base), unit * base, unit * base)
     return None
 
@@ -198,14 +200,17 @@ def examine(network: nn.Module, sizes: Sizes) -> Findings:
     """Runs the network forward and backward."""
     side = 8 * _power_of_two(_reduction(network))
     image_BCHW = _image(network, sizes.of(side, side))
-    maps = network(image_BCHW)
-    last_axis = "NHWC" in str(getattr(network, "output_fmt", ""))
+    # In training mode, since some networks answer from stored tensors in evaluation.
+    maps = network.train()(image_BCHW)
+    unused = without_gradient(network, maps)
+    network.eval()
+    last_axis = _channels_last(network)
     rows, channel = (1, 3) if last_axis else (2, 1)
     return Findings(
         tuple(int(each.shape[channel]) for each in maps),
         tuple(_power_of_two(image_BCHW.shape[2] / each.shape[rows]) for each in maps),
         last_axis,
-        without_gradient(network, maps),
+        unused,
     )
 
 
@@ -213,19 +218,24 @@ def _declared(network: nn.Module) -> tuple[int, ...]:
     return tuple(_power_of_two(each) for each in network.feature_info.reduction())
 
 
-def _runs(network: nn.Module, rows: int, columns: int) -> bool:
+def _rows(network: nn.Module, rows: int, columns: int) -> int | None:
+    """Rows of the deepest map for an image of so many deepest strides; None where it is refused."""
     base = _reduction(network)
     try:
         with torch.no_grad():
-            network(_image(network, (rows * base, columns * base)))
+            deepest = network(_image(network, (rows * base, columns * base)))[-1]
     except REFUSALS:
-        return False
-    return True
+        return None
+    return int(deepest.shape[1 if _channels_last(network) else 2])
+
+
+def _channels_last(network: nn.Module) -> bool:
+    return "NHWC" in str(getattr(network, "output_fmt", ""))
 
 
 def _image(network: nn.Module, size: tuple[int, int]) -> Tensor:
     channels = int(getattr(network, "in_chans", 3) or 3)
-    return torch.empty(1, channels, *size, device="meta")
+    return torch.empty(2, channels, *size, device="meta")
 
 
 def _reduction(network: nn.Module) -> int:

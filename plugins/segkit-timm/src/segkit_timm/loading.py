@@ -1,4 +1,4 @@
-"""Builds a timm network with its weights: timm converts the tensors, segkit fetches and checks the file."""
+"""Builds a timm network with its weights: timm converts tensors, segkit fetches and checks files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def weights_file(model: str, weights: str, published: PublishedWeights | None) -
 def build_network(model: str, arguments: Mapping[str, Any], file: Path | None) -> nn.Module:
     """timm's feature network, at random or with the file's weights.
 
-    The file may hold timm's tensors, those of this very network, or a whole segkit model built on it.
+    The file may hold timm's tensors, those of this network, or a whole segkit model built on it.
     Raises ModelFileError SK-W002 where it does not fit.
     """
     if file is None:
@@ -86,8 +86,8 @@ def _create(
 def _not_in(state: Mapping[str, Tensor], model: str, arguments: Mapping[str, Any]) -> list[str]:
     """Names of the network's tensors that timm does not fill from this file.
 
-    timm renames and reshapes tensors as each model needs, and skips what is missing without a word. So the
-    names are loaded once with nothing but NaN, and a tensor that stays a number has not been loaded.
+    timm renames and reshapes tensors as each model needs, and skips what is missing without a word.
+    So all is loaded once with NaN for values: a tensor that stays a number has not been loaded.
     """
     hollow = {
         name: torch.full_like(tensor, float("nan")) if tensor.is_floating_point() else tensor
@@ -112,7 +112,8 @@ def _read(file: Path) -> dict[str, Tensor]:
             "SK-W002",
             f"{file} is not a readable safetensors file ({error}).",
             "Pickled .pt and .pth files are never opened. Where you trust one, convert it once: "
-            "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors').",
+            "safetensors.torch.save_file(torch.load(FILE, weights_only=True), "
+            "'weights.safetensors').",
         ) from error
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class TransformerPyramid(nn.Module):
     """Four maps of one stride s, from shallow to deep, to levels of stride s/4, s/2, s and 2s.
 
-    By transposed 2x2 convolutions and a 2x2 maximum, as BEiT (Bao et al. 2021, arXiv:2106.08254) feeds
-    UPerNet; normalised over each pixel's group of channels, not over the batch, so that one image trains.
+    By transposed 2x2 convolutions and a 2x2 maximum, as BEiT feeds UPerNet (Bao et al. 2021,
+    arXiv:2106.08254), but normalised over each map, not over the batch, so that one image trains.
     """
 
     def __init__(self, channels: int, stride: int) -> None:

@@ -1,4 +1,4 @@
-"""Takes out of a network what none of its maps depends on, so that every parameter left gets a gradient."""
+"""Takes out of a network what no map depends on: every parameter left gets a gradient."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 def without_gradient(network: nn.Module, maps: Iterable[Tensor]) -> frozenset[str]:
     """Names of the parameters without influence on any of the maps."""
     total = sum(each.float().sum() for each in maps)
-    named = dict(network.named_parameters())
+    named = {name: p for name, p in network.named_parameters() if p.requires_grad}
     gradients = torch.autograd.grad(total, list(named.values()), allow_unused=True)
     return frozenset(name for name, g in zip(named, gradients, strict=True) if g is None)
 
