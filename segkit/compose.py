@@ -15,12 +15,13 @@ from segkit.model import ModelRecord, Part, SegmentationModel
 from segkit.registry import Component, Registry, default_registry
 
 Options = Mapping[str, Any]
+DEFAULT_UPSAMPLER = "bilinear"
 
 
 def build_model(
     encoder: str,
     decoder: str = "unet",
-    upsampler: str = "bilinear",
+    upsampler: str = DEFAULT_UPSAMPLER,
     *,
     num_classes: int,
     in_channels: int = 3,
@@ -240,6 +241,7 @@ def _build_decoder(
     for name in ("channels", "stride"):
         if not hasattr(decoder, name):
             raise _contract(decoder_named, f"has no attribute '{name}'")
+    _refuse_idle_upsampler(decoder, decoder_named, upsampler_named)
     if any(getattr(encoder, "margins", ())) != bool(getattr(decoder, "margin", 0)):
         unpadded, padded = encoder_named.name, decoder_named.name
         if not any(getattr(encoder, "margins", ())):
@@ -251,6 +253,19 @@ def _build_decoder(
             "Give both the option padding=valid, or both padding=same.",
         )
     return decoder
+
+
+def _refuse_idle_upsampler(decoder: Decoder, named: Component, upsampler: Component) -> None:
+    usual = {option.name: option.default for option in upsampler.options}
+    chosen = upsampler.name != DEFAULT_UPSAMPLER or dict(upsampler.values) != usual
+    if chosen and not getattr(decoder, "uses_upsampler", True):
+        raise UsageError(
+            "SK-C007",
+            f"the decoder '{named.name}' enlarges its maps in its own way: the upsampler "
+            f"'{upsampler.expression}' would have no effect.",
+            f"Leave the upsampler out, or choose a decoder that uses one, such as unet; "
+            f"`segkit info decoder {named.name}` shows its own options.",
+        )
 
 
 def _recorded(registry: Registry, kind: str, part: Part) -> Component:

@@ -101,6 +101,8 @@ class Decoder(Protocol):
                    libraries have 3
     align_corners  True where the logits of a network of another library are to be enlarged corner
                    to corner, as it was trained (default False: pixels are areas)
+    uses_upsampler False where it never calls make_upsampler: an upsampler chosen by name is then
+                   refused, since it would have no effect (default True)
 
     Built with the encoder's channels and strides (assume neither five levels nor a first stride of
     2) and make_upsampler. Returns (B, channels, H / stride, W / stride). A decoder that cannot use
