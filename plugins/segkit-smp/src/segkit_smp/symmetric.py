@@ -159,7 +159,7 @@ def linknet(
 
 ANY = "Every encoder with a map of stride 2 or more works."
 EVERY_OCTAVE = (
-    "Choose such an encoder, as timm/resnet18, or smp/unet; a plain transformer has these maps with "
+    "Choose such an encoder, as timm/resnet18, or smp/unet; a plain transformer has them with "
     "pyramid=true, as timm/vit_base_patch16_224(pyramid=true)."
 )
 

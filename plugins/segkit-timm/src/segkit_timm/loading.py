@@ -1,4 +1,4 @@
-"""Builds a timm network with its weights: timm converts tensors, segkit fetches and checks files."""
+"""Builds a timm network with its weights: timm converts them, segkit fetches and checks files."""
 
 from __future__ import annotations
 
