@@ -1,8 +1,8 @@
-"""What this Python environment holds, read from files: neither torch nor torchvision is imported.
+"""What this Python environment holds, read from files: nothing of torch is imported.
 
-torchvision's compiled part is linked against torch's: against one range of releases, and one kind of
-build (CPU alone, one CUDA major version, ROCm). pip sees the first only, so a CPU-only torch beside a
-torchvision linked against CUDA installs well and then fails at import.
+torchvision's compiled part is linked against torch's: against one range of releases, and one
+kind of build (CPU alone, one CUDA major version, ROCm). pip sees the first only, so a CPU-only
+torch beside a torchvision linked against CUDA installs well and then fails at import.
 """
 
 from __future__ import annotations
