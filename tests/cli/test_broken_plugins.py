@@ -1,0 +1,177 @@
+"""A broken third-party package harms nobody but those who name it, and is named with its cause."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+HOOK = """
+from segkit.api import hookimpl
+
+@hookimpl
+def segkit_loss(name: str):
+    {body}
+"""
+SOUND = """
+import torch
+from segkit.api import hookimpl
+
+class Zero(torch.nn.Module):
+    def __init__(self, num_classes: int, ignore_index: int | None) -> None:
+        super().__init__()
+
+    def forward(self, logits_BKHW, target_BHW):
+        return 0 * logits_BKHW.sum()
+
+@hookimpl
+def segkit_loss(name: str):
+    return Zero if name == "zero" else None
+"""
+# What is wrong with the module, and what the error says of it.
+FAULTS = {
+    "import error": ("import a_package_nobody_has", "SK-P001", "ModuleNotFoundError: No module"),
+    "syntax error": ("def (:", "SK-P001", "SyntaxError: "),
+    "exit at import": ("raise SystemExit(3)", "SK-P001", "SystemExit: 3"),
+    "hook raises": (HOOK.format(body="return 1 / 0"), "SK-P003", "ZeroDivisionError: division by"),
+    "hook misnamed": (
+        HOOK.format(body="return None").replace("segkit_loss", "segkit_los"),
+        "SK-P001",
+        "unknown hook 'segkit_los'",
+    ),
+    "hook gives nothing": (HOOK.format(body="return None"), "SK-P005", "returns nothing for 'bad'"),
+    "no factory": (HOOK.format(body="return 7"), "SK-P003", "7"),
+    "no hook": ("", "SK-P005", "returns nothing for 'bad'"),
+}
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Runs an interpreter that sees the made-up distributions, in a process of its own."""
+
+    def run(*arguments, **environment):
+        environment = {"PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"} | environment
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+NAMES_IT = """
+import segkit
+from segkit.errors import SegkitError
+for name in {names}:
+    try:
+        segkit.build_loss(name, num_classes=2)
+    except SegkitError as error:
+        print(name, error)
+segkit.build_loss("zero", num_classes=2)
+print("zero works")
+"""
+
+
+def test_each_fault_is_named_with_distribution_version_entry_and_cause(install_fake, python):
+    modules = {}
+    for number, (source, _, _) in enumerate(FAULTS.values()):
+        module = f"acme_{number}"
+        modules[module] = f"bad{number}"
+        source = source.replace("'bad'", f"'bad{number}'")
+        install_fake(
+            f"acme-{number}",
+            {"losses": {f"bad{number}": module}},
+            version=f"3.{number}",
+            **{module: source},
+        )
+    install_fake("sound", {"losses": {"zero": "sound_module"}}, sound_module=SOUND)
+    ran = python("-c", NAMES_IT.format(names=list(modules.values())))
+    assert "Traceback" not in ran.stderr, ran.stderr
+    parts = ran.stdout.replace("\nbad", "\0bad").split("\0")
+    messages = {part.split(" ", 1)[0]: part for part in parts}
+    for number, (fault, (_, code, cause)) in enumerate(FAULTS.items()):
+        message = messages[f"bad{number}"]
+        assert code in message, fault
+        assert f"acme-{number} 3.{number}" in message, fault
+        assert f"bad{number}" in message.split(" ", 1)[1], fault
+        assert cause.replace("'bad'", f"'bad{number}'") in message, fault
+    assert ran.stdout.rstrip().endswith("zero works")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_lists_and_help_do_not_notice(install_fake, python, fault):
+    install_fake("acme", {"losses": {"bad": "acme_module"}}, acme_module=FAULTS[fault][0])
+    listed = python("-m", "segkit", "list", "losses")
+    assert listed.returncode == 0
+    assert listed.stderr == ""
+    [line] = [s for s in listed.stdout.splitlines() if "acme" in s]
+    assert line.split() == ["loss", "bad", "acme", "1.0", "ok"]
+
+
+def test_help_and_completion_do_not_notice(install_fake, python):
+    install_fake("acme", {"losses": {"bad": "acme_module"}}, acme_module="raise SystemExit(3)")
+    assert python("-m", "segkit", "--help").returncode == 0
+    completed = python(
+        "-c",
+        "import sys; sys.argv[0] = 'segkit'; from segkit.cli.main import main; main()",
+        _SEGKIT_COMPLETE="bash_complete",
+        COMP_WORDS="segkit list los",
+        COMP_CWORD="2",
+    )
+    assert "losses" in completed.stdout
+
+
+def test_one_name_in_two_distributions_is_refused_with_both_forms(install_fake, python):
+    install_fake("acme", {"losses": {"zero": "acme_module"}}, acme_module=SOUND)
+    install_fake("other", {"losses": {"zero": "other_module"}}, other_module=SOUND)
+    program = (
+        "import segkit\n"
+        "segkit.build_loss('acme:zero', num_classes=2)\n"
+        "try:\n    segkit.build_loss('zero', num_classes=2)\n"
+        "except segkit.SegkitError as error:\n    print(error)\n"
+    )
+    ran = python("-c", program)
+    assert ran.stdout.splitlines() == [
+        "SK-C004: 2 installed distributions offer the loss 'zero'.",
+        "         Say which: 'acme:zero' and 'other:zero'.",
+    ]
+
+
+def test_a_plugin_for_another_core_is_refused_unimported(install_fake, python):
+    install_fake(
+        "acme",
+        {"losses": {"bad": "acme_module"}},
+        requires="segkit-core>=7,<8",
+        acme_module="raise SystemExit(3)",
+    )
+    program = (
+        "import segkit\n"
+        "try:\n    segkit.build_loss('bad', num_classes=2)\n"
+        "except segkit.SegkitError as error:\n    print(error)\n"
+    )
+    assert python("-c", program).stdout.splitlines() == [
+        "SK-P002: acme 1.0 offers the loss 'bad', but needs segkit-core<8,>=7, and 0.1.0 is "
+        "installed.",
+        "         python -m pip install --upgrade acme segkit-core",
+    ]
+    assert "broken" in python("-m", "segkit", "list", "losses", "bad").stdout
+
+
+@pytest.mark.parametrize("disabled", ["acme", "Acme", "*"])
+def test_switched_off_it_is_listed_as_such_and_refused(install_fake, python, disabled):
+    install_fake("acme", {"losses": {"bad": "acme_module"}}, acme_module="raise SystemExit(3)")
+    listed = python("-m", "segkit", "list", "losses", "bad", SEGKIT_DISABLE=disabled)
+    assert "disabled" in listed.stdout
+    info = python("-m", "segkit", "info", "loss", "bad", SEGKIT_DISABLE=disabled)
+    assert info.returncode == 9
+    assert "loss 'bad' comes from acme, which is switched off" in info.stderr
+
+
+def test_no_plugins_switches_all_off(install_fake, python):
+    install_fake("acme", {"losses": {"bad": "acme_module"}}, acme_module="raise SystemExit(3)")
+    ran = python("-m", "segkit", "--no-plugins", "info", "loss", "bad")
+    assert ran.returncode == 9
+    assert "leave out --no-plugins" in ran.stderr
