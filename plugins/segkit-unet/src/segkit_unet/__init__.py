@@ -5,12 +5,14 @@ from segkit_unet.decoder import UnetDecoder
 from segkit_unet.deeplab import DeepLabV3PlusDecoder
 from segkit_unet.encoder import UnetEncoder
 from segkit_unet.fcn import FcnDecoder
+from segkit_unet.interpolating import InterpolatingUnetDecoder
 from segkit_unet.segnet import SegnetDecoder
 from segkit_unet.vgg import ENCODERS as VGG_ENCODERS
 
 ENCODERS: dict[str, Factory] = {"unet": UnetEncoder, **VGG_ENCODERS}
 DECODERS: dict[str, Factory] = {
     "unet": UnetDecoder,
+    "unet_bilinear": InterpolatingUnetDecoder,
     "fcn": FcnDecoder,
     "segnet": SegnetDecoder,
     "deeplabv3plus": DeepLabV3PlusDecoder,

@@ -29,6 +29,7 @@ class UnetEncoder(nn.Module):
 
     depth         levels; the paper has 5
     width         channels of the first level, doubled at each further one
+    deepest       channels of the deepest level; none: doubled there too
     padding       same: zeros around every convolution; valid: none, as in the paper, and the model
                   mirrors the border of the image to make up for what is lost
     norm          batch, group or none (the paper)
@@ -44,6 +45,7 @@ class UnetEncoder(nn.Module):
         weights: str,
         depth: int = 5,
         width: int = 64,
+        deepest: int | None = None,
         padding: Padding = "same",
         norm: Norm = "batch",
         dropout: float = 0.0,
@@ -51,14 +53,15 @@ class UnetEncoder(nn.Module):
         conv: Conv = "standard",
     ) -> None:
         super().__init__()
-        check_positive("unet", width=width)
+        check_positive("unet", width=width, deepest=1 if deepest is None else deepest)
         check_probability("unet", "dropout", dropout)
         if not 2 <= depth <= 8:
             raise UsageError(
                 "SK-C006", f"unet: option 'depth' cannot be {depth}.", "It is 2 to 8 levels."
             )
         style = Style(padding, norm, conv)
-        self.channels = tuple(width * 2**level for level in range(depth))
+        doubled = [width * 2**level for level in range(depth)]
+        self.channels = (*doubled[:-1], deepest or doubled[-1])
         self.strides = tuple(2**level for level in range(depth))
         self.normalization = Normalization((0.5,) * in_channels, (0.25,) * in_channels)
         before = (in_channels, *self.channels[:-1])
