@@ -64,6 +64,13 @@ def test_the_keras_variant_has_34_513_475_parameters():
     assert parameters(model) == 34_513_475
 
 
+def test_the_padded_network_with_batch_norm_has_31_037_698_parameters():
+    # A norm's weight and bias take the place of each bias; the count of the padded PyTorch U-Nets.
+    model = segkit.build_model("unet", "unet", "transposed", num_classes=2, in_channels=3)
+    norms = 2 * sum(WIDTHS) + 2 * sum(WIDTHS[:-1])
+    assert parameters(model) == count_by_hand(3, 2, enlarging_kernel=2) + norms == 31_037_698
+
+
 def test_572_pixels_become_388_as_in_the_papers_figure_1():
     model = paper()
     sizes = []
