@@ -20,7 +20,7 @@ FLOORS = [
         *["index", "installed", "environment"],
     ],
     ["confusion", "weights", "registry", "model", "compose", "config", "api"],
-    ["data", "report", "engine", "inference", "foreign", "testing", "scaffold"],
+    ["data", "report", "engine", "inference", "foreign", "bench", "testing", "scaffold"],
     ["cli"],
 ]
 TORCH_FREE = ["errors", "expression", "options", "index", "config", "environment", "interfaces"]

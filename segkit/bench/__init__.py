@@ -1,0 +1,1 @@
+"""Measuring: cases, isolated runs, timing, memory, records."""
