@@ -53,15 +53,15 @@ def from_stride(least: int, strides: Sequence[int]) -> Slots:
 class SmpDecoder(nn.Module):
     """One of SMP's decoders behind segkit's contract.
 
-    decoder  SMP's module, with SMP's key names
-    slots    which maps it is given
-    strides  of the encoder
+    decoder        SMP's module, with SMP's key names
+    slots          which maps it is given
+    strides        of the encoder
+    align_corners  how the model enlarges the logits
 
     The head and the resizing of its logits are SMP's too, so that weights trained there fit.
     """
 
     uses_upsampler = False
-    align_corners = True
 
     def __init__(
         self,
@@ -72,6 +72,7 @@ class SmpDecoder(nn.Module):
         channels: int,
         stride: int,
         head_kernel: int = 1,
+        align_corners: bool = True,
         initialize: bool = True,
     ) -> None:
         super().__init__()
@@ -79,7 +80,8 @@ class SmpDecoder(nn.Module):
         if initialize:
             initialize_decoder(decoder)
         self.decoder, self.slots, self.first_stride = decoder, slots, strides[0]
-        self.channels, self.stride, self.head_kernel = channels, stride, head_kernel
+        self.channels, self.stride = channels, stride
+        self.head_kernel, self.align_corners = head_kernel, align_corners
 
     def forward(self, features: Features) -> Tensor:
         maps = self.slots.maps(features.maps, self.first_stride)

@@ -118,19 +118,29 @@ def deeplabv3(
     atrous_rates: tuple[int, int, int] = (12, 24, 36),
     separable: bool = False,
     dropout: float = 0.5,
+    align_corners: bool = True,
 ) -> SmpDecoder:
     """DeepLabV3: atrous convolutions of several rates side by side (arXiv:1706.05587).
 
-    width         channels of the result
-    atrous_rates  dilations of the three branches
-    separable     depthwise and pointwise convolutions in the branches
-    dropout       share of the branches' sum left out in training
+    width          channels of the result
+    atrous_rates   dilations of the three branches
+    separable      depthwise and pointwise convolutions in the branches
+    dropout        share of the branches' sum left out in training
+    align_corners  how the logits are enlarged: corner to corner as in SMP, or, as in torchvision, not
     """
     if strides[-1] > 16:
         raise refuse("deeplabv3", strides, "a deepest map of stride 16 or less", DILATE)
     decoder = DeepLabV3Decoder(channels[-1], width, atrous_rates, separable, dropout)
     slots, stride = _deepest(strides), strides[-1]
-    return SmpDecoder(decoder, slots, strides, channels=width, stride=stride, initialize=False)
+    return SmpDecoder(
+        decoder,
+        slots,
+        strides,
+        channels=width,
+        stride=stride,
+        align_corners=align_corners,
+        initialize=False,
+    )
 
 
 def deeplabv3plus(
