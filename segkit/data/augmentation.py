@@ -8,14 +8,19 @@ generator gives the same result.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from segkit.errors import UsageError, did_you_mean
 from segkit.interfaces import Sample
+
+# What the loss ignores where the data themselves have no ignored label.
+IGNORE_FREE = 255
+IGNORE_MANY_CLASSES = -100
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Recipe:
     rotation     largest turn to either side, degrees
     flips        "none", "horizontal" or "both"
     quarters     turn by a random multiple of 90 degrees (pictures without an up)
-    elastic      largest displacement of a smooth deformation, pixels of the crop
+    elastic      spread of a smooth deformation's displacements, share of the crop's side
     brightness   largest shift, share of the image's range
     contrast     largest change of the factor around the mean
     saturation   largest change of the colourfulness factor (images with 3 channels)
@@ -75,13 +80,14 @@ RECIPES: dict[str, Recipe] = {
         blur=0.25,
         noise=0.25,
     ),
-    # Ronneberger et al. 2015: displacements of 10 pixels' standard deviation on a 3 x 3 grid.
+    # Ronneberger et al. 2015: displacements of 10 pixels' standard deviation on a 3 x 3 grid, on
+    # tiles of about 512 pixels.
     "microscopy": Recipe(
         scale=(0.8, 1.25),
         rotation=15,
         flips="both",
         quarters=True,
-        elastic=10,
+        elastic=0.02,
         brightness=0.15,
         contrast=0.3,
         gamma=0.3,
@@ -100,6 +106,27 @@ def find_recipe(name: str) -> Recipe:
             f"{did_you_mean(name, RECIPES)}There are {', '.join(RECIPES)}.",
         )
     return RECIPES[name]
+
+
+class Labelled(Protocol):
+    """What a data set, or a split of it, says of its labels."""
+
+    @property
+    def classes(self) -> Sequence[str]: ...
+
+    @property
+    def ignore_index(self) -> int | None: ...
+
+
+def training_ignore_index(dataset: Labelled) -> int:
+    """The label that training ignores: the data set's own, else one that no class has.
+
+    Crops that reach beyond a picture need such a label even where the masks have none: 255, or -100
+    where there are more than 255 classes.
+    """
+    if dataset.ignore_index is not None:
+        return int(dataset.ignore_index)
+    return IGNORE_FREE if len(dataset.classes) <= IGNORE_FREE else IGNORE_MANY_CLASSES
 
 
 def augment(
@@ -221,8 +248,8 @@ def _warp(
     step = side / size
     y_HW, x_HW = np.mgrid[0:size, 0:size].astype(np.float32)
     if recipe.elastic:
-        y_HW += _bumps(size, recipe.elastic, rng)
-        x_HW += _bumps(size, recipe.elastic, rng)
+        y_HW += _bumps(size, recipe.elastic * size, rng)
+        x_HW += _bumps(size, recipe.elastic * size, rng)
     angle = np.deg2rad(rng.uniform(-recipe.rotation, recipe.rotation)) if recipe.rotation else 0.0
     middle = (size - 1) / 2
     y_HW, x_HW = y_HW - middle, x_HW - middle
@@ -247,9 +274,9 @@ def _nearest(plane: np.ndarray, y_HW: np.ndarray, x_HW: np.ndarray, fill: int) -
     )
 
 
-def _bumps(size: int, most: float, rng: np.random.Generator) -> np.ndarray:
+def _bumps(size: int, spread: float, rng: np.random.Generator) -> np.ndarray:
     """A smooth random displacement along one axis: a coarse grid, bicubically enlarged."""
-    coarse = rng.normal(0, most, (3, 3)).clip(-2 * most, 2 * most).astype(np.float32)
+    coarse = rng.normal(0, spread, (3, 3)).clip(-2 * spread, 2 * spread).astype(np.float32)
     return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
 
 

@@ -19,13 +19,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from segkit.data.augmentation import Recipe, augment, find_recipe
+from segkit.data.augmentation import Recipe, augment, find_recipe, training_ignore_index
 from segkit.errors import DataError, SegkitError, UsageError
 from segkit.interfaces import Dataset, Sample
-
-# What the loss ignores where the data themselves have no ignored label.
-IGNORE_FREE = 255
-IGNORE_MANY_CLASSES = -100
 
 Found = TypeVar("Found")
 START_METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
@@ -55,17 +51,6 @@ class Batch:
         return Batch(
             self.image_BCHW.pin_memory(), self.target_BHW.pin_memory(), instances, self.ids
         )
-
-
-def training_ignore_index(dataset: Dataset) -> int:
-    """The label that training ignores: the data set's own, else one that no class has.
-
-    Crops that reach beyond a picture need such a label even where the masks have none: 255, or -100
-    where there are more than 255 classes.
-    """
-    if dataset.ignore_index is not None:
-        return int(dataset.ignore_index)
-    return IGNORE_FREE if len(dataset.classes) <= IGNORE_FREE else IGNORE_MANY_CLASSES
 
 
 class TrainingLoader:
