@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "train": "Train a network on the demo set or on a folder of images and masks.",
     "evaluate": "Score a trained model on a split of a data set.",
     "predict": "Write masks, and overlays to look at, for images.",
+    "data": "Check, preview and measure a folder of images and masks.",
     "list": "List the components that are installed.",
     "info": "Show one component: its options, shapes and size.",
     "plugins": "Show the installed plugins, or test each of them.",
