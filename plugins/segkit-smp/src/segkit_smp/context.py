@@ -126,7 +126,7 @@ def deeplabv3(
     atrous_rates   dilations of the three branches
     separable      depthwise and pointwise convolutions in the branches
     dropout        share of the branches' sum left out in training
-    align_corners  how the logits are enlarged: corner to corner as in SMP, or, as in torchvision, not
+    align_corners  enlarge the logits corner to corner, as SMP does; torchvision does not
     """
     if strides[-1] > 16:
         raise refuse("deeplabv3", strides, "a deepest map of stride 16 or less", DILATE)
