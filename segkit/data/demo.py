@@ -1,7 +1,7 @@
 """The built-in demo set: textured shapes on textured ground, drawn in memory from a seed.
 
 Four classes of object, each with a shape and a texture of its own; colour alone does not tell them
-apart, since hues overlap and the light falls unevenly. Every object is 32 pixels across or more.
+apart, since hues overlap and the light falls unevenly. Every object is 42 pixels across or more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIDE = 128
 SPLITS = {"train": 160, "val": 40, "test": 40}
 # Hue of each class in degrees: all overlap, drawn with this spread to either side.
 HUES = (95, 30, 210, 320, 265)
-SPREAD = 50
+SPREAD = 40
 
 Field = np.ndarray
 
@@ -83,16 +83,16 @@ def open_demo(seed: int = 0, *, in_channels: int = 3) -> Data:
 
 
 def _draw(name: str, rng: np.random.Generator, in_channels: int) -> Sample:
-    """One picture: ground, three to five objects one over another, light, grain."""
+    """One picture: ground, two to four objects one over another, light, grain."""
     image_HW3 = _texture(0, rng)
     mask_HW = np.zeros((SIDE, SIDE), np.int64)
-    for label in rng.permutation([1, 2, 3, 4, *rng.integers(1, 5, 2)])[: rng.integers(3, 6)]:
+    for label in rng.permutation([1, 2, 3, 4, *rng.integers(1, 5, 2)])[: rng.integers(2, 5)]:
         inside_HW = _shape(int(label), rng)
         edge_HW1 = cv2.GaussianBlur(inside_HW.astype(np.float32), (0, 0), 0.6)[:, :, None]
         image_HW3 = image_HW3 * (1 - edge_HW1) + _texture(int(label), rng) * edge_HW1
         mask_HW[inside_HW] = label
     image_HW3 = image_HW3 * _light(rng)[:, :, None]
-    image_HW3 = image_HW3 + rng.normal(0, 0.035, image_HW3.shape)
+    image_HW3 = image_HW3 + rng.normal(0, 0.03, image_HW3.shape)
     image_HWC = np.rint(image_HW3.clip(0, 1) * 255).astype(np.uint8)
     return Sample(fit_channels(image_HWC, in_channels, name), mask_HW, name)
 
@@ -160,14 +160,14 @@ PATTERNS: tuple[Callable[[np.random.Generator], Field], ...] = (
 
 def _shape(label: int, rng: np.random.Generator) -> np.ndarray:
     """(SIDE, SIDE) bool: the class's outline somewhere on the picture, wholly or mostly on it."""
-    radius = rng.uniform(16, 27)
-    middle = rng.uniform(14, SIDE - 14, 2)
+    radius = rng.uniform(21, 34)
+    middle = rng.uniform(18, SIDE - 18, 2)
     canvas = np.zeros((SIDE, SIDE), np.uint8)
     if label in (1, 4):
         y_HW, x_HW = np.mgrid[0:SIDE, 0:SIDE]
         away_HW = np.hypot(y_HW - middle[0], x_HW - middle[1])
         inside_HW = away_HW <= radius
-        return inside_HW & (away_HW > radius * 0.45) if label == 4 else inside_HW
+        return inside_HW & (away_HW > radius * 0.42) if label == 4 else inside_HW
     corners = 4 if label == 2 else 3
     angles = rng.uniform(0, 2 * np.pi) + np.arange(corners) * 2 * np.pi / corners
     reach = radius * (1.2 if corners == 4 else 1.35)
