@@ -48,15 +48,15 @@ def example_run(**changes) -> Run:
         python="3.13",
         packages={"torch": "2.15"},
     )
-    values = dict(
-        command="segkit bench",
-        started="2026-01-01T00:00:00+00:00",
-        seconds=1.0,
-        suite="quick",
-        environment=environment,
-        method=Method(rounds=2, round_seconds=1, workers_alive=2, order="rotated", seed=0),
-        rows=(measured, lost),
-    )
+    values = {
+        "command": "segkit bench",
+        "started": "2026-01-01T00:00:00+00:00",
+        "seconds": 1.0,
+        "suite": "quick",
+        "environment": environment,
+        "method": Method(rounds=2, round_seconds=1, workers_alive=2, order="rotated", seed=0),
+        "rows": (measured, lost),
+    }
     return Run(**values | changes)
 
 
