@@ -243,12 +243,13 @@ def _build_decoder(
             raise _contract(decoder_named, f"has no attribute '{name}'")
     _refuse_idle_upsampler(decoder, decoder_named, upsampler_named)
     if any(getattr(encoder, "margins", ())) != bool(getattr(decoder, "margin", 0)):
-        unpadded, padded = encoder_named.name, decoder_named.name
+        unpadded = f"the encoder '{encoder_named.name}'"
+        padded = f"the decoder '{decoder_named.name}'"
         if not any(getattr(encoder, "margins", ())):
             unpadded, padded = padded, unpadded
         raise UsageError(
             "SK-C007",
-            f"'{unpadded}' convolves without padding and '{padded}' with it: "
+            f"{unpadded} convolves without padding and {padded} with it: "
             "their maps would not fit.",
             "Give both the option padding=valid, or both padding=same.",
         )

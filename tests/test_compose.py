@@ -171,8 +171,12 @@ def test_unpooling_without_indices_is_refused_with_what_would_work(parts):
 
 
 def test_padded_and_unpadded_halves_are_refused_together(parts):
-    with pytest.raises(UsageError, match="'unpadded' convolves without padding and 'enc' with it"):
+    with pytest.raises(UsageError) as caught:
         build(parts, decoder="unpadded")
+    assert caught.value.what == (
+        "the decoder 'unpadded' convolves without padding and the encoder 'enc' with it: "
+        "their maps would not fit."
+    )
 
 
 @pytest.mark.parametrize(
