@@ -37,7 +37,7 @@ class SmpEncoder(nn.Module):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Any,
         levels: Sequence[int],
         strides: Sequence[int],
         normalization: Normalization,

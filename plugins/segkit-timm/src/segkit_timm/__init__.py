@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from segkit.api import Factory, hookimpl
-from segkit_timm.catalogue import encoder_names, is_encoder
+from segkit_timm.catalogue import encoder_names
 from segkit_timm.encoder import encoder_factory
 
 FAMILY = "timm"
@@ -12,11 +12,11 @@ FAMILY = "timm"
 @hookimpl
 def segkit_encoder(name: str) -> Factory | None:
     model = name.removeprefix(f"{FAMILY}/")
-    return encoder_factory(model) if is_encoder(model) else None
+    return encoder_factory(model) if model in encoder_names() else None
 
 
 @hookimpl
 def segkit_members(kind: str, family: str) -> Iterable[str] | None:
     if (kind, family) != ("encoders", FAMILY):
         return None
-    return [f"{FAMILY}/{model}" for model in encoder_names()]
+    return [f"{FAMILY}/{model}" for model in sorted(encoder_names())]

@@ -5,30 +5,24 @@ from __future__ import annotations
 from functools import cache
 
 import timm
-from timm.models import get_arch_pretrained_cfgs, get_pretrained_cfg, is_model, split_model_name_tag
+from timm.models import get_pretrained_cfg, split_model_name_tag
 
 from segkit.api import Normalization, PublishedWeights
 
+# Their forward pass reads values of tensors, so it cannot run on the meta device.
+NO_ENCODERS = ("gemma4_vit",)
+
 
 @cache
-def encoder_names() -> tuple[str, ...]:
-    """Every model, then every model with a pretrained tag, as `resnet18` and `resnet18.a1_in1k`."""
-    bare = set(timm.list_models())
-    tagged = set(timm.list_models(pretrained=True))
-    return tuple(sorted(name for name in bare | tagged))
+def encoder_names() -> frozenset[str]:
+    """Every model, and every model with a pretrained tag: `resnet18`, `resnet18.a1_in1k`."""
+    names = {*timm.list_models(), *timm.list_models(pretrained=True)}
+    return frozenset(name for name in names if not name.startswith(NO_ENCODERS))
 
 
 def bare_name(model: str) -> str:
     """The model without its pretrained tag."""
     return str(split_model_name_tag(model)[0])
-
-
-def is_encoder(model: str) -> bool:
-    """Whether timm has this model, and where a tag is given, weights of that tag."""
-    bare, tag = split_model_name_tag(model)
-    if not is_model(bare):
-        return False
-    return not tag or model in get_arch_pretrained_cfgs(bare)
 
 
 def published_weights(model: str) -> PublishedWeights | None:

@@ -115,7 +115,7 @@ def _keeping(
     pyramid: bool,
 ) -> tuple[nn.Module, Mapping[str, Any]]:
     """The network with only the maps that are wanted, and the arguments that build it."""
-    info = network.feature_info
+    info: Any = network.feature_info
     if pyramid and len(set(strides)) == 1:
         blocks = len(info.info)
         indices = [(i + 1) * blocks // PYRAMID_LEVELS - 1 for i in range(PYRAMID_LEVELS)]
@@ -215,7 +215,8 @@ def examine(network: nn.Module, sizes: Sizes) -> Findings:
 
 
 def _declared(network: nn.Module) -> tuple[int, ...]:
-    return tuple(_power_of_two(each) for each in network.feature_info.reduction())
+    info: Any = network.feature_info
+    return tuple(_power_of_two(each) for each in info.reduction())
 
 
 def _rows(network: nn.Module, rows: int, columns: int) -> int | None:
@@ -239,7 +240,8 @@ def _image(network: nn.Module, size: tuple[int, int]) -> Tensor:
 
 
 def _reduction(network: nn.Module) -> int:
-    return int(max(network.feature_info.reduction()))
+    info: Any = network.feature_info
+    return int(max(info.reduction()))
 
 
 def _power_of_two(number: float) -> int:

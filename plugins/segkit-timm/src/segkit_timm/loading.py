@@ -74,7 +74,9 @@ def build_network(model: str, arguments: Mapping[str, Any], file: Path | None) -
 def _create(
     model: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor] | None = None
 ) -> nn.Module:
-    source = {} if state is None else {"pretrained_cfg_overlay": {"state_dict": dict(state)}}
+    source: dict[str, Any] = (
+        {} if state is None else {"pretrained_cfg_overlay": {"state_dict": dict(state)}}
+    )
     network: nn.Module = timm.create_model(
         model, pretrained=state is not None, features_only=True, **arguments, **source
     )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 def without_gradient(network: nn.Module, maps: Iterable[Tensor]) -> frozenset[str]:
     """Names of the parameters without influence on any of the maps."""
-    total = sum(each.float().sum() for each in maps)
+    total = torch.stack([each.float().sum() for each in maps]).sum()
     named = {name: p for name, p in network.named_parameters() if p.requires_grad}
     gradients = torch.autograd.grad(total, list(named.values()), allow_unused=True)
     return frozenset(name for name, g in zip(named, gradients, strict=True) if g is None)

@@ -1,0 +1,32 @@
+"""SMP's decoders and an encoder of each of its classes, against the contracts of their kinds."""
+
+from segkit.testing import Case, conformance
+
+DECODERS = ["unet", "linknet", "fpn", "pspnet", "pan", "segformer"]
+SLOW_DECODERS = ["unetplusplus", "manet", "deeplabv3", "deeplabv3plus", "upernet", "dpt"]
+ENCODERS = ["resnet18", "resnet18(depth=3)", "resnet18(output_stride=16)"]
+SLOW_ENCODERS = [
+    *("vgg11", "densenet121", "mobilenet_v2", "mobileone_s0", "mit_b0", "efficientnet-b0"),
+    *("xception", "inceptionv4", "dpn68", "timm-skresnet18", "timm-tf_efficientnet_lite0"),
+]
+
+
+@conformance(
+    "segkit-smp",
+    examples={
+        "decoders/smp": [f"smp/{name}" for name in DECODERS + SLOW_DECODERS],
+        "encoders/smp": [f"smp/{name}" for name in ENCODERS + SLOW_ENCODERS],
+    },
+    expected_failures={
+        "decoders/smp/manet/every_parameter_gets_a_gradient": "with the kit's few channels its "
+        "channel attention has one hidden unit, which ReLU switches off",
+        "decoders/smp/pan/every_parameter_gets_a_gradient": "SMP gives convolutions before batch "
+        "normalisation a bias, on which nothing depends",
+    },
+    slow=[
+        *(f"decoders/smp/{name}/*" for name in SLOW_DECODERS),
+        *(f"encoders/smp/{name}/*" for name in SLOW_ENCODERS),
+    ],
+)
+def test_conformance(case: Case) -> None:
+    case.run()
