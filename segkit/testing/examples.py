@@ -46,10 +46,20 @@ def truth_for(subject: Subject, target_BHW: Tensor, ignore_index: int | None) ->
     return hot_BKHW.masked_fill(ignored_BHW[:, None], ignore_index or 0)
 
 
-def instances_of(target_BHW: Tensor) -> Tensor:
-    """One object per 4x4 patch of anything but class 0."""
-    batch, height, width = target_BHW.shape
-    number_hw = 1 + torch.arange((height // 4) * (width // 4)).reshape(height // 4, width // 4)
-    number_HW = number_hw.repeat_interleave(4, dim=0).repeat_interleave(4, dim=1)
-    foreground_BHW = (target_BHW > 0) & (target_BHW != IGNORE)
-    return torch.where(foreground_BHW, number_HW.expand(batch, -1, -1), 0)
+def instances_of(target_BHW: Tensor, classes: int = CLASSES) -> Tensor:
+    """The 8-connected parts of every class but 0, a number each: the objects of a truth."""
+    instances_BHW = torch.zeros_like(target_BHW)
+    number_BHW = torch.arange(1, target_BHW.numel() + 1).reshape(target_BHW.shape)
+    for label in range(1, classes):
+        inside_BHW = target_BHW == label
+        found_BHW = torch.where(inside_BHW, number_BHW, 0).double()
+        spread_BHW = _spread(found_BHW, inside_BHW)
+        while not torch.equal(found_BHW, spread_BHW):
+            found_BHW, spread_BHW = spread_BHW, _spread(spread_BHW, inside_BHW)
+        instances_BHW += found_BHW.long()
+    return instances_BHW
+
+
+def _spread(number_BHW: Tensor, inside_BHW: Tensor) -> Tensor:
+    """Every pixel takes the largest number among itself and its eight neighbours."""
+    return F.max_pool2d(number_BHW, kernel_size=3, stride=1, padding=1) * inside_BHW

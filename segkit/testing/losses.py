@@ -125,8 +125,9 @@ def right_costs_less_than_wrong(subject: Subject) -> None:
         _call(subject, loss, _graded(subject, label_BHW), target_BHW, IGNORE).item()
         for label_BHW in labels
     ]
+    # Where only the hardest pixels count, the two wrong answers cost the same but for rounding.
     require(
-        cost[0] < cost[1] <= cost[2],
+        cost[0] < cost[1] <= cost[2] + 1e-4 * abs(cost[2]),
         f"right costs {cost[0]:.4g}, a third wrong {cost[1]:.4g}, all wrong {cost[2]:.4g}",
     )
 

@@ -66,7 +66,7 @@ def absent_classes_do_not_count(subject: Subject) -> None:
 
 
 def perfect_prediction_scores_best(subject: Subject) -> None:
-    """The truth as prediction scores better than a third wrong, and that better than all wrong."""
+    """The truth as prediction scores better than an answer a third wrong, or all wrong."""
     target_BHW = blobs()
     labels = (target_BHW, disturbed(target_BHW, 1 / 3), (target_BHW + 1) % CLASSES)
     scores = []
@@ -76,8 +76,10 @@ def perfect_prediction_scores_best(subject: Subject) -> None:
     sign = 1 if getattr(_build(subject), "higher_is_better", True) else -1
     perfect, third, wrong = (sign * score for score in scores)
     # A wrong answer's score may be undefined: a distance to a class never predicted, for one.
-    ordered = perfect > third and not third < wrong
-    require(ordered, f"right scores {scores[0]}, a third wrong {scores[1]}, all wrong {scores[2]}")
+    require(
+        perfect > third and not wrong >= perfect,
+        f"right scores {scores[0]}, a third wrong {scores[1]}, all wrong {scores[2]}",
+    )
 
 
 def ignored_pixels_do_not_count(subject: Subject) -> None:
