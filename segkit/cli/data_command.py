@@ -75,13 +75,12 @@ def check(
     from dataclasses import asdict
 
     from segkit.data.check import report_on
-    from segkit.data.decoding import MAX_PIXELS
     from segkit.data.inspection import inspect
     from segkit.data.labels import Wishes
 
     wishes = Wishes(ignore_index=ignore_index, instances=instances)
     with _progress(as_json) as progress:
-        seen = inspect(folder, wishes, progress=progress, max_pixels=max_pixels or MAX_PIXELS)
+        seen = inspect(folder, wishes, progress=progress, max_pixels=max_pixels)
     report = report_on(seen)
     if as_json:
         click.echo(json.dumps(asdict(report), indent=2))

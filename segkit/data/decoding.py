@@ -163,7 +163,7 @@ def _opened(
         raise DataError(
             "SK-D014",
             f"{path} has more pixels than the {max_pixels:,} allowed.",
-            "If that is right, allow more: --max-pixels.",
+            "If that is right, allow more: `max_pixels: …` in data.yaml, or --max-pixels.",
         ) from error
     _check_pixels(path, image.height, image.width, max_pixels)
     if image.format in ("TIFF", "GIF") and getattr(image, "n_frames", 1) > 1:
@@ -217,7 +217,7 @@ def _check_pixels(path: Path, height: int, width: int, max_pixels: int) -> None:
         raise DataError(
             "SK-D014",
             f"{path} is {width} x {height}, {height * width:,} pixels; {max_pixels:,} are allowed.",
-            "If that is right, allow more: --max-pixels.",
+            "If that is right, allow more: `max_pixels: …` in data.yaml, or --max-pixels.",
         )
 
 

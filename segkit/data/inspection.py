@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segkit.data.decoding import MAX_PIXELS
 from segkit.data.facts import FactCache, ImageFacts, Progress, look_at_all
 from segkit.data.findings import ERROR, WARNING, Finding, from_error
 from segkit.data.labels import Labelling, Wishes, find_labels
-from segkit.data.layouts import Layout, Pair, find_layout
+from segkit.data.layouts import Declared, Layout, find_layout
 from segkit.data.masks import MaskFacts
+from segkit.data.pairing import Pair
+from segkit.data.pixels import Pixels, find_pixels
 from segkit.data.settings import DataSettings, find_settings
 from segkit.errors import DataError
 
@@ -51,6 +53,8 @@ class Inspection:
     images, masks   facts of every file that could be read
     items           the pairs that fit, by pair
     labelling       None where the masks' values could not be understood
+    pixels          None where the images have no common channels or depth
+    max_pixels      the largest image allowed
     findings        errors and warnings, in the order in which they were found
     """
 
@@ -60,7 +64,9 @@ class Inspection:
     masks: Mapping[Path, MaskFacts]
     items: Mapping[Pair, Item]
     labelling: Labelling | None
+    pixels: Pixels | None
     findings: tuple[Finding, ...]
+    max_pixels: int = MAX_PIXELS
 
     @property
     def has_errors(self) -> bool:
@@ -71,10 +77,11 @@ def inspect(
     root: Path,
     wishes: Wishes,
     *,
+    in_channels: int | None = None,
     val_share: float = 0.2,
     seed: int = 0,
     progress: Progress | None = None,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> Inspection:
     """Decodes every file once (or remembers it, see `facts`) and collects all that is wrong.
 
@@ -83,31 +90,53 @@ def inspect(
     if not root.exists():
         raise DataError("SK-D001", f"there is no folder {root}.", "Check the path given as --data.")
     settings = find_settings(root)
-    wishes = wishes.with_settings(settings)
     layout = find_layout(root, settings, val_share=val_share, seed=seed)
+    settings = with_declared(settings, layout.declared)
+    wishes = wishes.with_settings(settings)
     pairs = layout.pairs
+    limit = max_pixels or settings.max_pixels or MAX_PIXELS
     images, masks, unreadable = look_at_all(
         [pair.image for pair in pairs],
         [pair.mask for pair in pairs],
         FactCache.of(root),
         progress,
-        max_pixels,
+        limit,
     )
     findings = [*layout.findings, *unreadable]
     readable = [pair for pair in pairs if pair.image in images and pair.mask in masks]
     items, misfits = _fitting(readable, images, masks, settings)
     findings += misfits
-    labelling = None
-    if masks:
-        try:
+    labelling, pixels = None, None
+    try:
+        if images:
+            pixels = find_pixels(list(images.values()), in_channels or settings.in_channels)
+    except DataError as error:
+        findings.append(from_error(error))
+    try:
+        if masks:
             labelling = find_labels(list(masks.values()), wishes)
-        except DataError as error:
-            findings.append(from_error(error))
+    except DataError as error:
+        findings.append(from_error(error))
     findings += _leaks(layout, images, settings)
     findings += _oddities(images.values())
     if labelling is not None:
         findings += _unlearnable(layout, masks, labelling)
-    return Inspection(settings, layout, images, masks, items, labelling, tuple(findings))
+    return Inspection(
+        settings, layout, images, masks, items, labelling, pixels, tuple(findings), limit
+    )
+
+
+def with_declared(settings: DataSettings, declared: Declared | None) -> DataSettings:
+    """data.yaml's settings, completed by what the layout's own files say."""
+    if declared is None:
+        return settings
+    ignore = declared.ignore_index if settings.ignore_index is None else settings.ignore_index
+    return replace(
+        settings,
+        names=settings.names or declared.names,
+        palette=settings.palette or declared.palette or {},
+        ignore_index=ignore,
+    )
 
 
 def label_counts(facts: MaskFacts, labelling: Labelling) -> Counter[int]:

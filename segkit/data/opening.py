@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from segkit.data.facts import ImageFacts, Progress
+from segkit.data.decoding import MAX_PIXELS
+from segkit.data.facts import Progress
 from segkit.data.findings import WARNING, Finding, as_error, by_code
 from segkit.data.images import read_image
 from segkit.data.inspection import Inspection, Item, inspect
 from segkit.data.labels import IgnoreIndex, Labelling, LabelRule, Wishes
-from segkit.data.layouts import EXPECTED, Layout, Pair
+from segkit.data.layouts import Layout
 from segkit.data.masks import RGB, read_values
+from segkit.data.pairing import EXPECTED, Pair
+from segkit.data.pixels import Pixels
 from segkit.errors import DataError, UsageError, did_you_mean
 from segkit.interfaces import Dataset, Sample
 
@@ -64,8 +66,14 @@ class FolderDataset:
     palette: Sequence[RGB]
     ignore_index: int | None
 
-    def __init__(self, items: Sequence[Item], labelling: Labelling, in_channels: int) -> None:
-        self.items = tuple(items)
+    def __init__(
+        self,
+        items: Sequence[Item],
+        labelling: Labelling,
+        in_channels: int,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self.items, self.max_pixels = tuple(items), max_pixels
         self.rule: LabelRule = labelling.rule
         self.classes = labelling.classes
         self.palette = labelling.palette
@@ -83,7 +91,12 @@ class FolderDataset:
     def __getitem__(self, index: int) -> Sample:
         item = self.items[index]
         pair = item.pair
-        image_HWC = read_image(pair.image, self.in_channels, upright=item.image_upright)
+        image_HWC = read_image(
+            pair.image,
+            self.in_channels,
+            upright=item.image_upright,
+            max_pixels=self.max_pixels,
+        )
         values_HW = read_values(pair.mask, as_colour=self.rule.colour, upright=item.mask_upright)
         if values_HW.shape != image_HWC.shape[:2]:
             raise DataError(
@@ -125,38 +138,41 @@ def open_data(
 
         return open_demo(seed, in_channels=in_channels or 3)
     wishes = Wishes(ignore_index=ignore_index, num_classes=num_classes, instances=instances)
-    seen = inspect(Path(root), wishes, val_share=val_share, seed=seed, progress=progress)
-    return data_of(seen, in_channels)
+    seen = inspect(
+        Path(root),
+        wishes,
+        in_channels=in_channels,
+        val_share=val_share,
+        seed=seed,
+        progress=progress,
+    )
+    return data_of(seen)
 
 
-def data_of(seen: Inspection, in_channels: int | None = None) -> Data:
+def data_of(seen: Inspection) -> Data:
     """The data set that was looked at; raises DataError or StorageError with all that is wrong."""
     error = as_error(seen.findings)
     if error is not None:
         raise error
-    if seen.labelling is None or not seen.items:
+    if seen.labelling is None or seen.pixels is None or not seen.items:
         raise DataError("SK-D001", "there are no images with masks.", EXPECTED)
-    labelling, layout = seen.labelling, seen.layout
-    images = list(seen.images.values())
-    channels, channel_note = _channels(images, in_channels or seen.settings.in_channels)
-    full_scale, scale_note = _full_scale(images)
+    labelling, pixels, layout = seen.labelling, seen.pixels, seen.layout
     warnings = [f for f in seen.findings if f.level == WARNING]
     return Data(
         classes=labelling.classes,
         palette=labelling.palette,
         ignore_index=labelling.ignore_index,
-        in_channels=channels,
-        full_scale=full_scale,
+        in_channels=pixels.channels,
+        full_scale=pixels.full_scale,
         splits=tuple(layout.splits),
         notes=(
             *_found(layout),
-            channel_note,
-            *scale_note,
+            *pixels.notes,
             *labelling.notes,
             *_warned(warnings),
         ),
         default_size=_default_size(seen.items),
-        datasets=_datasets(layout, seen.items, labelling, channels),
+        datasets=_datasets(seen, labelling, pixels),
     )
 
 
@@ -169,57 +185,14 @@ def _warned(warnings: Sequence[Finding]) -> list[str]:
     return notes
 
 
-def _channels(images: Sequence[ImageFacts], wanted: int | None) -> tuple[int, str]:
-    """Channels of the images given out, and the note that says how they come about."""
-    counts = Counter(facts.channels for facts in images)
-    have = ", ".join(f"{number} with {channels}" for channels, number in sorted(counts.items()))
-    if wanted is not None:
-        return wanted, f"Images: {wanted} channels wanted; of the files, {have}."
-    if max(counts) > 4:
-        raise DataError(
-            "SK-D011",
-            f"the images have many channels: {have}.",
-            f"Say how many are meant: `in_channels: {max(counts)}` in data.yaml.",
-        )
-    channels = 1 if set(counts) <= {1, 2} else 3
-    dropped = sum(counts[c] for c in (2, 4))
-    alpha = f"; alpha is dropped in {dropped}" if dropped else ""
-    mixed = f" (files: {have})" if len(counts) > 1 else ""
-    return channels, f"Images: {channels} channel{'s' * (channels > 1)}{alpha}{mixed}."
-
-
-def _full_scale(images: Sequence[ImageFacts]) -> tuple[float, tuple[str, ...]]:
-    """The value of white, and a note where it is not plainly 255."""
-    depths = Counter(facts.dtype for facts in images)
-    if set(depths) == {"uint8"}:
-        return 255.0, ()
-    if len(depths) > 1:
-        have = ", ".join(f"{count} of {dtype}" for dtype, count in sorted(depths.items()))
-        raise DataError(
-            "SK-D011",
-            f"the images differ in depth: {have}.",
-            "Convert them to one: a grey of 8 bits and one of 16 are not comparable.",
-        )
-    highest = max(facts.highest for facts in images)
-    (dtype,) = depths
-    scale = white_of(highest, dtype)
-    return scale, (f"Depth: {dtype}, highest value {highest:g}; {scale:g} counts as white.",)
-
-
-def white_of(highest: float, dtype: str) -> float:
-    """White, for a camera that gave this value: full 8, 10, 12, 14 or 16 bits; floats 1 or 255."""
-    steps = (1.0, 255.0) if dtype == "float32" else (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
-    return next((step for step in steps if highest <= step), highest)
-
-
-def _datasets(
-    layout: Layout, items: Mapping[Pair, Item], labelling: Labelling, channels: int
-) -> dict[str, Dataset]:
+def _datasets(seen: Inspection, labelling: Labelling, pixels: Pixels) -> dict[str, Dataset]:
     def dataset(pairs: Sequence[Pair]) -> FolderDataset:
-        return FolderDataset([items[pair] for pair in pairs], labelling, channels)
+        items = [seen.items[pair] for pair in pairs]
+        return FolderDataset(items, labelling, pixels.channels, seen.max_pixels)
 
-    datasets: dict[str, Dataset] = {name: dataset(each) for name, each in layout.splits.items()}
-    datasets.setdefault(ALL, dataset(layout.pairs))
+    splits = seen.layout.splits
+    datasets: dict[str, Dataset] = {name: dataset(pairs) for name, pairs in splits.items()}
+    datasets.setdefault(ALL, dataset(seen.layout.pairs))
     return datasets
 
 

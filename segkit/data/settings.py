@@ -32,6 +32,7 @@ class DataSettings:
     in_channels    channels of the images
     instances      "foreground": masks hold object numbers, and every object is one class
     binarize       values from here on are foreground, the rest background: for smeared masks
+    max_pixels     the largest image allowed, pixels
     allow_leak     True where one picture may lie in two splits
     exif           "apply" or "ignore": whether images are turned as their EXIF orientation says
     """
@@ -49,6 +50,7 @@ class DataSettings:
     in_channels: int | None = None
     instances: str | None = None
     binarize: int | None = None
+    max_pixels: int | None = None
     allow_leak: bool = False
     exif: str | None = None
 
@@ -210,6 +212,7 @@ READERS: dict[str, Any] = {
     "in_channels": _number,
     "instances": _choice("foreground"),
     "binarize": _number,
+    "max_pixels": _number,
     "allow_leak": _choice(True, False),
     "exif": _choice("apply", "ignore"),
 }

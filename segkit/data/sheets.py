@@ -13,7 +13,8 @@ from segkit.data.colours import default_palette
 from segkit.data.images import read_image
 from segkit.data.inspection import Inspection, Item
 from segkit.data.masks import RGB, read_values
-from segkit.data.opening import Data, white_of
+from segkit.data.opening import Data
+from segkit.data.pixels import white_of
 from segkit.errors import SegkitError
 from segkit.interfaces import Sample
 from segkit.report.pictures import Picture, overlay, side_by_side, to_uint8
@@ -68,7 +69,7 @@ def in_rows(tiles: Sequence[Picture], columns: int) -> Picture:
 
 def _tile(seen: Inspection, item: Item) -> Picture:
     labelling, pair = seen.labelling, item.pair
-    image_HWC = read_image(pair.image, upright=item.image_upright)
+    image_HWC = read_image(pair.image, upright=item.image_upright, max_pixels=seen.max_pixels)
     colour = labelling is not None and labelling.rule.colour
     values_HW = read_values(pair.mask, as_colour=colour, upright=item.mask_upright)
     if labelling is not None:

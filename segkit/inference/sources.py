@@ -10,7 +10,7 @@ from os.path import commonpath, normpath
 from pathlib import Path
 
 from segkit.data.decoding import SUFFIXES
-from segkit.data.layouts import is_system_file
+from segkit.data.pairing import is_system_file
 from segkit.errors import DataError
 
 

@@ -1,0 +1,69 @@
+"""Channels and depth of a data set's images: what all of them are given out as."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from segkit.data.facts import ImageFacts
+from segkit.errors import DataError
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """channels of every image given out, the value of white, and sentences on both."""
+
+    channels: int
+    full_scale: float
+    notes: tuple[str, ...]
+
+
+def find_pixels(images: Sequence[ImageFacts], wanted: int | None) -> Pixels:
+    """Channels (those wanted, or fitting all images) and white; raises DataError SK-D011."""
+    channels, note = _channels(images, wanted)
+    full_scale, notes = _full_scale(images)
+    return Pixels(channels, full_scale, (note, *notes))
+
+
+def _channels(images: Sequence[ImageFacts], wanted: int | None) -> tuple[int, str]:
+    """Channels of the images given out, and the note that says how they come about."""
+    counts = Counter(facts.channels for facts in images)
+    have = ", ".join(f"{number} with {channels}" for channels, number in sorted(counts.items()))
+    if wanted is not None:
+        return wanted, f"Images: {wanted} channels wanted; of the files, {have}."
+    if max(counts) > 4:
+        raise DataError(
+            "SK-D011",
+            f"the images have many channels: {have}.",
+            f"Say how many are meant: `in_channels: {max(counts)}` in data.yaml.",
+        )
+    channels = 1 if set(counts) <= {1, 2} else 3
+    dropped = sum(counts[c] for c in (2, 4))
+    alpha = f"; alpha is dropped in {dropped}" if dropped else ""
+    mixed = f" (files: {have})" if len(counts) > 1 else ""
+    return channels, f"Images: {channels} channel{'s' * (channels > 1)}{alpha}{mixed}."
+
+
+def _full_scale(images: Sequence[ImageFacts]) -> tuple[float, tuple[str, ...]]:
+    """The value of white, and a note where it is not plainly 255."""
+    depths = Counter(facts.dtype for facts in images)
+    if set(depths) == {"uint8"}:
+        return 255.0, ()
+    if len(depths) > 1:
+        have = ", ".join(f"{count} of {dtype}" for dtype, count in sorted(depths.items()))
+        raise DataError(
+            "SK-D011",
+            f"the images differ in depth: {have}.",
+            "Convert them to one: a grey of 8 bits and one of 16 are not comparable.",
+        )
+    highest = max(facts.highest for facts in images)
+    (dtype,) = depths
+    scale = white_of(highest, dtype)
+    return scale, (f"Depth: {dtype}, highest value {highest:g}; {scale:g} counts as white.",)
+
+
+def white_of(highest: float, dtype: str) -> float:
+    """White, for a camera that gave this value: full 8, 10, 12, 14 or 16 bits; floats 1 or 255."""
+    steps = (1.0, 255.0) if dtype == "float32" else (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+    return next((step for step in steps if highest <= step), highest)
