@@ -18,8 +18,6 @@ SLOW_ENCODERS = [
         "encoders/smp": [f"smp/{name}" for name in ENCODERS + SLOW_ENCODERS],
     },
     expected_failures={
-        "decoders/smp/manet/every_parameter_gets_a_gradient": "with the kit's few channels its "
-        "channel attention has one hidden unit, which ReLU switches off",
         "decoders/smp/pan/every_parameter_gets_a_gradient": "SMP gives convolutions before batch "
         "normalisation a bias, on which nothing depends",
     },
