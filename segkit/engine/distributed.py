@@ -101,7 +101,7 @@ class Group:
 
 @contextmanager
 def process_group(device: str = "auto") -> Iterator[Group]:
-    """Joins the processes that torchrun started, or is a group of one."""
+    """Joins the processes that torchrun started, or is a group of one; may be nested."""
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     chosen = choose_device(device, local_rank)
@@ -110,10 +110,13 @@ def process_group(device: str = "auto") -> Iterator[Group]:
         return
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    backend = "nccl" if chosen.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=PEER_TIMEOUT)
+    joins = not dist.is_initialized()
+    if joins:
+        backend = "nccl" if chosen.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=PEER_TIMEOUT)
     try:
         local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", str(world_size)))
         yield Group(dist.get_rank(), world_size, local_processes, chosen)
     finally:
-        dist.destroy_process_group()
+        if joins:
+            dist.destroy_process_group()

@@ -30,7 +30,7 @@ def named_parts(model: nn.Module, parts: str) -> dict[str, nn.Module]:
     names = [each.strip() for each in parts.split(",") if each.strip()]
     for name in names:
         if name not in known:
-            nearest = did_you_mean(name, [each for each in known if each.count(".") < 4])
+            nearest = did_you_mean(name, [n for n in known if n.count(".") == name.count(".")])
             top = ", ".join(each for each, _ in model.named_children())
             raise UsageError(
                 "SK-C009",

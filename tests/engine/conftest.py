@@ -87,12 +87,17 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def tiny_settings(tiny_folder: Path) -> dict[str, object]:
+    """Settings of a training that takes a second."""
+    return {**TINY, "data": str(tiny_folder)}
+
+
 @pytest.fixture
-def settings(tiny_folder: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
-    """settings(epochs=2, ...): a configuration that trains in a second."""
+def settings(tiny_settings: dict[str, object], tmp_path: Path) -> Callable[..., TrainConfig]:
+    """settings(epochs=2, ...): the same as a configuration, with changes."""
 
     def make(**changes: object) -> TrainConfig:
-        common = {"data": str(tiny_folder), "out": str(tmp_path / "run")}
-        return layered(None, TINY | common | changes)
+        return layered(None, tiny_settings | {"out": str(tmp_path / "run")} | changes)
 
     return make

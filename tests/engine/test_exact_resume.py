@@ -119,5 +119,5 @@ def test_a_run_without_checkpoint_is_refused(settings, tmp_path, interrupted):
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="is no run: it holds no config.yaml"):
+    with pytest.raises(UsageError, match=r"is no run: it holds no config\.yaml"):
         resume(tmp_path)
