@@ -118,7 +118,9 @@ def trim(network: nn.Module) -> None:
 
 def _drop(module: nn.Module, run: set[nn.Module]) -> None:
     for name, child in module.named_children():
-        if run.isdisjoint(child.modules()):
+        # Modules without parameters may be shared by levels, as activations are.
+        own = {each for each in child.modules() if any(True for _ in each.parameters(False))}
+        if own and run.isdisjoint(own):
             setattr(module, name, nn.Identity())
         else:
             _drop(child, run)
