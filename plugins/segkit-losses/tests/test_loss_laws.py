@@ -189,8 +189,11 @@ def test_a_class_that_is_neither_true_nor_predicted_changes_nothing(expression):
     logits_BKHW, target = example(expression)
     longer_BKHW = torch.cat((logits_BKHW, torch.full_like(logits_BKHW[:, :1], -1e4)), dim=1)
     more = torch.cat((target, 0 * target[:, :1]), dim=1) if target.dim() == 4 else target
-    value = build(expression)(logits_BKHW, target)
-    torch.testing.assert_close(build(expression, classes=CLASSES + 1)(longer_BKHW, more), value)
+    value, gradient_BKHW = value_and_gradient(build(expression), logits_BKHW, target)
+    longer = value_and_gradient(build(expression, classes=CLASSES + 1), longer_BKHW, more)
+    torch.testing.assert_close(longer[0], value)
+    torch.testing.assert_close(longer[1][:, :CLASSES], gradient_BKHW)
+    assert not longer[1][:, CLASSES].any()
 
 
 OVERLAP = ["dice", "jaccard", "tversky", "focal_tversky", "lovasz", "dice(squared=true)"]
@@ -246,6 +249,16 @@ def test_class_labels_serve_a_multilabel_loss_as_one_map_a_class(name):
     target_BKHW = one_hot(target_BHW).masked_fill(ignored_BKHW, IGNORE)
     assert torch.equal(loss(logits_BKHW, target_BHW), loss(logits_BKHW, target_BKHW))
     assert torch.equal(loss(logits_BKHW, target_BHW), loss(logits_BKHW, target_BKHW.float()))
+
+
+@pytest.mark.parametrize("expression", ALL)
+def test_the_targets_integer_type_does_not_matter(expression):
+    logits_BKHW, target = example(expression)
+    value = build(expression)(logits_BKHW, target)
+    for dtype in (torch.uint8, torch.int16, torch.int32):
+        assert torch.equal(build(expression)(logits_BKHW, target.to(dtype)), value)
+    signed = target.masked_fill(target == IGNORE, -1).to(torch.int8)
+    assert torch.equal(build(expression, ignore_index=-1)(logits_BKHW, signed), value)
 
 
 def test_large_class_counts_and_single_pixels_work():

@@ -221,6 +221,19 @@ def test_reset_forgets_everything(expression):
 
 
 @pytest.mark.parametrize("expression", ALL)
+def test_the_labels_integer_type_does_not_matter(expression):
+    label_BHW, target_BHW = images(6)
+    usual = scores(expression, (label_BHW, target_BHW))
+    for dtype in (torch.uint8, torch.int16, torch.int32):
+        metric = build(expression)
+        prediction = as_taken(metric, label_BHW, CLASSES)
+        if prediction.dim() == 3:
+            prediction = prediction.to(dtype)
+        metric.update(prediction, target_BHW.to(dtype))
+        same(dict(metric.compute()), usual)
+
+
+@pytest.mark.parametrize("expression", ALL)
 def test_the_convention_is_one_line_for_beside_the_number(expression):
     convention = build(expression).convention
     assert 30 < len(convention) < 300

@@ -68,6 +68,9 @@ class InputReader:
         self._check_shapes(logits_BKHW, target)
         if logits_BKHW.dtype != torch.float64:
             logits_BKHW = logits_BKHW.float()
+        # A narrow type would take ignore_index -1 for 255.
+        if not target.is_floating_point():
+            target = target.long()
         if self.multilabel:
             return self._multilabel(logits_BKHW, target)
         return self._multiclass(logits_BKHW, target.long())

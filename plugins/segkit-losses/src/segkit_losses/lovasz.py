@@ -53,16 +53,13 @@ class Lovasz(nn.Module):
 
 
 def lovasz_extension(error_KN: Tensor, truth_KN: Tensor, valid_KN: Tensor) -> Tensor:
-    """The Lovász extension of 1 - IoU at these errors, per class; truth is 0 where not valid.
+    """The Lovász extension of 1 - IoU at these errors, per class; both 0 where not valid.
 
     After the i largest errors, `left` pixels of the class are not yet wrong, and the union is its
     size plus the `false` ones so far. The next pixel adds 1 / union to 1 - IoU if it is of the
     class, else left / (union before * union after): no difference of near-equal numbers.
     """
-    # Ignored pixels come last, where they change neither count.
-    ranked_KN, order_KN = torch.where(valid_KN, error_KN, -1).sort(
-        dim=1, descending=True, stable=True
-    )
+    ranked_KN, order_KN = error_KN.sort(dim=1, descending=True, stable=True)
     truth_KN = truth_KN.gather(1, order_KN)
     false_KN = valid_KN.gather(1, order_KN) & ~truth_KN
     size_K1 = truth_KN.sum(1, keepdim=True)

@@ -44,13 +44,13 @@ def counted_classes(name: str, classes: Sequence[int] | None, num_classes: int) 
 
 
 def class_weights_of(name: str, weights: Sequence[float] | None, num_classes: int) -> Tensor:
-    """The option `class_weights` as float64, ones where not given."""
+    """The option `class_weights` as a tensor, ones where not given."""
     if weights is None:
-        return torch.ones(num_classes, dtype=torch.float64)
+        return torch.ones(num_classes)
     if len(weights) != num_classes or any(not 0 <= each < inf for each in weights):
         fix = f"Give {num_classes} numbers from 0 up, one per class."
         raise _refusal(name, "class_weights", list(weights), fix)
-    return torch.tensor(weights, dtype=torch.float64)
+    return torch.tensor(weights, dtype=torch.float32)
 
 
 def _refusal(name: str, option: str, value: object, fix: str) -> UsageError:

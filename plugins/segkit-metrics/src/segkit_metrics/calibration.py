@@ -46,6 +46,7 @@ class CalibrationError:
         return {"sums": self._sums_X3}
 
     def update(self, logits_BKHW: Tensor, target_BHW: Tensor) -> None:
+        target_BHW = target_BHW.long()
         if logits_BKHW.dtype != torch.float64:
             logits_BKHW = logits_BKHW.float()
         certainty_BHW, label_BHW = logits_BKHW.softmax(dim=1).max(dim=1)

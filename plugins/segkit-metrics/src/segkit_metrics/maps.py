@@ -37,7 +37,7 @@ def label_maps(
             stray_HW = ((map_HW < 0) | (map_HW >= num_classes)) & ~ignored_HW
             if stray_HW.any():
                 raise stray_labels(int(stray_HW.sum()), num_classes, ignore_index)
-            pair.append(np.where(ignored_HW, NOWHERE, map_HW).astype(np.int16))
+            pair.append(np.where(ignored_HW, NOWHERE, map_HW.astype(np.int16)))
         yield pair[0], pair[1]
 
 
