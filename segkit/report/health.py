@@ -32,9 +32,15 @@ OPENCV = (
 OPTIONAL = ("torchvision", "timm", "segmentation-models-pytorch", "tensorboard")
 
 PROBE = """
+import importlib.util
 import json
 import torch
-found = {"torch": torch.__version__, "devices": [], "cuda_build": torch.version.cuda}
+found = {"devices": [], "cuda_build": torch.version.cuda, "torchvision_error": ""}
+if importlib.util.find_spec("torchvision"):
+    try:
+        import torchvision
+    except Exception as error:
+        found["torchvision_error"] = f"{type(error).__name__}: {error}"
 for i in range(torch.cuda.device_count()):
     p = torch.cuda.get_device_properties(i)
     bf16 = (p.major, p.minor) >= (8, 0) or torch.version.hip is not None
@@ -64,15 +70,15 @@ class Line:
 
 def examine(folder: Path | None = None) -> list[Line]:
     """All lines, in an order in which they explain one another; runs would go to `folder`."""
-    folder = folder or Path.cwd()
+    folder, probed = folder or Path.cwd(), _probe()
     return [
         Line("python", "ok", f"{platform.python_version()} at {sys.executable}"),
         Line("segkit", "ok", f"{__version__} at {Path(__file__).parents[1]}"),
         *requirements(),
         *optional_packages(),
         opencv(),
-        torch_and_torchvision(),
-        *devices(_probe()),
+        torch_and_torchvision(probed),
+        *devices(probed),
         cores(),
         memory(*_memory()),
         shared_memory(Path("/dev/shm")),
@@ -128,12 +134,16 @@ def opencv() -> Line:
     return Line("OpenCV", "ok", shown or "none")
 
 
-def torch_and_torchvision() -> Line:
+def torch_and_torchvision(probed: dict[str, Any] | str) -> Line:
+    """Whether the two fit, by what their files say and by what importing them did."""
     torch, vision = installed_build("torch"), installed_build("torchvision")
     if mismatch := torch_mismatch():
         return Line("torch", "bad", mismatch, REINSTALL)
     if torch is None:
         return Line("torch", "bad", "torch is missing", _install("torch"))
+    if vision and not isinstance(probed, str) and (error := probed["torchvision_error"]):
+        both = f"torch {torch.version} and torchvision {vision.version}"
+        return Line("torch", "bad", f"{both} do not fit each other ({error})", REINSTALL)
     beside = f" and torchvision {vision.version} fit" if vision else ", no torchvision"
     return Line("torch", "ok", f"torch {torch.version}{beside}")
 

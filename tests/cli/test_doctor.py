@@ -88,6 +88,14 @@ def test_a_torch_that_cannot_be_imported_is_bad():
     assert "pip install --force-reinstall torch torchvision" in line.fix
 
 
+def test_a_torchvision_that_cannot_be_imported_is_bad_though_its_files_fit():
+    error = "RuntimeError: operator torchvision::nms does not exist"
+    line = health.torch_and_torchvision({"torchvision_error": error})
+    assert line.state == "bad"
+    assert line.found.endswith(f"do not fit each other ({error})")
+    assert line.fix == "python -m pip install --force-reinstall torch torchvision"
+
+
 def test_devices_are_listed():
     probed = {"devices": ["cuda:0 Big, 80.0 GiB, bfloat16"], "cuda_build": "13.2"}
     assert [line.found for line in health.devices(probed)] == probed["devices"]
