@@ -100,30 +100,31 @@ def encoder_factory(name: str) -> Factory:
     return build
 
 
+class Skipped(nn.Module):
+    """In the place of a block that runs although no map that is kept depends on it."""
+
+    def forward(self, x: Tensor, *_: object) -> Tensor:
+        return x
+
+
 def trim(network: nn.Module) -> None:
-    """Takes out the modules that are not run: those of deeper levels, and classifiers' ends."""
-    run: set[nn.Module] = set()
-    hooks = [
-        module.register_forward_pre_hook(lambda module, _: run.add(module))
-        for module in network.modules()
-    ]
+    """Takes out what no map depends on: deeper levels and classifiers' ends."""
     training = network.training
-    with torch.no_grad():
-        network.eval()(torch.zeros(1, 3, PROBE_SIDE, PROBE_SIDE))
+    maps = network.eval()(torch.zeros(1, 3, PROBE_SIDE, PROBE_SIDE))
     network.train(training)
-    for hook in hooks:
-        hook.remove()
-    _drop(network, run)
+    total = torch.stack([each.sum() for each in maps if each.requires_grad]).sum()
+    parameters = [each for each in network.parameters() if each.requires_grad]
+    gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+    _drop(network, {p for p, g in zip(parameters, gradients, strict=True) if g is None})
 
 
-def _drop(module: nn.Module, run: set[nn.Module]) -> None:
+def _drop(module: nn.Module, unused: set[nn.Parameter]) -> None:
     for name, child in module.named_children():
-        # Modules without parameters may be shared by levels, as activations are.
-        own = {each for each in child.modules() if any(True for _ in each.parameters(False))}
-        if own and run.isdisjoint(own):
-            setattr(module, name, nn.Identity())
+        own = set(child.parameters())
+        if own and own <= unused:
+            setattr(module, name, Skipped())
         else:
-            _drop(child, run)
+            _drop(child, unused)
 
 
 def _network(name: str, depth: int, output_stride: int) -> Any:
