@@ -35,8 +35,8 @@ def _labels(function: Any) -> Any:
         ),
         click.option(
             "--instances",
-            type=click.Choice(["foreground"]),
-            help="Masks hold object numbers: learn foreground.",
+            type=click.Choice(["foreground", "boundary"]),
+            help="Masks hold object numbers: learn foreground, or boundaries too.",
         ),
     ):
         function = option(function)
@@ -111,7 +111,8 @@ def preview(
 ) -> None:
     """Write a picture of samples as training sees them (of the demo set without FOLDER)."""
     from segkit.data import open_data
-    from segkit.data.augmentation import find_recipe, training_ignore_index
+    from segkit.data.augmentation import training_ignore_index
+    from segkit.data.recipes import find_recipe
     from segkit.data.sheets import sheet_of_samples
     from segkit.report.pictures import write_picture
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from segkit.data.findings import ERROR, by_code
 from segkit.data.inspection import Inspection, label_counts
-from segkit.data.labels import UNKNOWN, Labelling
+from segkit.data.label_rule import UNKNOWN, Labelling
 from segkit.data.masks import unpack
 from segkit.data.opening import data_of
 from segkit.errors import CODES, SegkitError

@@ -137,6 +137,21 @@ def object_numbers(masks: Sequence[MaskFacts], values: Sequence[int]) -> DataErr
     )
 
 
+# Cityscapes' 19 training classes: the id that labelIds files hold, in the order of trainIds.
+CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+
+
+def cityscapes_ids(masks: Sequence[MaskFacts], values: Sequence[int]) -> DataError:
+    mapping = ", ".join(f"{stored}: {label}" for label, stored in enumerate(CITYSCAPES_IDS))
+    others = ", ".join(f"{v}: ignore" for v in range(34) if v not in CITYSCAPES_IDS)
+    return DataError(
+        "SK-D007",
+        f"the masks are Cityscapes' labelIds ({values[0]} to {values[-1]}, such as "
+        f"{masks[0].path}), and trainings use its trainIds.",
+        f"Write into data.yaml: label_mapping: {{{mapping}, {others}}}",
+    )
+
+
 def gaps(masks: Sequence[MaskFacts], values: Sequence[int]) -> DataError:
     mapping = ", ".join(f"{value}: {label}" for label, value in enumerate(values[:12]))
     more = ", …" if len(values) > 12 else ""

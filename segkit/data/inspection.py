@@ -14,7 +14,8 @@ from pathlib import Path
 from segkit.data.decoding import MAX_PIXELS
 from segkit.data.facts import FactCache, ImageFacts, Progress, look_at_all
 from segkit.data.findings import ERROR, WARNING, Finding, from_error
-from segkit.data.labels import Labelling, Wishes, find_labels
+from segkit.data.label_rule import Labelling
+from segkit.data.labels import Wishes, find_labels
 from segkit.data.layouts import Declared, Layout, find_layout
 from segkit.data.masks import MaskFacts
 from segkit.data.pairing import Pair

@@ -10,14 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from pathlib import Path
 from typing import Literal
-
-import numpy as np
 
 from segkit.data.colours import VOC_CLASSES, default_palette, voc_colour
 from segkit.data.encoding_faults import (
+    cityscapes_ids,
     gaps,
     jpeg_masks,
     no_colour_map,
@@ -27,83 +24,14 @@ from segkit.data.encoding_faults import (
     starts_at_one,
     undeclared,
 )
-from segkit.data.masks import RGB, MaskFacts, pack, unpack
+from segkit.data.label_rule import Labelling, LabelRule, as_colours
+from segkit.data.masks import RGB, MaskFacts, pack
 from segkit.data.object_numbers import looks_like_object_numbers
 from segkit.data.settings import IGNORED, DataSettings
 from segkit.errors import DataError
 
-UNKNOWN = np.iinfo(np.int64).min
 BINARY = ("background", "foreground")
 IgnoreIndex = int | None | Literal["auto"]
-
-
-@dataclass(frozen=True)
-class LabelRule:
-    """How stored values become labels.
-
-    table      {stored value: label}; with `colour`, the values are packed colours
-    threshold  values from here on are label 1, the rest 0 (then the table is empty)
-    objects    values are object numbers: label 1 where above 0, unless the table says otherwise
-    """
-
-    table: Mapping[int, int] = field(default_factory=dict)
-    colour: bool = False
-    threshold: int | None = None
-    objects: bool = False
-
-    def labels(self, values_HW: np.ndarray, path: Path) -> np.ndarray:
-        """(H, W) int64 labels; raises DataError SK-D012 for a value not there at the start."""
-        if self.threshold is not None:
-            return (values_HW >= self.threshold).astype(np.int64)
-        if values_HW.dtype in (np.uint8, np.uint16):
-            labels_HW = self._label_of_index[values_HW]
-        else:
-            present, position_HW = np.unique(values_HW, return_inverse=True)
-            labels = np.array([self.label(int(value)) for value in present])
-            labels_HW = labels[position_HW].reshape(values_HW.shape)
-        unknown_HW = labels_HW == UNKNOWN
-        if unknown_HW.any():
-            value = int(values_HW[unknown_HW][0])
-            raise DataError(
-                "SK-D012",
-                f"{path} holds the value {unpack(value) if self.colour else value}, which no mask "
-                "held when the data set was opened.",
-                "Were the files changed meanwhile? Start again.",
-            )
-        return labels_HW
-
-    @cached_property
-    def _label_of_index(self) -> np.ndarray:
-        return np.array([self.label(value) for value in range(65536)])
-
-    def values_of(self, facts: MaskFacts) -> Mapping[int, int]:
-        """Pixels of each value of a mask, as this rule sees them: indices or colours."""
-        return _as_colours(facts).counts if self.colour else facts.counts
-
-    def object_numbers(self, values_HW: np.ndarray, labels_HW: np.ndarray) -> np.ndarray | None:
-        """(H, W) int64, 0 background, one number per object; None where the masks hold none."""
-        if not self.objects:
-            return None
-        return np.where(labels_HW == 1, values_HW, 0).astype(np.int64)
-
-    def label(self, value: int) -> int:
-        """The label of one stored value; UNKNOWN where no rule covers it."""
-        if self.threshold is not None:
-            return int(value >= self.threshold)
-        if self.objects:
-            return self.table.get(value, int(value > 0))
-        return self.table.get(value, UNKNOWN)
-
-
-@dataclass(frozen=True)
-class Labelling:
-    """The labels of a data set: the rule, the classes, their colours, and what was decided."""
-
-    rule: LabelRule
-    classes: tuple[str, ...]
-    palette: tuple[RGB, ...]
-    ignore_index: int | None
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -112,7 +40,8 @@ class Wishes:
 
     ignore_index  a label, None for no ignored label, "auto" to find out
     num_classes   None to find out
-    instances     "foreground": the masks hold object numbers
+    instances     the masks hold object numbers: "foreground" learns objects against background,
+                  "boundary" their outermost pixels as a third class
     """
 
     settings: DataSettings = field(default_factory=DataSettings)
@@ -134,14 +63,18 @@ def find_labels(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
         return _labelling(rule, masks, wishes, BINARY, None, [note])
     if jpegs:
         raise jpeg_masks(jpegs)
-    if any(facts.colour for facts in masks) or _palettes_differ(masks):
+    if (
+        any(facts.colour for facts in masks)
+        or _palettes_differ(masks)
+        or _drawn_in(masks, settings)
+    ):
         return _from_colours(masks, wishes)
     return _from_values(masks, wishes)
 
 
 def _from_colours(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
     settings = wishes.settings
-    coloured = [_as_colours(facts) for facts in masks]
+    coloured = [as_colours(facts) for facts in masks]
     if not settings.palette:
         raise no_colour_map(coloured)
     names = settings.names or tuple(name for name in settings.palette if name != IGNORED)
@@ -223,6 +156,8 @@ def _count_classes(
     """How many classes these values are, with names where known; raises DataError SK-D007, D008."""
     if _is_voc(masks, values, ignore):
         return len(VOC_CLASSES), tuple(VOC_CLASSES)
+    if all(facts.path.stem.endswith("_labelIds") for facts in masks):
+        raise cityscapes_ids(masks, values)
     gapless = len(values) > 1 and list(values) == list(range(len(values)))
     if ignore == 255 and gapless and len(values) == 2 and not _border_beside_one(masks):
         raise smeared(masks, both_kinds=True)
@@ -280,9 +215,14 @@ def _objects(masks: Sequence[MaskFacts], wishes: Wishes, counts: Mapping[int, in
     ignore = _asked_ignore(wishes)
     table = {} if ignore is None else {ignore: ignore}
     objects = sum(sum(value > 0 and value != ignore for value in facts.counts) for facts in masks)
-    note = f"Masks: object numbers, read as 2 classes; {objects:,} objects in {len(masks)} masks."
-    names = wishes.settings.names or BINARY
-    return _labelling(LabelRule(table, objects=True), masks, wishes, names, ignore, [note])
+    boundary = (wishes.instances or wishes.settings.instances) == "boundary"
+    names = wishes.settings.names or ((*BINARY, "boundary") if boundary else BINARY)
+    note = (
+        f"Masks: object numbers, read as {len(names)} classes; {objects:,} objects in "
+        f"{len(masks)} masks."
+    )
+    rule = LabelRule(table, objects=True, boundary=boundary)
+    return _labelling(rule, masks, wishes, names, ignore, [note])
 
 
 def _mapped(masks: Sequence[MaskFacts], wishes: Wishes, counts: Mapping[int, int]) -> Labelling:
@@ -360,14 +300,9 @@ def _palettes_differ(masks: Sequence[MaskFacts]) -> bool:
     )
 
 
-def _as_colours(facts: MaskFacts) -> MaskFacts:
-    if facts.colour:
-        return facts
-    grey = pack((1, 1, 1))
-    colours: Counter[int] = Counter()
-    for value, pixels in facts.counts.items():
-        known = facts.palette.get(value)
-        colours[pack(known) if known else value * grey] += pixels
-    return MaskFacts(
-        facts.path, facts.height, facts.width, facts.format, dict(colours), colour=True
+def _drawn_in(masks: Sequence[MaskFacts], settings: DataSettings) -> bool:
+    """Whether every mask is an index PNG whose colours are those declared: they say more."""
+    declared = set(settings.palette.values())
+    return bool(declared) and all(
+        facts.palette and set(facts.palette.values()) <= declared for facts in masks
     )

@@ -13,7 +13,8 @@ from segkit.data.facts import Progress
 from segkit.data.findings import WARNING, Finding, as_error, by_code
 from segkit.data.images import read_image
 from segkit.data.inspection import Inspection, Item, inspect
-from segkit.data.labels import IgnoreIndex, Labelling, LabelRule, Wishes
+from segkit.data.label_rule import Labelling, LabelRule
+from segkit.data.labels import IgnoreIndex, Wishes
 from segkit.data.layouts import Layout
 from segkit.data.masks import RGB, read_values
 from segkit.data.pairing import EXPECTED, Pair
@@ -124,7 +125,8 @@ def open_data(
     ignore_index  the label that counts for nothing; None: every pixel counts; "auto": as data.yaml
                   says, else 255 where the masks hold it beside classes
     num_classes   where it cannot be told from the masks, or to check that it is so many
-    instances     "foreground": the masks hold object numbers, all one class
+    instances     the masks hold object numbers: "foreground" makes all one class, "boundary" their
+                  outermost pixels another
     in_channels   channels wanted; None: those the images have (alpha dropped, grey copied if mixed)
     val_share     share of the images drawn for validation where no split is given
     seed          of that draw, and of the demo set

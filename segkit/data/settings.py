@@ -30,7 +30,8 @@ class DataSettings:
     palette        an RGB colour per class: a list in label order, or {class or "ignore": [r, g, b]}
     mask_suffix    what a mask's name has beyond its image's, such as _mask
     in_channels    channels of the images
-    instances      "foreground": masks hold object numbers, and every object is one class
+    instances      masks hold object numbers: "foreground" makes every object one class, "boundary"
+                   its outermost pixels a class of their own
     binarize       values from here on are foreground, the rest background: for smeared masks
     max_pixels     the largest image allowed, pixels
     allow_leak     True where one picture may lie in two splits
@@ -210,7 +211,7 @@ READERS: dict[str, Any] = {
     "palette": _colours,
     "mask_suffix": _text,
     "in_channels": _number,
-    "instances": _choice("foreground"),
+    "instances": _choice("foreground", "boundary"),
     "binarize": _number,
     "max_pixels": _number,
     "allow_leak": _choice(True, False),

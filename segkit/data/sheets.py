@@ -8,13 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from segkit.data.augmentation import Recipe, augment
+from segkit.data.augmentation import augment
 from segkit.data.colours import default_palette
 from segkit.data.images import read_image
 from segkit.data.inspection import Inspection, Item
 from segkit.data.masks import RGB, read_values
 from segkit.data.opening import Data
 from segkit.data.pixels import white_of
+from segkit.data.recipes import Recipe
 from segkit.errors import SegkitError
 from segkit.interfaces import Sample
 from segkit.report.pictures import Picture, overlay, side_by_side, to_uint8
