@@ -66,8 +66,6 @@ def lovasz_extension(error_KN: Tensor, truth_KN: Tensor, valid_KN: Tensor) -> Te
     left_KN = (size_K1 - truth_KN.cumsum(1)).to(error_KN.dtype)
     union_KN = (size_K1 + false_KN.cumsum(1)).to(error_KN.dtype)
     before_KN = (union_KN - 1).clamp_min(1)
-    gain_KN = torch.where(
-        truth_KN, 1 / union_KN.clamp_min(1), left_KN / (before_KN * union_KN.clamp_min(1))
-    )
-    gain_KN = torch.where(truth_KN | false_KN, gain_KN, 0)
+    union_KN = union_KN.clamp_min(1)
+    gain_KN = torch.where(truth_KN, 1 / union_KN, left_KN / (before_KN * union_KN))
     return (ranked_KN * gain_KN).sum(1)
