@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "Score a trained model on a split of a data set.",
     "predict": "Write masks, and overlays to look at, for images.",
     "data": "Check, preview and measure a folder of images and masks.",
+    "bench": "Measure speed, memory and quality of networks on this machine.",
     "list": "List the components that are installed.",
     "info": "Show one component: its options, shapes and size.",
     "plugins": "Show the installed plugins, or test each of them.",
@@ -42,6 +43,16 @@ class LazyGroup(click.Group):
         module = import_module(f"segkit.cli.{cmd_name.replace('-', '_')}_command")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            from segkit.errors import did_you_mean
+
+            ctx.fail(f"There is no command '{name}'. {did_you_mean(name, COMMANDS)}".rstrip())
+        return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
