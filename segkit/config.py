@@ -18,6 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from segkit.errors import UsageError, did_you_mean
 
 LARGEST_FILE = 1_000_000
+TAG = "tag:yaml.org,2002:"
+NUMBERS = ("int", "float", "bool", "null")
+# A folder may be called 2026-01-31.
+TEXTS = ("str", "timestamp")
 
 
 class TrainConfig(BaseModel):
@@ -225,7 +229,7 @@ class _Dumper(yaml.SafeDumper):
 
 for _side in (_Loader, _Dumper):
     _side.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
+        f"{TAG}float",
         re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"),
         list("-+.0123456789"),
     )
@@ -241,20 +245,19 @@ def _compose(text: str) -> yaml.Node | None:
 
 
 def _scalar(key: str, node: yaml.Node, where: str) -> Any:
-    if not isinstance(node, yaml.ScalarNode) or not node.tag.startswith("tag:yaml.org,2002:"):
+    kind = node.tag.removeprefix(TAG)
+    if not isinstance(node, yaml.ScalarNode) or kind not in (*NUMBERS, *TEXTS):
         held = node.tag if isinstance(node, yaml.ScalarNode) else "several values"
         raise UsageError(
-            "SK-C009",
-            f"{where}: '{key}' holds {held}.",
-            "A setting is one number, word or text.",
+            "SK-C009", f"{where}: '{key}' holds {held}.", "A setting is one number, word or text."
         )
+    if kind in TEXTS:
+        return node.value
     try:
         return _Loader("").construct_object(node)
     except (yaml.YAMLError, ValueError) as error:
         raise UsageError(
-            "SK-C009",
-            f"{where}: '{key}' cannot be read ({_one_line(error)}).",
-            "Correct the value.",
+            "SK-C009", f"{where}: '{key}' cannot be read ({_one_line(error)}).", "Correct it."
         ) from error
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--metric",
     type=ComponentName("metrics"),
-    help="One or several, as miou,dice. [default: as in training]",
+    help="One or several, as miou,dice. [default: as in training, and iou]",
 )
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--device", default="auto", show_default=True)

@@ -13,7 +13,9 @@ from segkit.engine.distributed import process_group
 from segkit.engine.evaluation import Judge, Scores, evaluate
 from segkit.engine.training import device_errors
 from segkit.errors import UsageError
+from segkit.expression import parse_list
 from segkit.model import load_model
+from segkit.registry import default_registry
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Request:
 
     model      a run folder, a model folder or a hub id
     data       a folder; None is the data the run was trained on
-    metric     None is the run's
+    metric     None is the run's, and the overlap of every class
     batch      images at once, all processes together
     """
 
@@ -89,7 +91,7 @@ def score_model(
             world_size=group.world_size,
         )
         judge = Judge(
-            request.metric or settings.metric,
+            request.metric or _with_classes(settings.metric),
             num_classes=record.num_classes,
             ignore_index=data.ignore_index,
             group=group,
@@ -116,6 +118,13 @@ def score_model(
             describe(group.device),
             precision,
         )
+
+
+def _with_classes(metric: str) -> str:
+    """The run's metrics, and the overlap of every class where a plugin offers it."""
+    named = {each.name for each in parse_list(metric)}
+    offered = {entry.name for entry in default_registry().index.of_kind("metrics")}
+    return metric if "iou" in named or "iou" not in offered else f"{metric}, iou"
 
 
 def _is_run(folder: Path) -> bool:
