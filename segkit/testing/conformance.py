@@ -111,7 +111,7 @@ def collect_cases(
     for entry in entries:
         texts = next((written[key] for key in _keys(entry) if key in written), (entry.name,))
         for text in texts:
-            subject = Subject(entry.kind, text, registry, make_root)
+            subject = Subject(entry.kind, text, registry, make_root, entry.distribution)
             cases += [Case(subject, check) for check in checks_of(entry.kind)]
     return cases
 

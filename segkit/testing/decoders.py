@@ -14,6 +14,7 @@ from segkit.testing.trials import (
     BATCH,
     FIVE_LEVELS_FROM_1,
     FIVE_LEVELS_FROM_2,
+    FIVE_LEVELS_FROM_4,
     FOUR_LEVELS_FROM_2,
     FOUR_LEVELS_FROM_4,
     PYRAMIDS,
@@ -24,7 +25,7 @@ from segkit.testing.trials import (
 
 
 def takes_some_encoder(subject: Subject) -> None:
-    """At least one of the kit's four imagined encoders is accepted."""
+    """At least one of the kit's five imagined encoders is accepted."""
     refusals = []
     for pyramid in PYRAMIDS:
         try:
@@ -53,6 +54,11 @@ def fits_four_levels_from_stride_2(subject: Subject) -> None:
     _shapes_hold(subject, FOUR_LEVELS_FROM_2)
 
 
+def fits_five_levels_from_stride_4(subject: Subject) -> None:
+    """Over strides 4 to 64 the map has the declared shape, or they are refused with a reason."""
+    _shapes_hold(subject, FIVE_LEVELS_FROM_4)
+
+
 def fits_five_levels_from_stride_1(subject: Subject) -> None:
     """Over strides 1 to 16 the map has the declared shape, or they are refused with a reason."""
     _shapes_hold(subject, FIVE_LEVELS_FROM_1)
@@ -66,18 +72,20 @@ def takes_features_without_pool_indices(subject: Subject) -> None:
         except NotApplicable:
             continue
         with torch.no_grad():
-            out_BCHW = decoder(pyramid.features(64, 96)._replace(pool_indices=None))
-        _require_shape(decoder, out_BCHW, 64, 96, pyramid)
+            features = pyramid.features(*pyramid.size)._replace(pool_indices=None)
+            out_BCHW = decoder(features)
+        _require_shape(decoder, out_BCHW, pyramid)
         return
     raise NotApplicable("refuses every imagined encoder")
 
 
 def unpooling_gets_its_indices(subject: Subject) -> None:
     """An upsampler that needs pooling indices gets its step's, or is refused with a reason."""
-    decoder = build_decoder(subject, FIVE_LEVELS_FROM_2, _Unpooling).eval()
+    pyramid = FIVE_LEVELS_FROM_1
+    decoder = build_decoder(subject, pyramid, _Unpooling).eval()
     with torch.no_grad():
-        out_BCHW = decoder(FIVE_LEVELS_FROM_2.features(64, 96))
-    _require_shape(decoder, out_BCHW, 64, 96, FIVE_LEVELS_FROM_2)
+        out_BCHW = decoder(pyramid.features(*pyramid.size))
+    _require_shape(decoder, out_BCHW, pyramid)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -85,6 +93,7 @@ CHECKS: tuple[Check, ...] = (
     fits_five_levels_from_stride_2,
     fits_four_levels_from_stride_4,
     fits_four_levels_from_stride_2,
+    fits_five_levels_from_stride_4,
     fits_five_levels_from_stride_1,
     takes_features_without_pool_indices,
     unpooling_gets_its_indices,
@@ -114,15 +123,16 @@ class _Unpooling(PlainUpsampler):
 def _shapes_hold(subject: Subject, pyramid: Pyramid) -> None:
     decoder = build_decoder(subject, pyramid).eval()
     deepest = pyramid.strides[-1]
-    for height, width in ((2 * deepest, 3 * deepest), (3 * deepest, deepest)):
+    for size in (pyramid.size, (3 * deepest, deepest)):
         with torch.no_grad():
-            out_BCHW = decoder(pyramid.features(height, width))
-        _require_shape(decoder, out_BCHW, height, width, pyramid)
+            out_BCHW = decoder(pyramid.features(*size))
+        _require_shape(decoder, out_BCHW, pyramid, size)
 
 
 def _require_shape(
-    decoder: Any, out_BCHW: Tensor, height: int, width: int, pyramid: Pyramid
+    decoder: Any, out_BCHW: Tensor, pyramid: Pyramid, size: tuple[int, int] | None = None
 ) -> None:
+    height, width = size or pyramid.size
     require(isinstance(decoder, nn.Module), "it is no torch.nn.Module")
     require(hasattr(decoder, "channels"), "it has no attribute 'channels'")
     require(hasattr(decoder, "stride"), "it has no attribute 'stride'")

@@ -45,7 +45,7 @@ def import_leaves_the_process_alone(subject: Subject) -> None:
 def unknown_option_is_refused(subject: Subject) -> None:
     """An option that does not exist is refused by name; nothing swallows it."""
     try:
-        subject.registry.component(subject.kind, subject.written, {"no_such_option": 1})
+        subject.registry.component(subject.kind, subject.expression, {"no_such_option": 1})
     except UsageError as error:
         require(error.code == "SK-C005", f"an unknown option was refused with {error}")
     except PluginError as error:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from segkit.expression import ComponentExpression, parse_component
 from segkit.registry import Component, Registry
 
 MakeRoot = Callable[[Path], object]
@@ -24,19 +25,26 @@ class NotApplicable(Exception):
 class Subject:
     """One component as a user would write it, built anew for every question.
 
-    kind       one of segkit.interfaces.KINDS
-    written    its expression, such as "densenet121" or "focal(gamma=2)"
-    make_root  fills an empty folder with data; data sets are read from there
+    kind          one of segkit.interfaces.KINDS
+    written       its expression, such as "densenet121" or "focal(gamma=2)"
+    make_root     fills an empty folder with data; data sets are read from there
+    distribution  whose component it is, where another one may offer the same name
     """
 
     kind: str
     written: str
     registry: Registry
     make_root: MakeRoot | None = None
+    distribution: str | None = None
 
     @property
     def component(self) -> Component:
-        return self.registry.component(self.kind, self.written)
+        return self.registry.component(self.kind, self.expression)
+
+    @property
+    def expression(self) -> ComponentExpression:
+        written = parse_component(self.written)
+        return replace(written, distribution=written.distribution or self.distribution)
 
     def build(self, **arguments: Any) -> Any:
         return self.component.build(**arguments)

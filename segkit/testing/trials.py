@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,6 +37,11 @@ class Pyramid:
     def __str__(self) -> str:
         return f"strides {self.strides} with channels {self.channels}"
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the usual image: multiples of the deepest stride, not square."""
+        return 2 * self.strides[-1], 3 * self.strides[-1]
+
     def features(self, height: int, width: int, batch: int = BATCH) -> Features:
         """Random maps for an image of that size, and true pooling indices of each of them."""
         maps = tuple(
@@ -48,9 +54,13 @@ class Pyramid:
 
 FIVE_LEVELS_FROM_2 = Pyramid((4, 6, 8, 10, 12), (2, 4, 8, 16, 32))
 FOUR_LEVELS_FROM_4 = Pyramid((6, 8, 10, 12), (4, 8, 16, 32))
+FIVE_LEVELS_FROM_4 = Pyramid((4, 6, 8, 10, 12), (4, 8, 16, 32, 64))
 FOUR_LEVELS_FROM_2 = Pyramid((4, 6, 8, 10), (2, 4, 8, 16))
 FIVE_LEVELS_FROM_1 = Pyramid((4, 6, 8, 10, 12), (1, 2, 4, 8, 16))
-PYRAMIDS = (FIVE_LEVELS_FROM_2, FOUR_LEVELS_FROM_4, FOUR_LEVELS_FROM_2, FIVE_LEVELS_FROM_1)
+PYRAMIDS = (
+    *(FIVE_LEVELS_FROM_2, FOUR_LEVELS_FROM_4, FOUR_LEVELS_FROM_2),
+    *(FIVE_LEVELS_FROM_1, FIVE_LEVELS_FROM_4),
+)
 
 
 class PlainUpsampler(nn.Module):
@@ -123,7 +133,8 @@ def _decoder(subject: Subject) -> Trial:
         except NotApplicable as error:
             refusals.append(str(error))
             continue
-        return Trial(lambda: build_decoder(subject, pyramid), (pyramid.features(64, 96),))  # noqa: B023
+        features = pyramid.features(*pyramid.size)
+        return Trial(partial(build_decoder, subject, pyramid), (features,))
     raise NotApplicable(refusals[0])
 
 

@@ -124,3 +124,11 @@ def test_a_known_failure_that_passes_fails(run):
     ran = run(f"{FAMILY}, {known}")
     ran.assert_outcomes(passed=1, failed=2, deselected=10 + 5)
     ran.stdout.fnmatch_lines(["*XPASS(strict)*wrongly listed*"])
+
+
+def test_another_distribution_may_offer_the_same_name(install_fake):
+    install_fake("acme", ENTRIES, acme_module=PLUGIN)
+    install_fake("other", {"benchmarks": {"one": "other_module"}}, other_module="")
+    cases = collected(Registry(Index.of_installed(())))
+    one = next(case.subject for case in cases if case.subject.written == "one")
+    assert one.component.entry.distribution == "acme"

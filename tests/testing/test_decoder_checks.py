@@ -86,6 +86,7 @@ BROKEN = {
     "fits_five_levels_from_stride_2": (half_size_over(5, 2), "declared was"),
     "fits_four_levels_from_stride_4": (half_size_over(4, 4), "declared was"),
     "fits_four_levels_from_stride_2": (half_size_over(4, 2), "declared was"),
+    "fits_five_levels_from_stride_4": (half_size_over(5, 4), "declared was"),
     "fits_five_levels_from_stride_1": (half_size_over(5, 1), "declared was"),
     "takes_features_without_pool_indices": (AlwaysReadsIndices, "not subscriptable"),
     "unpooling_gets_its_indices": (NeverPassesIndices, "got none"),
