@@ -18,7 +18,15 @@ from torch import Tensor, nn
 from segkit_timm.trimming import trim, without_gradient
 
 # Networks refuse a size by an assertion, by shapes that do not fit, or by an error of their own.
-REFUSALS = (AssertionError, RuntimeError, ValueError, IndexError, TypeError)
+REFUSALS = (
+    AssertionError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 LARGEST_MINIMUM, LARGEST_UNIT = 8, 16
 PYRAMID_LEVELS = 4
 
