@@ -55,6 +55,7 @@ CODES: dict[str, str] = {
     "SK-D021": "A class has pixels in one split and none in another.",
     "SK-D022": "Masks hold nothing but background, or nothing but ignored pixels.",
     "SK-D023": "Files are not quite what they seem: a wrong suffix, transparency, unusual colours.",
+    "SK-D024": "A converted data set cannot be written.",
     "SK-E001": "torch and torchvision were built for different releases or devices.",
     "SK-E002": "The device asked for is not there.",
     "SK-E003": "An optional package that this feature needs is not installed.",

@@ -156,6 +156,29 @@ def stats(
     click.echo(f'\nTo weigh the classes by median frequency: --loss "ce(class_weights=[{listed}])"')
 
 
+@command.command("convert")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@_labels
+def convert_command(source: Path, out: Path, ignore_index: Any, instances: str | None) -> None:
+    """Write SOURCE, in any layout segkit reads or as COCO or YOLO polygons, as images/ and masks/.
+
+    \b
+    segkit data convert coco street             annotations/*.json, train2017/, val2017/
+    segkit data convert yolo street             images/, labels/ and data.yaml
+    segkit data convert VOC2012 street          indices, colours and object numbers become labels
+    """
+    from segkit.data.conversion import convert
+    from segkit.data.labels import Wishes
+
+    wishes = Wishes(ignore_index=ignore_index, instances=instances)
+    with _progress(False) as progress:
+        written = convert(source, out, wishes, progress)
+    counts = ", ".join(f"{count} {split}" for split, count in written.splits.items())
+    click.echo(f"{written.kind}: {counts} written to {written.out}.")
+    click.echo(f"segkit train --data {written.out}")
+
+
 def _progress(quiet: bool) -> Any:
     """A context that gives a progress function, or None where nobody watches."""
     import sys
