@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from segkit.errors import SegkitError
+from segkit.errors import EnvironmentFault, UsageError
 
 
 def built_without_memory(build: Callable[[], Any]) -> Any:
@@ -22,7 +22,7 @@ def built_without_memory(build: Callable[[], Any]) -> Any:
     try:
         with torch.device("meta"):
             return build()
-    except SegkitError:
+    except (UsageError, EnvironmentFault):
         raise
     except Exception:
         # Whatever the constructor could not do without numbers; a real fault shows again here.

@@ -1,0 +1,89 @@
+"""`segkit import`: a checkpoint trained elsewhere becomes a segkit model folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segkit.cli.completion import ComponentName
+from segkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from segkit.foreign.importing import Imported
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--from",
+    "source",
+    default="auto",
+    type=click.Choice(["auto", "smp", "torchvision", "milesial"]),
+    help="Where it was trained; auto tells by the tensors' names.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="New model folder.")
+@click.option("--encoder", type=ComponentName("encoders"), help="smp: the encoder it has.")
+@click.option("--decoder", help="smp: the architecture, as 'unet(decoder_channels=[64, 32, 16])'.")
+@click.option("--classes", help="The classes' names in label order: 'ground, road, sky'.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(
+    file: Path,
+    source: str,
+    out: Path,
+    encoder: str | None,
+    decoder: str | None,
+    classes: str | None,
+    as_json: bool,
+) -> None:
+    """Turn FILE, a checkpoint from elsewhere, into a model folder that gives the same outputs.
+
+    \b
+    smp          segmentation-models-pytorch: a state dict, or save_pretrained's folder
+    torchvision  deeplabv3_resnet50 and deeplabv3_resnet101
+    milesial     U-Nets with the parts inc, down1..4, up1..4, outc
+
+    FILE is .safetensors, or what torch.save wrote of tensors: code in it is never run.
+    """
+    from segkit.foreign.importing import Wish, import_checkpoint
+    from segkit.model import save_model
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(
+            "SK-C012", f"{out} exists and is not empty.", "Give a new folder with --out."
+        )
+    imported = import_checkpoint(file, source, Wish(encoder, decoder))
+    save_model(imported.model, out, classes=_names(classes, imported.plan.num_classes))
+    report = imported.as_json()
+    click.echo(json.dumps(report, indent=2) if as_json else _told(imported, report, out))
+
+
+def _names(classes: str | None, count: int) -> tuple[str, ...]:
+    if classes is None:
+        return ()
+    names = tuple(name.strip() for name in classes.split(","))
+    if len(names) != count or not all(names):
+        raise UsageError(
+            "SK-C009",
+            f"--classes names {len(names)} classes, and the checkpoint has {count}.",
+            "Give one name for each, in label order.",
+        )
+    return names
+
+
+def _told(imported: Imported, report: dict[str, Any], out: Path) -> str:
+    plan = imported.plan
+    lines = [
+        f"{plan.source}",
+        f"encoder {plan.encoder}, decoder {plan.decoder}, upsampler {plan.upsampler}",
+        f"{plan.in_channels} channels in, {plan.num_classes} classes out",
+        f"{report['tensors']} tensors taken over ({report['parameters']:,} numbers)",
+    ]
+    for reason in dict.fromkeys(plan.left_out.values()):
+        keys = [key for key, why in plan.left_out.items() if why == reason]
+        lines.append(f"{len(keys)} left out, such as {keys[0]}: {reason}")
+    if imported.filled:
+        lines.append(f"{len(imported.filled)} step counters of batch norms set to 0")
+    return "\n".join([*lines, *plan.notes, f"model folder: {out}"])

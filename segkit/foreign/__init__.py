@@ -1,0 +1,1 @@
+"""Checkpoints from elsewhere: recognised, renamed, and put into a segkit model that equals them."""
