@@ -17,10 +17,6 @@ SLOW_ENCODERS = [
         "decoders/smp": [f"smp/{name}" for name in DECODERS + SLOW_DECODERS],
         "encoders/smp": [f"smp/{name}" for name in ENCODERS + SLOW_ENCODERS],
     },
-    expected_failures={
-        "decoders/smp/pan/every_parameter_gets_a_gradient": "SMP gives convolutions before batch "
-        "normalisation a bias, on which nothing depends",
-    },
     slow=[
         *(f"decoders/smp/{name}/*" for name in SLOW_DECODERS),
         *(f"encoders/smp/{name}/*" for name in SLOW_ENCODERS),
