@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from segkit_losses.border import border_weights
+from PIL import Image
+from segkit_losses.border import border_weights, without_contact
 from segkit_losses.distance import distance_to
 from torch.nn import functional as F
 
@@ -42,6 +45,24 @@ def test_the_weights_are_the_papers_formula(seed, w0, sigma):
     objects_HW = scattered_objects(seed)
     found_HW = border_weights(objects_HW, w0, sigma)
     np.testing.assert_allclose(found_HW, by_formula(objects_HW, w0, sigma), rtol=1e-5, atol=1e-7)
+
+
+def test_the_weights_of_touching_cells_are_the_papers_formula():
+    """On the paper's own kind of picture: cells of a real microscope, object numbers as labels."""
+    folder = os.environ.get("SEGKIT_TEST_DATA")
+    if not folder:
+        pytest.skip("SEGKIT_TEST_DATA names no folder of real data")
+    masks = sorted((Path(folder) / "ctc_dic_hela" / "masks").glob("*.png"))
+    assert masks
+    for file in masks[:3]:
+        objects_HW = np.asarray(Image.open(file))
+        apart_HW = without_contact(objects_HW, 1)
+        y, x = np.argwhere(apart_HW != objects_HW)[0]
+        crop_HW = apart_HW[max(y - 40, 0) : y + 40, max(x - 40, 0) : x + 40]
+        found_HW = border_weights(crop_HW, 10, 5)
+        # Two pixels are cut, or three where the line is jagged: 10 exp(-4^2 / 50) = 7.3.
+        assert found_HW.max() > 7
+        np.testing.assert_allclose(found_HW, by_formula(crop_HW, 10, 5), rtol=1e-5, atol=1e-7)
 
 
 def test_a_gap_of_one_pixel_weighs_as_the_formula_says():
@@ -115,6 +136,29 @@ def test_the_background_may_be_another_class():
     flipped = weighted(background=1)(logits_BKHW, cells_HW[None])
     usual = weighted()(logits_BKHW.flip(1), 1 - cells_HW[None])
     torch.testing.assert_close(flipped, usual)
+
+
+@pytest.mark.parametrize("gap", [1, 2, 3])
+def test_contact_means_another_object_within_the_gap(gap):
+    generator = np.random.default_rng(gap)
+    small_HW = generator.choice([0, 0, 7, 500, 90], (6, 7))
+    objects_HW = small_HW.repeat(4, axis=0).repeat(4, axis=1)
+    apart_HW = without_contact(objects_HW, gap)
+    for y, x in np.ndindex(objects_HW.shape):
+        window = objects_HW[max(y - gap, 0) : y + gap + 1, max(x - gap, 0) : x + gap + 1]
+        others = set(window[window > 0].tolist()) - {objects_HW[y, x]}
+        assert apart_HW[y, x] == (0 if others else objects_HW[y, x])
+
+
+def test_a_gap_is_learnt_as_background_and_weighed():
+    """Two touching cells of three pixels: with gap 1, the two in the middle become background."""
+    instances_BHW = torch.tensor([[[1, 1, 1, 2, 2, 2, 0, 2]]])
+    target_BHW = torch.tensor([[[1, 1, 1, 1, 1, 1, 0, IGNORE]]])
+    apart_BHW = torch.tensor([[[1, 1, 0, 0, 2, 2, 0, 2]]])
+    cut_BHW = torch.tensor([[[1, 1, 0, 0, 1, 1, 0, IGNORE]]])
+    logits_BKHW = torch.randn(1, 2, 1, 8, generator=torch.Generator().manual_seed(0))
+    value = weighted(gap=1)(logits_BKHW, target_BHW, instances_BHW)
+    torch.testing.assert_close(value, weighted()(logits_BKHW, cut_BHW, apart_BHW))
 
 
 def test_balanced_weights_make_the_classes_count_alike():

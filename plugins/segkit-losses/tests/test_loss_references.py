@@ -235,7 +235,7 @@ def test_multilabel_ce_and_focal_are_means_over_maps_and_pixels(case):
 
 
 @pytest.mark.parametrize("case", range(len(CASES)))
-@pytest.mark.parametrize(("threshold", "kept"), [(0.7, 0.0625), (0.1, 0.3), (1.0, 0.0), (0.5, 1)])
+@pytest.mark.parametrize(("threshold", "kept"), [(0.7, 0.0625), (1e-3, 0.3), (1.0, 0.0), (0.5, 1)])
 def test_ohem_is_the_mean_of_the_pixels_below_threshold_or_hardest(case, threshold, kept):
     logits_BKHW, target_BHW = CASES[case]
     probability = sorted(p[k] for p, k in pixels(logits_BKHW, target_BHW))

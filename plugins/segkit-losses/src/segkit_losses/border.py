@@ -25,13 +25,15 @@ class BorderWeightedCrossEntropy(nn.Module):
     the class weight alone.
 
     Called with instances_BHW (int64, 0 background, one number per object) where the data have them;
-    without, objects are the 8-connected components of each class but the background. The weights
-    are computed on the host, so on a device each call waits for the targets.
+    without, objects are the 8-connected components of each class but the background. Where masks
+    of cells touch, there is no gap to weigh: `gap` cuts one, as the paper does. The weights are
+    computed on the host, so on a device each call waits for the targets.
 
     w0             weight added in the narrowest gap
     sigma          how far from objects it reaches, in pixels
     class_weights  a weight per class, or 'balanced': by how rare each class is in the batch
-    background     the class that is no object, where there are no instances
+    background     the class that is no object
+    gap            pixels of an object this near to another are learnt as background, 0 for none
     """
 
     needs_instances = True
@@ -46,12 +48,14 @@ class BorderWeightedCrossEntropy(nn.Module):
         sigma: float = 5.0,
         class_weights: tuple[float, ...] | Literal["balanced"] | None = None,
         background: int = 0,
+        gap: int = 0,
     ) -> None:
         super().__init__()
         self.read = InputReader("weighted_ce", num_classes, ignore_index)
         self.w0 = at_least("weighted_ce", "w0", w0, 0)
         self.sigma = at_least("weighted_ce", "sigma", sigma, 0.1)
         self.background = one_class("weighted_ce", "background", background, num_classes)
+        self.gap = int(at_least("weighted_ce", "gap", gap, 0))
         self.balanced = class_weights == "balanced"
         given = None if isinstance(class_weights, str) else class_weights
         weight_K = class_weights_of("weighted_ce", given, num_classes)
@@ -65,6 +69,12 @@ class BorderWeightedCrossEntropy(nn.Module):
             objects_BHW = connected_objects(batch, self.background)
         else:
             objects_BHW = instances_BHW.cpu().numpy()
+        if self.gap:
+            whole_BHW = objects_BHW
+            objects_BHW = np.stack([without_contact(each, self.gap) for each in whole_BHW])
+            cut_BHW = torch.from_numpy(whole_BHW != objects_BHW).to(batch.valid.device)
+            target_BHW = batch.target.masked_fill(cut_BHW & batch.valid, self.background)
+            batch = batch._replace(target=target_BHW)
         border_BHW = torch.from_numpy(
             np.stack([border_weights(each, self.w0, self.sigma) for each in objects_BHW])
         )
@@ -72,6 +82,20 @@ class BorderWeightedCrossEntropy(nn.Module):
         weight_BHW = pixel_weights(batch, weight_K)
         weight_BHW = weight_BHW + torch.where(batch.valid, border_BHW.to(weight_BHW), 0)
         return weighted_mean(weight_BHW * pixel_errors(batch), weight_BHW)
+
+
+def without_contact(objects_HW: np.ndarray, gap: int) -> np.ndarray:
+    """The objects less their pixels that have another object within `gap` (king's moves)."""
+    numbers, object_N = np.unique(np.append(objects_HW, 0), return_inverse=True)
+    # Numbered from 0 up, background included: float32 holds them exactly.
+    number_HW = object_N[:-1].reshape(objects_HW.shape).astype(np.float32)
+    number_HW[objects_HW == 0] = -1
+    kernel = np.ones((2 * gap + 1, 2 * gap + 1), dtype=np.uint8)
+    highest_HW = cv2.dilate(number_HW, kernel)
+    number_HW[objects_HW == 0] = len(numbers)
+    lowest_HW = cv2.erode(number_HW, kernel)
+    alone_HW = (highest_HW == number_HW) & (lowest_HW == number_HW)
+    return np.where(alone_HW, objects_HW, 0)
 
 
 def border_weights(objects_HW: np.ndarray, w0: float, sigma: float) -> np.ndarray:

@@ -114,7 +114,7 @@ class HardPixels(nn.Module):
 
     def _limit(self, error: Tensor, valid: Tensor) -> Tensor:
         """The smallest error that is kept; a tensor, so that nothing waits for the device."""
-        descending_N = torch.where(valid, error, -1).flatten().sort(descending=True).values
+        descending_N = error.flatten().sort(descending=True).values
         kept = (valid.sum() * self.min_kept).ceil().long().clamp(1, descending_N.numel())
         least_hard = descending_N.gather(0, (kept - 1).reshape(1)).reshape(())
         return least_hard.clamp_max(-math.log(self.threshold))
