@@ -1,0 +1,304 @@
+"""What one step of a combination amounts to: parameters, arithmetic, traffic, memory; not run.
+
+The step runs on fake tensors, which have shapes and no numbers (torch._subclasses.FakeTensorMode),
+on the CPU and for whatever device is asked: nothing is computed and hardly any memory is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+from torch.nn.utils import clip_grad_norm_
+
+from segkit.bench.records import Case, Counts
+from segkit.bench.tracing import Stand, Trace
+from segkit.compose import build_loss, build_model
+from segkit.errors import SegkitError, UsageError
+
+TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# Device memory is handed out in multiples of this (c10/cuda/CUDACachingAllocator, kMinBlockSize).
+CUDA_GRANULE = 512
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a combination.
+
+    loss        null where mode is infer
+    average     whether an average of the weights is kept beside them, as `segkit train` does
+    device      type of the device: its types under autocast and its memory's granule count
+    """
+
+    encoder: str
+    decoder: str = "unet"
+    upsampler: str = "bilinear"
+    loss: str | None = "dice+ce"
+    mode: str = "train"
+    classes: int = 21
+    channels: int = 3
+    height: int = 512
+    width: int = 512
+    batch: int = 8
+    precision: str = "fp32"
+    channels_last: bool = True
+    average: bool = True
+    device: str = "cuda"
+
+
+@dataclass(frozen=True)
+class StepCount:
+    """What a step amounts to, for the whole batch; bytes, and FLOPs of two to a multiply-add.
+
+    flops, eager_bytes, fewest_bytes, operations   by phase: forward, backward, optimizer
+    saved_bytes      kept by the forward pass for the backward pass, weights not among them
+    model_bytes      weights and running statistics
+    kept_bytes       what stays from step to step: weights, average, gradients, optimizer's state
+    peak_bytes       the most memory held at once, that of tensors
+    peak_phase       when
+    """
+
+    parameters: int
+    flops: dict[str, int]
+    eager_bytes: dict[str, int]
+    fewest_bytes: dict[str, int]
+    operations: dict[str, int]
+    saved_bytes: int
+    model_bytes: int
+    kept_bytes: int
+    peak_bytes: int
+    peak_phase: str
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of the forward pass."""
+        return self.flops["forward"] // 2
+
+    @property
+    def total_flops(self) -> int:
+        return sum(self.flops.values())
+
+
+def count_step(step: Step) -> StepCount:
+    """Counts a step; raises the errors of building its parts, and UsageError SK-C007."""
+    model = _without_memory(lambda: _network(step))
+    loss = _loss(step)
+    return count_modules(model, loss, step)
+
+
+def count_modules(model: nn.Module, loss: nn.Module | None, step: Step) -> StepCount:
+    """Counts a step of modules at hand; they are on the meta device afterwards, or fake."""
+    granule = CUDA_GRANULE if step.device == "cuda" else 1
+    casts = step.device == "cuda"
+    fake, trace = FakeTensorMode(allow_non_fake_inputs=True), Trace(granule)
+    try:
+        with fake, Stand(casts=casts), trace:
+            made_fake(model, channels_last=step.channels_last)
+            if loss is not None:
+                made_fake(loss, channels_last=False)
+            return _Counted(model, loss, step, trace).run()
+    except SegkitError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            "SK-C007",
+            f"{step.encoder} + {step.decoder} + {step.upsampler} with {step.loss} cannot be "
+            f"counted without running it ({type(error).__name__}: {_first_line(error)}).",
+            "Measure it: segkit bench, with the same options.",
+        ) from error
+
+
+class _Counted:
+    """One step under the eyes of a trace."""
+
+    def __init__(self, model: nn.Module, loss: nn.Module | None, step: Step, trace: Trace) -> None:
+        self.model, self.loss, self.step, self.trace = model, loss, step, trace
+        self.saved: dict[int, int] = {}
+
+    def run(self) -> StepCount:
+        parameters = sum(each.numel() for each in self.model.parameters())
+        self.model_bytes = self.trace.hold([*self.model.parameters(), *self.model.buffers()])
+        self.kept_bytes = self.model_bytes
+        if self.step.mode == "train":
+            self._train()
+        else:
+            self._infer()
+        trace = self.trace
+        phases = ("forward", "backward", "optimizer") if self.step.mode == "train" else ("forward",)
+        return StepCount(
+            parameters=parameters,
+            flops={phase: int(trace.flops[phase]) for phase in phases},
+            eager_bytes={phase: trace.eager_bytes[phase] for phase in phases},
+            fewest_bytes={phase: trace.fused_bytes[phase] for phase in phases},
+            operations={phase: trace.operations[phase] for phase in phases},
+            saved_bytes=sum(self.saved.values()),
+            model_bytes=self.model_bytes,
+            kept_bytes=self.kept_bytes,
+            peak_bytes=trace.peak,
+            peak_phase=trace.peak_phase,
+        )
+
+    def _infer(self) -> None:
+        self.model.eval()
+        image_BCHW = self._image()
+        self.trace.restart_peak()
+        with self.trace.phase("forward"), torch.no_grad(), self._autocast():
+            logits_BKHW = self.model(image_BCHW)
+            self.trace.results([logits_BKHW])
+
+    def _train(self) -> None:
+        self.model.train()
+        assert self.loss is not None
+        average = [torch.empty_like(each) for each in self.model.state_dict().values()] * (
+            self.step.average
+        )
+        optimizer = _optimizer(self.model)
+        leaves = [each for each in self.model.parameters() if each.requires_grad]
+        for leaf in leaves:
+            leaf.grad = torch.empty_like(leaf)
+        optimizer.step()
+        self.kept_bytes = self.trace.held
+        image_BCHW, target_BHW = self._image(), self._target()
+        self.trace.restart_peak()
+        # In the order of segkit.engine.loop: the last step's gradients are there while the network
+        # runs, and gone before the backward pass.
+        with self.trace.phase("forward"):
+            with self._saved_noted(), self._autocast():
+                logits_BKHW = self.model(image_BCHW)
+            with self._saved_noted():
+                loss = self.loss(logits_BKHW.float(), target_BHW)
+            self.trace.results([loss])
+        optimizer.zero_grad(set_to_none=True)
+        with self.trace.phase("backward"):
+            loss.backward()
+            self.trace.results(each.grad for each in leaves if each.grad is not None)
+        with self.trace.phase("optimizer"):
+            clip_grad_norm_(leaves, 1.0)
+            optimizer.step()
+            if average:
+                followed = [e for e in self.model.state_dict().values() if e.is_floating_point()]
+                following = [e for e in average if e.is_floating_point()]
+                with torch.no_grad():
+                    torch._foreach_lerp_(following, followed, 0.01)
+
+    def _image(self) -> Tensor:
+        step = self.step
+        layout = torch.channels_last if step.channels_last else torch.contiguous_format
+        shape = (step.batch, step.channels, step.height, step.width)
+        return torch.empty(shape, memory_format=layout)
+
+    def _target(self) -> Tensor:
+        step = self.step
+        return torch.empty((step.batch, step.height, step.width), dtype=torch.int64)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.step.precision == "fp32":
+            return nullcontext()
+        return torch.autocast("cpu", dtype=TYPES[self.step.precision])
+
+    @contextmanager
+    def _saved_noted(self) -> Iterator[None]:
+        weights = {id(each) for each in self.model.parameters()}
+
+        def note(tensor: Tensor) -> Tensor:
+            if id(tensor) not in weights:
+                storage = tensor.untyped_storage()
+                self.saved[storage._cdata] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            yield
+
+
+def counts_of(case: Case) -> Counts | None:
+    """A benchmark case's counts, as its row holds them; None where there is nothing to count."""
+    if case.task != "network" or case.encoder is None:
+        return None
+    count = count_step(
+        Step(
+            encoder=case.encoder,
+            decoder=case.decoder or "unet",
+            upsampler=case.upsampler or "bilinear",
+            loss=case.loss,
+            mode=case.mode,
+            classes=case.classes,
+            channels=case.channels,
+            height=case.size,
+            width=case.size,
+            batch=case.batch,
+            precision=case.precision,
+            channels_last=case.channels_last,
+            average=False,
+            device=case.device.partition(":")[0],
+        )
+    )
+    return Counts(
+        parameters=count.parameters,
+        multiply_adds=count.multiply_adds,
+        flops=count.total_flops,
+        fewest_bytes=sum(count.fewest_bytes.values()),
+        eager_bytes=sum(count.eager_bytes.values()),
+    )
+
+
+def made_fake(module: nn.Module, *, channels_last: bool) -> None:
+    """Replaces every parameter and buffer by one of its shape; call it within FakeTensorMode."""
+    made: dict[int, Any] = {}
+    for part in module.modules():
+        for table in (part._parameters, part._buffers):
+            for name, tensor in table.items():
+                if tensor is not None and id(tensor) not in made:
+                    made[id(tensor)] = _fake_like(tensor, channels_last)
+                if tensor is not None:
+                    table[name] = made[id(tensor)]
+
+
+def _fake_like(tensor: Tensor, channels_last: bool) -> Tensor:
+    layout = torch.channels_last if channels_last and tensor.ndim == 4 else torch.contiguous_format
+    fake = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", memory_format=layout)
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(fake, requires_grad=tensor.requires_grad)
+    return fake
+
+
+def _without_memory(build: Callable[[], Any]) -> Any:
+    """On the meta device, or on the CPU where a constructor needs numbers."""
+    try:
+        with torch.device("meta"):
+            return build()
+    except SegkitError:
+        raise
+    except Exception:
+        # Whatever could not be done without numbers; a real fault shows again here.
+        return build()
+
+
+def _network(step: Step) -> nn.Module:
+    return build_model(
+        step.encoder,
+        step.decoder,
+        step.upsampler,
+        num_classes=step.classes,
+        in_channels=step.channels,
+    )
+
+
+def _loss(step: Step) -> nn.Module | None:
+    if step.mode != "train":
+        return None
+    return build_loss(step.loss or "ce", num_classes=step.classes, ignore_index=255)
+
+
+def _optimizer(model: nn.Module) -> torch.optim.Optimizer:
+    """As segkit.engine.loop makes it, which cannot be imported from here without its data part."""
+    return torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0].rstrip(".") if lines else "no message"
