@@ -47,7 +47,11 @@ class TrainConfig(BaseModel):
         default="auto",
         description="the encoder's start: auto, imagenet, none or a safetensors file",
     )
-    epochs: int = Field(default=20, ge=1, description="passes over the training images")
+    epochs: int | None = Field(
+        default=None,
+        ge=1,
+        description="passes over the training images; null: 12 of the demo set, else 1500 steps",
+    )
     batch: int = Field(default=8, ge=1, description="images per step, over all processes together")
     size: int | None = Field(
         default=None,
@@ -75,7 +79,10 @@ class TrainConfig(BaseModel):
         lt=1,
         description="of the averaged weights, which are scored and saved; 0 is none",
     )
-    augmentation: str = Field(default="standard", description="none, light, standard or strong")
+    augmentation: str = Field(
+        default="auto",
+        description="none, light, standard, strong, microscopy; auto: standard, light on the demo",
+    )
     ignore_index: int | Literal["auto"] | None = Field(
         default="auto",
         description="mask label that counts for nothing; auto asks the data, null is none",
@@ -106,14 +113,20 @@ class TrainConfig(BaseModel):
         ge=1,
         description="evaluations without a better score that end it; null is never",
     )
-    evaluate_every: int = Field(default=1, ge=1, description="epochs between evaluations")
+    evaluate_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="epochs between evaluations and checkpoints; null: at most 50 in all",
+    )
     checkpoint_steps: int | None = Field(
         default=None,
         ge=1,
-        description="steps between checkpoints within an epoch; null is at its end only",
+        description="steps between checkpoints within an epoch; null writes none there",
     )
     samples: int = Field(default=4, ge=0, description="validation images shown in samples/")
-    samples_every: int = Field(default=5, ge=1, description="epochs between pictures of them")
+    samples_every: int | None = Field(
+        default=None, ge=1, description="epochs between pictures of them; null: five times in all"
+    )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",

@@ -85,9 +85,8 @@ def test_a_wrong_value_is_refused_with_its_line_and_what_is_meant(file, text, sa
 
 
 def test_the_fix_of_a_wrong_value_names_meaning_and_default(file):
-    assert refused(file("epochs: many\n")).endswith(
-        "epochs: passes over the training images. The default is "
-        f"{TrainConfig.model_fields['epochs'].default}."
+    assert refused(file("batch: many\n")).endswith(
+        "batch: images per step, over all processes together. The default is 8."
     )
 
 

@@ -160,7 +160,7 @@ class Loop:
         group.sum_(mean)
         return EpochReport(
             epoch=position.epoch + 1,
-            epochs=self.config.epochs,
+            epochs=self.prepared.epochs,
             step=position.step,
             loss=float(mean) / group.world_size / max(position.batch, 1),
             learning_rate=self.optimizer.param_groups[0]["lr"],
@@ -282,7 +282,7 @@ class Loop:
         done = max(position.batch, 1)
         return StepReport(
             epoch=position.epoch + 1,
-            epochs=self.config.epochs,
+            epochs=self.prepared.epochs,
             batch=done,
             batches=self.prepared.loader.batches_per_epoch,
             step=position.step,
@@ -321,12 +321,13 @@ class Clock:
         return self.steps * self.prepared.config.batch / max(self.stepped - self.started, 1e-9)
 
     def seconds_left(self, position: Position) -> float:
-        config = self.prepared.config
+        prepared = self.prepared
         if not self.steps:
             return 0.0
         a_step = (self.stepped - self.started) / self.steps
-        steps = self.prepared.total_steps - position.step
-        evaluations = (config.epochs - position.epoch) / config.evaluate_every
+        steps = prepared.total_steps - position.step
+        remaining = range(position.epoch + 1, prepared.epochs + 1)
+        evaluations = sum(prepared.is_due(number) for number in remaining)
         return a_step * steps + self.evaluation_seconds * evaluations
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -29,6 +30,10 @@ from segkit.engine.state import seed_everything
 from segkit.errors import DataError, UsageError
 from segkit.model import SegmentationModel
 
+DEMO_EPOCHS = 12
+USUAL_STEPS = 1500
+EVALUATIONS, SHOWN = 50, 5
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -47,8 +52,19 @@ class Prepared:
     judge: Judge
 
     @property
+    def epochs(self) -> int:
+        return self.config.epochs or 0
+
+    @property
     def total_steps(self) -> int:
-        return self.config.epochs * self.loader.batches_per_epoch
+        return self.epochs * self.loader.batches_per_epoch
+
+    def is_due(self, number: int) -> bool:
+        """Whether epoch `number`, from 1, ends with an evaluation and a checkpoint."""
+        return number == self.epochs or number % (self.config.evaluate_every or 1) == 0
+
+    def shows_samples(self, number: int) -> bool:
+        return number == self.epochs or number % (self.config.samples_every or 1) == 0
 
     @property
     def evaluates(self) -> bool:
@@ -116,7 +132,8 @@ def decisions(prepared: Prepared) -> list[tuple[str, str]]:
         (
             "training",
             f"{config.epochs} epochs of {prepared.loader.batches_per_epoch} steps, batch "
-            f"{config.batch}, crops of {config.size} x {config.size}, learning rate {config.lr:g}",
+            f"{config.batch}, crops of {config.size} x {config.size}, {config.augmentation} "
+            f"augmentation, learning rate {config.lr:g}",
         ),
     ]
     if config.freeze:
@@ -186,6 +203,7 @@ def _resolved(config: TrainConfig, data: Data, group: Group) -> TrainConfig:
     return config.model_copy(
         update={
             "data": str(Path(config.data).expanduser().resolve()) if config.data else None,
+            **_length(config, data),
             "size": config.size or data.default_size,
             "in_channels": data.in_channels,
             "ignore_index": data.ignore_index,
@@ -193,6 +211,21 @@ def _resolved(config: TrainConfig, data: Data, group: Group) -> TrainConfig:
             "workers": workers,
         }
     )
+
+
+def _length(config: TrainConfig, data: Data) -> dict[str, int | str]:
+    """How long a training is, and what hangs on it."""
+    demo = config.data is None
+    steps = max(1, len(data.split("train")) // config.batch)
+    usual = DEMO_EPOCHS if demo else min(max(math.ceil(USUAL_STEPS / steps), 10), 300)
+    epochs = config.epochs or usual
+    mild = "light" if demo else "standard"
+    return {
+        "epochs": epochs,
+        "evaluate_every": config.evaluate_every or max(1, epochs // EVALUATIONS),
+        "samples_every": config.samples_every or max(1, epochs // SHOWN),
+        "augmentation": mild if config.augmentation == "auto" else config.augmentation,
+    }
 
 
 def _build(

@@ -133,7 +133,7 @@ class _Training:
         self._refuse_small_disk()
         position = self.loop.position
         stopped = self._reason_to_stop()
-        while position.epoch < self.config.epochs and not stopped:
+        while position.epoch < self.prepared.epochs and not stopped:
             try:
                 self.loop.train_epoch(after_step=self._after_step)
             except DivergedBatch as error:
@@ -154,27 +154,27 @@ class _Training:
 
     def _after_epoch(self) -> str:
         """Scores, logs and saves; the reason to stop here, or nothing."""
-        position, config = self.loop.position, self.config
-        number = position.epoch + 1
-        last = number == config.epochs
+        number = self.loop.position.epoch + 1
+        due = self.prepared.is_due(number)
         scores, is_best = None, False
-        if self.prepared.evaluates and (last or number % config.evaluate_every == 0):
+        if due and self.prepared.evaluates:
             scores = self.loop.evaluate()
             is_best = self.loop.note_score(scores)
         report = self.loop.report(scores, is_best=is_best)
-        if is_best or not self.prepared.evaluates:
+        if is_best or (due and not self.prepared.evaluates):
             self._save_model(scores)
-        if last or number % config.samples_every == 0:
+        if self.prepared.shows_samples(number):
             self._write_samples(number)
         self._log(report)
         self.loop.next_epoch()
-        self._save_checkpoint(best=is_best)
+        if due:
+            self._save_checkpoint(best=is_best)
         return self._reason_to_stop()
 
     def _reason_to_stop(self) -> str:
         """Why training should end before its last epoch, or nothing."""
         waited, patience = self.loop.position.waited, self.config.patience
-        if patience and waited >= patience and self.loop.position.epoch < self.config.epochs:
+        if patience and waited >= patience and self.loop.position.epoch < self.prepared.epochs:
             return f"no better score in {waited} evaluations"
         return ""
 
