@@ -14,6 +14,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from segkit.data.colour_changes import by_channels, change_colours
 from segkit.data.recipes import Recipe
 from segkit.interfaces import Sample
 
@@ -52,7 +53,7 @@ def augment(
     image_HWC, planes = sample.image, _Planes(sample.mask, sample.instances, ignore_index)
     image_HWC, planes = _crop(image_HWC, planes, size, recipe, rng)
     image_HWC, planes = _flip(image_HWC, planes, recipe, rng)
-    image_HWC = _colour(image_HWC, recipe, rng)
+    image_HWC = change_colours(image_HWC, recipe, rng)
     mask_HW, instances_HW = planes.as_stored()
     if image_HWC.shape[:2] != (size, size) or mask_HW.shape != (size, size):
         raise RuntimeError(f"augmentation gave {image_HWC.shape} and {mask_HW.shape}, not {size}")
@@ -115,7 +116,7 @@ def _crop(
     if side == size:
         return image_HWC, planes
     smaller = size < side
-    image_HWC = _by_channels(
+    image_HWC = by_channels(
         image_HWC,
         lambda part: cv2.resize(
             part, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
@@ -173,8 +174,8 @@ def _warp(
     from_x = (turned_x * step + left + (side - 1) / 2).astype(np.float32)
     if step > 1.5:
         # Sampling every second pixel or fewer would alias: smooth by what is skipped.
-        image_HWC = _by_channels(image_HWC, lambda p: cv2.GaussianBlur(p, (0, 0), step / 3))
-    moved_HWC = _by_channels(
+        image_HWC = by_channels(image_HWC, lambda p: cv2.GaussianBlur(p, (0, 0), step / 3))
+    moved_HWC = by_channels(
         image_HWC,
         lambda p: cv2.remap(p, from_x, from_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101),
     )
@@ -209,71 +210,3 @@ def _flip(
         image_HWC = turn(image_HWC)
         planes = planes.map(lambda plane, _, turn=turn: turn(plane))  # type: ignore[misc]
     return image_HWC, planes
-
-
-def _colour(image_HWC: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
-    """Contrast, brightness, gamma and tint in one pass; then saturation, blur and noise."""
-    channels = image_HWC.shape[2]
-    top = _white(image_HWC)
-    if recipe.contrast or recipe.brightness or recipe.gamma or recipe.tint:
-        image_HWC = _tones(image_HWC, top, recipe, rng)
-    if recipe.saturation and channels == 3:
-        factor = rng.uniform(1 - recipe.saturation, 1 + recipe.saturation)
-        grey_HW1 = image_HWC.mean(axis=2, keepdims=True, dtype=np.float32)
-        image_HWC = _like(grey_HW1 + factor * (image_HWC - grey_HW1), image_HWC)
-    if recipe.blur and rng.random() < recipe.blur:
-        sigma = rng.uniform(0.3, 1.2)
-        image_HWC = _by_channels(image_HWC, lambda part: cv2.GaussianBlur(part, (0, 0), sigma))
-    if recipe.noise and rng.random() < recipe.noise:
-        strength = rng.uniform(0, 0.03) * top
-        noise_HWC = rng.standard_normal(image_HWC.shape, dtype=np.float32)
-        image_HWC = _like(image_HWC + strength * noise_HWC, image_HWC)
-    return image_HWC
-
-
-def _white(image_HWC: np.ndarray) -> float:
-    """255 for 8 bits; else the crop's highest value: deeper images rarely use their range."""
-    return 255.0 if image_HWC.dtype == np.uint8 else max(float(np.abs(image_HWC).max()), 1e-6)
-
-
-def _tones(
-    image_HWC: np.ndarray, top: float, recipe: Recipe, rng: np.random.Generator
-) -> np.ndarray:
-    channels = image_HWC.shape[2]
-    mean = float(image_HWC.mean())
-    contrast = rng.uniform(1 - recipe.contrast, 1 + recipe.contrast)
-    shift = rng.uniform(-recipe.brightness, recipe.brightness) * top
-    exponent = rng.uniform(1 - recipe.gamma, 1 + recipe.gamma)
-    tint = recipe.tint if channels > 1 else 0.0
-    tints = np.asarray(rng.uniform(1 - tint, 1 + tint, channels), np.float32)
-
-    def tone(values: np.ndarray) -> np.ndarray:
-        toned = (values - mean) * contrast + mean + shift
-        if recipe.gamma:
-            toned = np.maximum(toned, 0) / top
-            toned = top * toned**exponent
-        return toned * tints
-
-    if image_HWC.dtype != np.uint8:
-        return _like(tone(image_HWC.astype(np.float32)), image_HWC)
-    ramp_NC = np.repeat(np.arange(256, dtype=np.float32)[:, None], channels, axis=1)
-    table_NC = np.rint(tone(ramp_NC)).clip(0, 255).astype(np.uint8)
-    parts = [cv2.LUT(image_HWC[:, :, c], table_NC[:, c].copy()) for c in range(channels)]
-    return np.stack(parts, axis=2)
-
-
-def _like(values: np.ndarray, model: np.ndarray) -> np.ndarray:
-    """The values in the model's type; rounded and kept within a whole-number type."""
-    if model.dtype.kind != "u":
-        return values.astype(model.dtype)
-    return np.rint(values).clip(0, np.iinfo(model.dtype).max).astype(model.dtype)
-
-
-def _by_channels(image_HWC: np.ndarray, work: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """`work` on at most four channels at a time, which is what OpenCV takes everywhere."""
-    channels = image_HWC.shape[2]
-    parts = []
-    for first in range(0, channels, 4):
-        part = work(np.ascontiguousarray(image_HWC[:, :, first : first + 4]))
-        parts.append(part[:, :, None] if part.ndim == 2 else part)
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)

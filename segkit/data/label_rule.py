@@ -37,14 +37,14 @@ class LabelRule:
         if self.threshold is not None:
             return (values_HW >= self.threshold).astype(np.int64)
         if values_HW.dtype in (np.uint8, np.uint16):
-            labels_HW = self._label_of_index[values_HW]
+            few = 256 if values_HW.dtype == np.uint8 else 65536
+            labels_HW = self._label_of_index[:few][values_HW]
         else:
             present, position_HW = np.unique(values_HW, return_inverse=True)
             labels = np.array([self.label(int(value)) for value in present])
             labels_HW = labels[position_HW].reshape(values_HW.shape)
-        unknown_HW = labels_HW == UNKNOWN
-        if unknown_HW.any():
-            value = int(values_HW[unknown_HW][0])
+        if labels_HW.min() == UNKNOWN:
+            value = int(values_HW[labels_HW == UNKNOWN][0])
             raise DataError(
                 "SK-D012",
                 f"{path} holds the value {unpack(value) if self.colour else value}, which no mask "

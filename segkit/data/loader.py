@@ -248,14 +248,14 @@ def checked(sample: Sample, dataset: Dataset) -> Sample:
             "SK-D017", f"{sample.id} has no mask.", "Training and scores need one for each image."
         )
     classes = len(dataset.classes)
-    counted_HW = sample.mask
+    wrong_HW = (sample.mask < 0) | (sample.mask >= classes)
     if dataset.ignore_index is not None:
-        counted_HW = counted_HW[counted_HW != dataset.ignore_index]
-    low, high = (int(counted_HW.min()), int(counted_HW.max())) if counted_HW.size else (0, 0)
-    if low < 0 or high >= classes:
+        wrong_HW &= sample.mask != dataset.ignore_index
+    if wrong_HW.any():
+        wrong = int(sample.mask[wrong_HW][0])
         raise DataError(
             "SK-D012",
-            f"the mask of {sample.id} holds label {low if low < 0 else high}, but {classes} "
+            f"the mask of {sample.id} holds label {wrong}, but {classes} "
             f"classes are declared (0 to {classes - 1}).",
             "Map or ignore it: label_mapping or ignore_index in data.yaml.",
         )
