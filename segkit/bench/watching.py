@@ -1,0 +1,47 @@
+"""What a benchmark tells whoever watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from segkit.bench.records import Case, Ceilings, Environment, Row, Run
+
+
+class Watcher(Protocol):
+    """Told of everything as it happens; `Quiet` is one that does nothing."""
+
+    def began(self, environment: Environment, ceilings: Ceilings | None) -> None: ...
+
+    def planned(self, cases: Sequence[Case]) -> None: ...
+
+    def working(self, case: Case, stage: str, share: float, seconds_left: float | None) -> None:
+        """`share` of the whole benchmark that is done, 0 to 1."""
+
+    def finished_row(self, row: Row) -> None: ...
+
+    def noticed(self, text: str) -> None: ...
+
+    def finished(self, run: Run) -> None: ...
+
+
+class Quiet:
+    """Watches and says nothing; a base for watchers that say something."""
+
+    def began(self, environment: Environment, ceilings: Ceilings | None) -> None:
+        """Before the first case."""
+
+    def planned(self, cases: Sequence[Case]) -> None:
+        """What will be measured."""
+
+    def working(self, case: Case, stage: str, share: float, seconds_left: float | None) -> None:
+        """A case has entered a stage."""
+
+    def finished_row(self, row: Row) -> None:
+        """A case is done, or will not be."""
+
+    def noticed(self, text: str) -> None:
+        """Something to know."""
+
+    def finished(self, run: Run) -> None:
+        """After everything."""

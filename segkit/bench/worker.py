@@ -1,0 +1,113 @@
+"""The process of one case: `python -m segkit.bench.worker`, told what to do line by line.
+
+A line of JSON in, lines of JSON out, each with the key "event". What a component prints goes to
+stderr. The process ends when its input does, so that none outlives the benchmark.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+Say = Callable[[Mapping[str, Any]], None]
+
+
+def main() -> None:
+    # The pipe is kept for the protocol alone; prints of others would break its lines.
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    _go_first_when_memory_ends()
+
+    def say(event: Mapping[str, Any]) -> None:
+        channel.write(json.dumps(event) + "\n")
+        channel.flush()
+
+    serve(sys.stdin, say)
+
+
+def serve(requests: TextIO, say: Say) -> None:
+    """Answers requests until they end, or one says so; a failure is an answer, and the last."""
+    worker = _Worker(say)
+    for line in requests:
+        request = json.loads(line)
+        if request["do"] == "end":
+            return
+        try:
+            say(worker.answer(request))
+        # The row says what happened; whatever a stranger's component raises belongs in it.
+        except BaseException as error:
+            from segkit.bench.trial import failure
+
+            traceback.print_exc()
+            say({"event": "failed", **failure(error)})
+            return
+
+
+class _Worker:
+    def __init__(self, say: Say) -> None:
+        self.say = say
+        self.trial: Any = None
+
+    def answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        answers = {
+            "prepare": self._prepare,
+            "turn": self._turn,
+            "trace": self._trace,
+            "ceilings": self._ceilings,
+            "conditions": self._conditions,
+            "quality": self._quality,
+        }
+        return answers[request["do"]](request)
+
+    def _prepare(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        self._stage("starting")
+        from segkit.bench.records import Case
+        from segkit.bench.trial import Trial, refuse_impossible
+
+        case = Case.model_validate(request["case"])
+        refuse_impossible(case)
+        self.trial = Trial(case)
+        return {"event": "prepared", "found": self.trial.prepare(self._stage)}
+
+    def _turn(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"event": "turned", **self.trial.turn(request["seconds"])}
+
+    def _trace(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        files = self.trial.trace(Path(request["folder"]), request["name"])
+        return {"event": "traced", "files": files}
+
+    def _ceilings(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        from segkit.bench.ceilings import measure_ceilings
+
+        found = measure_ceilings(request["device"], request["precisions"])
+        return {"event": "ceilings", "found": found.model_dump()}
+
+    def _conditions(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        from segkit.bench.conditions import conditions
+
+        return {"event": "conditions", "found": conditions(request["device"]).model_dump()}
+
+    def _quality(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        from segkit.bench.quality import train_briefly
+
+        return {"event": "trained", "found": train_briefly(request, self._stage)}
+
+    def _stage(self, name: str) -> None:
+        self.say({"event": "stage", "stage": name})
+
+
+def _go_first_when_memory_ends() -> None:
+    """Asks the kernel to end this process, and no other, when the machine's memory runs out."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    except OSError:
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The contract of what is measured, and which class measures which case."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from segkit.bench.instruments import Mark
+from segkit.bench.records import Case, Correctness, Counts
+from segkit.expression import parse_component, parse_sum
+from segkit.registry import default_registry
+
+
+class Workload(Protocol):
+    """One case's work.
+
+    unit    what a step processes
+    units   how many of them a step processes
+
+    A step is `load` and then `work`; only `work` is recorded where a step is replayed as a graph.
+    """
+
+    unit: str
+    units: int
+
+    def load_code(self) -> None:
+        """Imports what the case names, so that code does not count as the network's memory."""
+
+    def set_up(self) -> None:
+        """Builds everything that is not to be measured."""
+
+    def load(self) -> None:
+        """Puts the next of the rotating inputs in place."""
+
+    def work(self, mark: Mark) -> None:
+        """The work, once; marks the end of each phase."""
+
+    def check(self) -> Correctness | None:
+        """The output beside a float64 reference; None where there is none."""
+
+    def count(self) -> Counts | None:
+        """What a step amounts to on paper; None where that is not known."""
+
+    def held_bytes(self) -> int:
+        """Bytes of weights, gradients and optimizer states, which stay between steps."""
+
+
+def load_components(case: Case) -> None:
+    """Imports the plugins of all components that a case names; raises what the registry raises."""
+    registry = default_registry()
+    for kind, written in (
+        ("encoders", case.encoder),
+        ("decoders", case.decoder),
+        ("upsamplers", case.upsampler),
+        ("benchmarks", case.benchmark),
+    ):
+        if written:
+            component = parse_component(written)
+            registry.factory(registry.index.find(kind, component), component.name)
+    for term in parse_sum(case.loss) if case.loss else ():
+        registry.factory(registry.index.find("losses", term.component), term.component.name)
+
+
+def workload_for(case: Case) -> Workload:
+    """The workload of a case."""
+    if case.task == "network":
+        from segkit.bench.workloads.network import NetworkWorkload
+
+        return NetworkWorkload(case)
+    if case.task in ("loss", "upsampler"):
+        from segkit.bench.workloads.parts import LossWorkload, UpsamplerWorkload
+
+        return LossWorkload(case) if case.task == "loss" else UpsamplerWorkload(case)
+    if case.task == "data":
+        from segkit.bench.workloads.data import DataWorkload
+
+        return DataWorkload(case)
+    from segkit.bench.workloads.component import ComponentWorkload
+
+    return ComponentWorkload(case)
