@@ -160,7 +160,7 @@ def test_a_plugin_for_another_core_is_refused_unimported(install_fake, python):
     assert "broken" in python("-m", "segkit", "list", "losses", "bad").stdout
 
 
-@pytest.mark.parametrize("disabled", ["acme", "Acme", "*"])
+@pytest.mark.parametrize("disabled", ["Acme", "*"])
 def test_switched_off_it_is_listed_as_such_and_refused(install_fake, python, disabled):
     install_fake("acme", {"losses": {"bad": "acme_module"}}, acme_module="raise SystemExit(3)")
     listed = python("-m", "segkit", "list", "losses", "bad", SEGKIT_DISABLE=disabled)
