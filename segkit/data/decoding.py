@@ -14,6 +14,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image, UnidentifiedImageError
@@ -45,6 +46,9 @@ MAX_PIXELS = 178_956_970
 ORIENTATION_TAG = 274
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
+# Layouts of no use to a network as they are.
+TO_RGB = ("CMYK", "YCbCr", "LAB", "HSV", "PA", "RGBX")
+
 # Our own limit speaks instead of Pillow's warning.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -67,7 +71,8 @@ TELLTALES: tuple[tuple[bytes, str], ...] = (
 class Decoded:
     """A decoded file, before any meaning is given to its numbers.
 
-    pixels       (H, W) or (H, W, C), as stored: bool, uint8, uint16, int32, float32, ...
+    pixels       (H, W) or (H, W, C), as stored: bool, uint8, uint16, int32, float32, ...; RGB where
+                 the file holds CMYK, YCbCr, Lab or HSV
     mode         Pillow's name of the layout ("L", "P", "RGBA", "CMYK", ...); "" from tifffile
     format       "PNG", "JPEG", "TIFF", ...
     palette      (N, 3) uint8 colours where mode is "P", else None
@@ -96,6 +101,8 @@ def decode(
             if deep is not None:
                 return deep
         check_png(content)
+        if is_deep_colour_png(content) and "PNG" in formats:
+            return _decode_deep_png(path, content, max_pixels)
         with _opened(path, content, formats, code, max_pixels) as image:
             image.load()
             return _decoded(image)
@@ -128,6 +135,20 @@ def check_png(content: bytes) -> None:
         position = end
     if not ended:
         raise EOFError(f"it stops after {len(content)} bytes, before its end mark")
+
+
+def is_deep_colour_png(content: bytes) -> bool:
+    """Whether it holds 16 bits in several channels, of which Pillow would drop the lower eight."""
+    return content.startswith(PNG_SIGNATURE) and content[24] == 16 and content[25] in (2, 4, 6)
+
+
+def _decode_deep_png(path: Path, content: bytes, max_pixels: int) -> Decoded:
+    width, height = struct.unpack_from(">II", content, 16)
+    _check_pixels(path, height, width, max_pixels)
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        orientation = _orientation(image)
+    pixels = imagecodecs.png_decode(content)
+    return Decoded(pixels, {2: "RGB", 4: "LA", 6: "RGBA"}[content[25]], "PNG", None, orientation)
 
 
 def _content(path: Path, code: str) -> bytes:
@@ -234,7 +255,7 @@ def _decoded(image: Image.Image) -> Decoded:
     if image.mode == "P":
         colours = np.array(image.getpalette("RGB") or [], dtype=np.uint8)
         palette = colours.reshape(-1, 3)
-    pixels = np.array(image)
+    pixels = np.array(image.convert("RGB") if image.mode in TO_RGB else image)
     return Decoded(pixels, image.mode, image.format or "", palette, _orientation(image))
 
 

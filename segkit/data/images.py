@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from segkit.data.decoding import MAX_PIXELS, Decoded, decode
 from segkit.errors import DataError
@@ -85,8 +84,6 @@ def as_image(path: Path, decoded: Decoded) -> np.ndarray:
     pixels = decoded.pixels
     if decoded.mode == "P" and decoded.palette is not None:
         pixels = decoded.palette[np.minimum(pixels, len(decoded.palette) - 1)]
-    elif decoded.mode in ("CMYK", "YCbCr", "LAB", "HSV", "PA"):
-        pixels = np.array(Image.fromarray(pixels, decoded.mode).convert("RGB"))
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8) * 255
     if pixels.ndim == 2:

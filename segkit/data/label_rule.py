@@ -101,6 +101,7 @@ def rim(values_HW: np.ndarray) -> np.ndarray:
 
 
 def as_colours(facts: MaskFacts) -> MaskFacts:
+    """The facts of an index or grey mask as if its file held colours."""
     if facts.colour:
         return facts
     grey = pack((1, 1, 1))

@@ -25,7 +25,7 @@ from segkit.data.encoding_faults import (
     undeclared,
 )
 from segkit.data.label_rule import Labelling, LabelRule, as_colours
-from segkit.data.masks import RGB, MaskFacts, pack
+from segkit.data.masks import RGB, MaskFacts, pack, unpack
 from segkit.data.object_numbers import looks_like_object_numbers
 from segkit.data.settings import IGNORED, DataSettings
 from segkit.errors import DataError
@@ -63,6 +63,8 @@ def find_labels(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
         return _labelling(rule, masks, wishes, BINARY, None, [note])
     if jpegs:
         raise jpeg_masks(jpegs)
+    if _palettes_differ(masks) and _all_grey(masks):
+        return _from_greys(masks, wishes)
     if (
         any(facts.colour for facts in masks)
         or _palettes_differ(masks)
@@ -89,6 +91,27 @@ def _from_colours(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
         raise undeclared(coloured, strange, len(names), colour=True)
     note = f"Masks: colours, {len(names)} classes by the palette in {settings.file}."
     return _labelling(LabelRule(table, colour=True), masks, wishes, names, ignore, [note])
+
+
+def _from_greys(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
+    """Index files whose palettes are greys in any order, as some GIF writers make them."""
+    plain = [
+        replace(
+            facts, counts={unpack(v)[0]: n for v, n in as_colours(facts).counts.items()}, palette={}
+        )
+        for facts in masks
+    ]
+    found = _from_values(plain, wishes)
+    table = {pack((value, value, value)): label for value, label in found.rule.table.items()}
+    return replace(found, rule=replace(found.rule, table=table, colour=True))
+
+
+def _all_grey(masks: Sequence[MaskFacts]) -> bool:
+    """Whether every mask is an index file with a palette of greys."""
+    return all(
+        facts.palette and all(len(set(colour)) == 1 for colour in facts.palette.values())
+        for facts in masks
+    )
 
 
 def _from_values(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:

@@ -188,3 +188,25 @@ def test_every_real_set_gets_its_verdict(run, real_data):
     for name, fix in faulty.items():
         status, told = run("check", real_data / name, "--out", "report")
         assert (status, fix in told) == (3, True), name
+
+
+def fingerprint(root: Path) -> dict[str, tuple[bytes, int]]:
+    """Content and time of change of everything below a folder."""
+    return {
+        path.relative_to(root).as_posix(): (
+            path.read_bytes() if path.is_file() else b"",
+            path.stat().st_mtime_ns,
+        )
+        for path in sorted(root.rglob("*"))
+    }
+
+
+def test_no_command_writes_below_the_data(run, make_set, tmp_path):
+    root = make_set(dict.fromkeys("abcd", MASK))
+    before = fingerprint(root)
+    for arguments in (("check",), ("check", "--json"), ("preview", "--count", 1), ("stats",)):
+        command_name, *rest = arguments
+        assert run(command_name, root, *rest)[0] == 0
+    assert run("convert", root, tmp_path / "ours")[0] == 0
+    assert fingerprint(root) == before
+    assert (tmp_path / "ours" / "data.yaml").is_file()

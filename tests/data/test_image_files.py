@@ -6,6 +6,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -77,6 +78,15 @@ def test_sixteen_bit_colour_and_many_channels_are_read_whole_from_tiff(tmp_path)
         photometric = "rgb" if channels == 3 else "minisblack"
         tifffile.imwrite(path, deep, photometric=photometric, planarconfig="contig")
         assert np.array_equal(read_image(path), deep)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_sixteen_bit_colour_png_keeps_the_bits_that_pillow_drops(tmp_path, channels):
+    deep = np.random.default_rng(1).integers(0, 65536, (9, 11, channels), dtype=np.uint16)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(deep))
+    assert np.array_equal(read_image(tmp_path / "a.png"), deep)
+    with pytest.raises(DataError, match="11 x 9, 99 pixels; 50 are allowed"):
+        read_image(tmp_path / "a.png", max_pixels=50)
 
 
 def test_a_tiff_with_separate_planes_is_turned_channels_last(tmp_path):

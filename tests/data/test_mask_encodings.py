@@ -104,6 +104,15 @@ def test_palettes_that_differ_mean_colour_is_class(make_set):
     assert refusal(root).code == "SK-D007"
 
 
+def test_grey_palettes_in_an_order_of_their_own_are_read_as_greys(make_set):
+    root = make_set({n: plane(0, 1) for n in "ab"})
+    with_palette(plane(0, 1), [(0, 0, 0), (255, 255, 255)]).save(root / "masks" / "a.png")
+    with_palette(plane(0, 1), [(255, 255, 255), (0, 0, 0)]).save(root / "masks" / "b.png")
+    data = open_data(root)
+    assert np.array_equal(data.split("all")[0].mask, plane(0, 1))
+    assert np.array_equal(data.split("all")[1].mask, plane(1, 0))
+
+
 def test_colour_masks_without_a_map_are_refused_with_a_draft(make_set):
     masks = {"a": colours((0, 0, 0), (200, 0, 0)), "b": colours((0, 0, 0), (200, 0, 0))}
     error = refusal(make_set(masks))
