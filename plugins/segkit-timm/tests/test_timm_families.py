@@ -99,11 +99,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("model", FAMILIES)
 def test_a_family_keeps_its_word_at_sizes_that_are_not_square(model):
-    encoder = encoder_factory(model)(in_channels=2, weights="none").train()
+    encoder = encoder_factory(model)(in_channels=3, weights="none").train()
     assert list(encoder.strides) == sorted(set(encoder.strides))
     deepest = encoder.strides[-1]
     height, width = 2 * deepest, 3 * deepest
-    maps = encoder(torch.randn(2, 2, height, width)).maps
+    maps = encoder(torch.randn(2, 3, height, width)).maps
     expected = [
         (2, channels, height // stride, width // stride)
         for channels, stride in zip(encoder.channels, encoder.strides, strict=True)

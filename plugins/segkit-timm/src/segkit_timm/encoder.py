@@ -72,7 +72,12 @@ def encoder_factory(model: str) -> Factory:
         pyramid: bool = False,
     ) -> TimmEncoder:
         layout = plan(
-            model, depth=depth, output_stride=output_stride, image_size=image_size, pyramid=pyramid
+            model,
+            in_channels=in_channels,
+            depth=depth,
+            output_stride=output_stride,
+            image_size=image_size,
+            pyramid=pyramid,
         )
         published = catalogue.published_weights(model)
         file = weights_file(model, weights, published)
@@ -83,7 +88,7 @@ def encoder_factory(model: str) -> Factory:
             network = build_network(model, arguments, file)
         except TypeError as error:
             raise lacks(model, f"drop_path_rate={drop_path_rate}", error) from error
-        trim(network, layout.unused)
+        trim(network, layout.unused, remove=layout.removable)
         encoder = TimmEncoder(
             network,
             layout,
@@ -103,6 +108,7 @@ def encoder_factory(model: str) -> Factory:
 def plan(
     model: str,
     *,
+    in_channels: int,
     depth: int | None,
     output_stride: int,
     image_size: tuple[int, int] | None,
@@ -116,17 +122,23 @@ def plan(
         arguments["output_stride"] = output_stride
     if image_size is not None:
         arguments["img_size"] = image_size
+    if in_channels != 3:
+        arguments["in_chans"] = in_channels
     written = ", ".join(f"{name}={value}" for name, value in arguments.items()) or "its defaults"
     size = image_size or catalogue.trained_size(model)
     try:
         layout = find_layout(model, arguments, size, depth=depth, pyramid=pyramid)
     except (CannotRun, *REFUSALS) as error:
-        raise lacks(model, written.replace("img_size", "image_size"), error) from error
-    if output_stride < layout.strides[-1] and depth is None:
+        raise lacks(model, _as_options(written), error) from error
+    if output_stride != 32 and output_stride < layout.strides[-1]:
         raise lacks(model, written, f"its deepest stride stays {layout.strides[-1]}")
     if pyramid and not (len(layout.strides) == 4 and len(set(layout.strides)) == 1):
         raise lacks(model, "pyramid=true", f"its maps have strides {layout.strides} by themselves")
     return layout
+
+
+def _as_options(arguments: str) -> str:
+    return arguments.replace("img_size", "image_size").replace("in_chans", "in_channels")
 
 
 def lacks(model: str, option: str, reason: object) -> UsageError:

@@ -71,6 +71,7 @@ class Layout:
     last_axis    True where the channels are the last axis of a map
     sizes        the images it takes
     unused       names of parameters that no kept map depends on
+    removable    True where the modules they are in can be taken out
     """
 
     arguments: Mapping[str, Any]
@@ -79,6 +80,7 @@ class Layout:
     last_axis: bool
     sizes: Sizes
     unused: frozenset[str]
+    removable: bool
 
 
 def find_layout(
@@ -108,10 +110,20 @@ def find_layout(
     if not pyramid and len(set(found.strides)) < len(found.strides):
         network, arguments = _keeping(network, model, arguments, found.strides, depth, pyramid)
         found = examine(network, sizes)
-    if found.unused and depth is not None:
-        trim(network, found.unused)
+    removable = bool(found.unused) and _runs_without(network, found, sizes)
+    if removable and depth is not None:
         sizes = free_sizes(network) or sizes
-    return Layout(arguments, sizes=sizes, **found._asdict())
+    return Layout(arguments, sizes=sizes, removable=removable, **found._asdict())
+
+
+def _runs_without(network: nn.Module, found: Findings, sizes: Sizes) -> bool:
+    """Takes the unused modules out, and says whether the network gives the same maps then."""
+    trim(network, found.unused, remove=True)
+    try:
+        left = examine(network, sizes)
+    except REFUSALS:
+        return False
+    return (left.channels, left.strides) == (found.channels, found.strides)
 
 
 def _keeping(
@@ -141,6 +153,7 @@ def on_meta(model: str, arguments: Mapping[str, Any]) -> nn.Module:
         network: nn.Module = timm.create_model(
             model, pretrained=False, features_only=True, **arguments
         )
+    network.image_channels = arguments.get("in_chans", 3)
     return network.eval()
 
 
@@ -243,7 +256,7 @@ def _channels_last(network: nn.Module) -> bool:
 
 
 def _image(network: nn.Module, size: tuple[int, int]) -> Tensor:
-    channels = int(getattr(network, "in_chans", 3) or 3)
+    channels: Any = network.image_channels
     return torch.empty(2, channels, *size, device="meta")
 
 

@@ -16,9 +16,14 @@ def without_gradient(network: nn.Module, maps: Iterable[Tensor]) -> frozenset[st
     return frozenset(name for name, g in zip(named, gradients, strict=True) if g is None)
 
 
-def trim(network: nn.Module, unused: Collection[str]) -> None:
-    """Replaces modules all of whose parameters are unused; freezes unused parameters elsewhere."""
+def trim(network: nn.Module, unused: Collection[str], *, remove: bool) -> None:
+    """Freezes the unused parameters, and removes the modules that hold nothing else."""
     left = set(unused)
+    for name, parameter in network.named_parameters():
+        if name in left:
+            parameter.requires_grad_(False)
+    if not remove:
+        return
     for path, module in list(network.named_modules()):
         inside = {f"{path}.{name}" for name, _ in module.named_parameters()}
         if not path or not inside or not inside <= left:
@@ -29,6 +34,3 @@ def trim(network: nn.Module, unused: Collection[str]) -> None:
             type(module)() if isinstance(module, nn.ModuleList | nn.ModuleDict) else nn.Identity()
         )
         setattr(network.get_submodule(parent), name, empty)
-    for name, parameter in network.named_parameters():
-        if name in left:
-            parameter.requires_grad_(False)
