@@ -13,6 +13,7 @@ from segkit.errors import SegkitError
 from segkit.expression import parse_component
 from segkit.index import checked_kind
 from segkit.registry import Component, Registry, default_registry
+from segkit.report.compatibility import first_fit
 from segkit.report.sizing import built_without_memory
 
 ARXIV = re.compile(r"arXiv:\s?(\d{4}\.\d{4,5})", re.IGNORECASE)
@@ -53,12 +54,16 @@ def papers(factory: Callable[..., Any]) -> list[str]:
     return []
 
 
-def capabilities(component: Component) -> tuple[str, str]:
+def capabilities(component: Component, registry: Registry) -> tuple[str, str]:
     """(what it can do, the licence of its published weights), as short texts; built to find out."""
     match component.entry.kind:
         case "encoders":
             encoder = built_without_memory(lambda: component.build(in_channels=3, weights="none"))
             return _encoder_capabilities(encoder, component), licence_of(encoder)
+        case "decoders":
+            itself = f"{component.entry.distribution}:{component.expression}"
+            fit = first_fit(registry, decoder=itself)
+            return "" if fit.uses_upsampler else "enlarges by itself", ""
         case "upsamplers":
             upsampler = built_without_memory(
                 lambda: component.build(in_channels=64, out_channels=64, scale=2)
@@ -107,7 +112,9 @@ def _detailed(row: dict[str, Any], registry: Registry) -> dict[str, Any]:
             row["summary"] = f"A family of {len(members)}, such as {members[0]}."
             return row
         row["summary"] = summary(registry.factory(entry, expression.name))
-        row["capabilities"], row["weights"] = capabilities(registry.component(kind, expression))
+        row["capabilities"], row["weights"] = capabilities(
+            registry.component(kind, expression), registry
+        )
     except SegkitError as error:
         # A component that needs an option is whole; everything else is a fault.
         if error.code == "SK-C011":

@@ -31,24 +31,28 @@ LARGE_FAMILY = 50
 
 @dataclass(frozen=True)
 class Fit:
-    """One combination tried: `problem` is empty where it works, else the reason why not."""
+    """One combination tried: `problem` is empty where it works, else the reason why not.
+
+    uses_upsampler   False where the decoder enlarges by itself
+    """
 
     encoder: str
     decoder: str
     upsampler: str
     problem: str = ""
+    uses_upsampler: bool = True
 
 
 def try_together(registry: Registry, encoder: str, decoder: str, upsampler: str) -> Fit:
     """Builds the network and runs it at 64 x 96, without memory or arithmetic."""
-    problem = ""
     try:
-        _run(registry, encoder, decoder, upsampler)
+        uses_upsampler = _run(registry, encoder, decoder, upsampler)
     except SegkitError as error:
-        problem = error.what
+        return Fit(encoder, decoder, upsampler, error.what)
+    # A network that fails otherwise does not work either, whatever its authors raised.
     except Exception as error:
-        problem = f"{type(error).__name__}: {error}"
-    return Fit(encoder, decoder, upsampler, problem)
+        return Fit(encoder, decoder, upsampler, f"{type(error).__name__}: {error}")
+    return Fit(encoder, decoder, upsampler, uses_upsampler=uses_upsampler)
 
 
 def first_fit(registry: Registry, **wanted: str) -> Fit:
@@ -108,12 +112,15 @@ def with_compatibility(
         fit = first_fit(registry, **fixed)
         if not fit.problem:
             free = [part for part in ("encoder", "decoder", "upsampler") if part not in fixed]
-            trio = " ".join(f"--{part} {getattr(fit, part)}" for part in free)
-            found.append({**row, "with": trio})
+            if not fit.uses_upsampler:
+                free = [part for part in free if part != "upsampler"]
+            with_them = " ".join(f"--{part} {getattr(fit, part)}" for part in free)
+            found.append({**row, "with": with_them or "its own enlarging"})
     return found
 
 
-def _run(registry: Registry, encoder: str, decoder: str, upsampler: str) -> None:
+def _run(registry: Registry, encoder: str, decoder: str, upsampler: str) -> bool:
+    """Whether the decoder uses the upsampler; raises whatever speaks against the combination."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = built_without_memory(
@@ -121,6 +128,7 @@ def _run(registry: Registry, encoder: str, decoder: str, upsampler: str) -> None
         ).eval()
         with torch.no_grad():
             model(torch.zeros(1, 3, 64, 96, device=device_of(model)))
+        return bool(getattr(model.decoder, "uses_upsampler", True))
 
 
 def _kinds_of(registry: Registry, name: str) -> list[str]:

@@ -117,6 +117,10 @@ def test_only_what_works_with_an_encoder_is_left():
 def test_what_it_works_with_is_said():
     by_name = {row["name"]: row for row in rows("decoders", "unet", "--compatible-with", "unet")}
     assert by_name["unet"]["with"] == "--upsampler bilinear"
+    [alone] = rows("decoders", "unet_bilinear", "--compatible-with", "unet")
+    assert alone["with"] == "its own enlarging"
+    [long] = rows("decoders", "unet_bilinear", "--long")
+    assert long["capabilities"] == "enlarges by itself"
 
 
 @pytest.mark.parametrize(
