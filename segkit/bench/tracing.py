@@ -1,7 +1,7 @@
 """Watches what PyTorch does, operation by operation: arithmetic, memory traffic, memory held.
 
-Works alike on real tensors and on fake ones (which have shapes and no numbers), so a step can be
-counted for a device that is not there, and the count can be held against a real run.
+Works alike on real tensors and on those without numbers (on the meta device, or fake), so a step
+can be counted for a device that is not there, and the count can be held against a real run.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -33,6 +34,7 @@ class Trace(TorchDispatchMode):
     """What was done in each phase, and the most memory held at once.
 
     granule      device memory is handed out in multiples of this many bytes
+    numberless   whether tensors that do have numbers, such as a loss's own tables, are left out
     flops        by phase: of convolutions, matrix products and attention; a multiply-add is two
     eager_bytes  by phase: inputs and outputs of every operation, each read or written once
     fused_bytes  by phase: the least traffic, see below
@@ -45,9 +47,9 @@ class Trace(TorchDispatchMode):
     and what is changed in place are written once.
     """
 
-    def __init__(self, granule: int = 1) -> None:
+    def __init__(self, granule: int = 1, *, numberless: bool = False) -> None:
         super().__init__()
-        self.granule = granule
+        self.granule, self.numberless = granule, numberless
         self.flops: Counter[str] = Counter()
         self.eager_bytes: Counter[str] = Counter()
         self.fused_bytes: Counter[str] = Counter()
@@ -84,7 +86,7 @@ class Trace(TorchDispatchMode):
         """Tensors that leave the present phase: they are written, fused or not."""
         for tensor in tensors:
             number = self._number(tensor)
-            if self._origins.get(number) != frozenset([number]):
+            if self._sources(number) != frozenset([number]):
                 self._written[number] = self._sizes[number]
                 self._origins[number] = frozenset([number])
 
@@ -94,19 +96,18 @@ class Trace(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is aten._local_scalar_dense.default and _is_fake(args[0]):
+        if func is aten._local_scalar_dense.default and lacks_numbers(args[0]):
             # No numbers are there to be read; checks such as "any label out of range?" read no.
             return 0.0 if args[0].is_floating_point() else 0
         if func in SELECTING and any(
-            isinstance(e, Tensor) and _is_fake(e) for e in tree_leaves(args)
+            isinstance(e, Tensor) and lacks_numbers(e) for e in tree_leaves(args)
         ):
             with self:
                 args = SELECTING[func](*args)
             if isinstance(args, Tensor):
                 return args
         returned = func(*args, **kwargs)
-        inputs = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
-        outputs = [each for each in tree_leaves(returned) if isinstance(each, Tensor)]
+        inputs, outputs = self._counted((args, kwargs)), self._counted(returned)
         self._count(func, args, kwargs, returned, inputs, outputs)
         return returned
 
@@ -121,10 +122,9 @@ class Trace(TorchDispatchMode):
     ) -> None:
         known = {self._number(each) for each in inputs}
         fresh = [each for each in outputs if self._number(each) not in known]
-        changed = _changed(func, args, kwargs)
+        changed = self._counted(_written_to(func, args, kwargs))
         if not fresh and not changed:
             return  # a view
-        sources = frozenset().union(*(self._origins.get(n, frozenset([n])) for n in known))
         if func in UNWRITTEN:
             return
         formula = flop_registry.get(func._overloadpacket)
@@ -132,7 +132,7 @@ class Trace(TorchDispatchMode):
         self.operations[self.current] += 1
         self.eager_bytes[self.current] += traffic
         if formula is None:
-            self._fuse(sources, fresh, changed)
+            self._fuse(frozenset().union(*map(self._sources, known)), fresh, changed)
         else:
             self.flops[self.current] += formula(*args, **kwargs, out_val=returned)
             self._write(inputs, [*fresh, *changed])
@@ -145,7 +145,7 @@ class Trace(TorchDispatchMode):
             self._origins[self._number(tensor)] = sources
         for tensor in changed:
             number = self._number(tensor)
-            if self._origins.get(number) == frozenset([number]):
+            if self._sources(number) == frozenset([number]):
                 self._written[number] = self._sizes[number]
             else:
                 self._origins[number] = sources
@@ -155,7 +155,7 @@ class Trace(TorchDispatchMode):
         total = 0
         for tensor in inputs:
             number = self._number(tensor)
-            origin = self._origins.get(number, frozenset([number]))
+            origin = self._sources(number)
             whole = sum(self._sizes.get(each, 0) for each in origin)
             total += min(extent(tensor), whole) if origin else extent(tensor)
             self._touched.update(origin)
@@ -165,6 +165,14 @@ class Trace(TorchDispatchMode):
             self._touched.add(number)
             total += extent(tensor)
         self.fused_bytes[self.current] += total
+
+    def _sources(self, number: int) -> frozenset[int]:
+        """The written tensors that a tensor is made of; itself where it is written."""
+        return self._origins.get(number, frozenset([number]))
+
+    def _counted(self, tree: Any) -> list[Tensor]:
+        tensors = [each for each in tree_leaves(tree) if isinstance(each, Tensor)]
+        return [each for each in tensors if not self.numberless or lacks_numbers(each)]
 
     def _number(self, tensor: Tensor) -> int:
         """The number of the tensor's memory, which is registered when first met."""
@@ -199,6 +207,7 @@ FLOAT32_ON_CUDA = {
     *("exp", "expm1", "log", "log1p", "log2", "log10", "pow", "__pow__", "rsqrt", "reciprocal"),
     *("sum", "cumsum", "logsumexp", "norm", "normalize", "cosine_similarity"),
 }
+READING = {"numpy", "__array__", "tolist", "cpu"}
 FLOAT32_ON_CPU = {"max_unpool2d", "_max_unpool2d"}
 
 
@@ -217,9 +226,12 @@ class Stand(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if name in ("numpy", "__array__") and _is_fake(args[0]):
+        if name in READING and lacks_numbers(args[0]):
+            if name == "cpu":
+                return args[0]
             kind = str(args[0].dtype).removeprefix("torch.")
-            return np.zeros(tuple(args[0].shape), kind)
+            zeros = np.zeros(tuple(args[0].shape), kind)
+            return zeros.tolist() if name == "tolist" else zeros
         if self.casts and torch.is_autocast_enabled("cpu"):
             if name in FLOAT32_ON_CUDA:
                 args = [_in_float32(each) for each in args]
@@ -238,21 +250,18 @@ def extent(tensor: Tensor) -> int:
     return number * tensor.element_size()
 
 
-def _changed(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
-    """The tensors that an operation writes to in place."""
-    changed: list[Tensor] = []
+def lacks_numbers(tensor: Tensor) -> bool:
+    """Whether a tensor is of shape and type alone."""
+    return tensor.is_meta or isinstance(tensor, FakeTensor)
+
+
+def _written_to(func: Any, args: Any, kwargs: Any) -> list[Any]:
+    """What an operation changes in place, or fills as its output."""
+    written = []
     for at, argument in enumerate(func._schema.arguments):
-        alias = argument.alias_info
-        if alias is not None and alias.is_write:
-            given = args[at] if at < len(args) else kwargs.get(argument.name)
-            changed += [each for each in tree_leaves(given) if isinstance(each, Tensor)]
-    return changed
-
-
-def _is_fake(tensor: Tensor) -> bool:
-    from torch._subclasses import FakeTensor
-
-    return isinstance(tensor, FakeTensor)
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            written.append(args[at] if at < len(args) else kwargs.get(argument.name))
+    return written
 
 
 def _in_float32(value: Any) -> Any:
