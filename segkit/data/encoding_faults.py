@@ -102,8 +102,17 @@ def no_colour_map(masks: Sequence[MaskFacts]) -> DataError:
     )
 
 
-def starts_at_one(masks: Sequence[MaskFacts], values: Sequence[int]) -> DataError:
+def starts_at_one(
+    masks: Sequence[MaskFacts], values: Sequence[int], ignore: int | None
+) -> DataError:
     mapping = ", ".join(f"{value}: {value - 1}" for value in values)
+    if ignore == 0:
+        return DataError(
+            "SK-D007",
+            f"0 is ignored and the classes' labels are {values[0]} to {values[-1]}, but labels start "
+            "at 0.",
+            f"Write into data.yaml, without ignore_index: label_mapping: {{0: ignore, {mapping}}}",
+        )
     fix = f"Write into data.yaml: label_mapping: {{{mapping}}}"
     if list(values) == [1, 2, 3]:
         fix += (

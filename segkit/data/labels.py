@@ -193,7 +193,7 @@ def _count_classes(
     if len(values) < 2:
         raise one_value(masks, values)
     if list(values) == list(range(1, len(values) + 1)):
-        raise starts_at_one(masks, values)
+        raise starts_at_one(masks, values, ignore)
     raise gaps(masks, values)
 
 

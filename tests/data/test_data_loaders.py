@@ -77,6 +77,13 @@ def test_workers_change_nothing():
     assert same(list(alone.epoch(1, start=2)), list(shared.epoch(1, start=2)))
 
 
+def test_an_epoch_left_early_leaves_nothing_in_the_next():
+    dataset = Numbered([(24, 24)] * 40)
+    alone, shared = training(dataset), training(dataset, workers=2)
+    next(shared.epoch(0))
+    assert same(list(shared.epoch(1)), list(alone.epoch(1)))
+
+
 def test_a_resume_in_mid_epoch_gives_the_rest_of_it():
     loader = training(Numbered([(24, 24)] * 13))
     whole = list(loader.epoch(5))

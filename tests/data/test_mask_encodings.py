@@ -177,6 +177,15 @@ def test_the_trimap_line_proposed_reads_pet_background_and_border(make_set):
     assert (data.classes, data.ignore_index) == (("background", "pet"), 255)
 
 
+def test_ignoring_label_0_shifts_the_classes_by_a_mapping(make_set):
+    root = make_set({n: plane(0, 1, 2) for n in "ab"})
+    error = refusal(root, ignore_index=0)
+    line = "label_mapping: {0: ignore, 1: 0, 2: 1}"
+    assert line in error.fix
+    (root / "data.yaml").write_text(line)
+    assert np.array_equal(open_data(root).split("all")[0].mask, plane(255, 0, 1))
+
+
 def test_gaps_are_refused_with_a_mapping(make_set):
     error = refusal(make_set({"a": plane(0, 50, 100), "b": plane(0, 50, 100)}))
     assert error.code == "SK-D007"
