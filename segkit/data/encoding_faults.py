@@ -109,8 +109,8 @@ def starts_at_one(
     if ignore == 0:
         return DataError(
             "SK-D007",
-            f"0 is ignored and the classes' labels are {values[0]} to {values[-1]}, but labels start "
-            "at 0.",
+            f"0 is ignored and the classes' labels are {values[0]} to {values[-1]}, but labels "
+            "start at 0.",
             f"Write into data.yaml, without ignore_index: label_mapping: {{0: ignore, {mapping}}}",
         )
     fix = f"Write into data.yaml: label_mapping: {{{mapping}}}"
