@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import segkit
-from segkit.errors import SegkitError
+from segkit.api import SegkitError
 
 
 def refusal(expression: str, classes: int = 3, ignore_index: int | None = None, call=None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from segkit_metrics import METRICS
 
-from segkit.options import options_of
+from segkit.testing import options_of
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 

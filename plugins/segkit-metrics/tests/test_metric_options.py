@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import segkit
+from segkit.api import DataError, UsageError
 from segkit.confusion import ConfusionMatrix
-from segkit.errors import DataError, UsageError
 
 LABEL_BHW = torch.tensor([[[0, 1, 1, 2]]])
 TARGET_BHW = torch.tensor([[[0, 1, 2, 2]]])
