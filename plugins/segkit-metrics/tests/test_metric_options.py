@@ -6,8 +6,7 @@ import pytest
 import torch
 
 import segkit
-from segkit.api import DataError, UsageError
-from segkit.confusion import ConfusionMatrix
+from segkit.api import ConfusionMatrix, DataError, UsageError
 
 LABEL_BHW = torch.tensor([[[0, 1, 1, 2]]])
 TARGET_BHW = torch.tensor([[[0, 1, 2, 2]]])
