@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,15 +66,22 @@ def command(
         precision=precision,
         workers=workers,
     )
-    evaluation = score_model(request)
+    evaluation = score_model(request, _progress())
     if _speaks():
         click.echo(json.dumps(_as_json(evaluation), indent=2) if as_json else _as_text(evaluation))
 
 
+def _progress() -> Callable[[int, int], None]:
+    """Shows how far the scoring is, where a person is watching."""
+    if not (_speaks() and sys.stderr.isatty()):
+        return lambda done, images: None
+    return lambda done, images: click.echo(
+        f"\r{min(done, images)}/{images} images" + "\n" * (done >= images), nl=False, err=True
+    )
+
+
 def _speaks() -> bool:
     """Whether this is the first of torchrun's processes, or the only one."""
-    import os
-
     return os.environ.get("RANK", "0") == "0"
 
 

@@ -177,11 +177,17 @@ def _resume(
 
 def _watched(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None:
     """Runs a training with a live display on a terminal, and with plain lines elsewhere."""
-    from segkit.engine.events import Several
+    from segkit.engine.events import Several, Silence
     from segkit.report.progress import LiveProgress, PlainProgress
 
-    live = None
-    watchers: list[Events] = []
+    class Place(Silence):
+        folder: Path | None = None
+
+        def started(self, folder: Path) -> None:
+            self.folder = folder
+
+    live, place = None, Place()
+    watchers: list[Events] = [place]
     if sys.stdout.isatty():
         from rich.console import Console
 
@@ -197,6 +203,10 @@ def _watched(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None
         watchers.append(TensorBoardLog())
     try:
         run(Several(*watchers))
+    except KeyboardInterrupt:
+        if place.folder is not None:
+            click.echo(f"Continue with: segkit train --resume {place.folder}", err=True)
+        raise
     finally:
         if live is not None:
             live.close()

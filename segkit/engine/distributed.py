@@ -52,11 +52,10 @@ class Group:
             find_unused_parameters=True,
         )
 
-    def synchronised_norms(self, model: nn.Module) -> nn.Module:
-        """Batch norms that see the whole batch; PyTorch has them for GPUs only."""
-        if self.world_size == 1 or self.device.type != "cuda":
-            return model
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    def synchronise_norms_(self, model: nn.Module) -> None:
+        """Lets batch norms see the whole batch, in place; PyTorch can do so on GPUs only."""
+        if self.world_size > 1 and self.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
     def sum_(self, tensor: Tensor) -> None:
         """Adds the tensor up over all processes, in place."""

@@ -85,7 +85,12 @@ class Judge:
             takes_logits = getattr(metric, "takes", "labels") == "logits"
             arguments: list[Any] = [logits_BKHW.float() if takes_logits else label_BHW, target_BHW]
             if getattr(metric, "needs_instances", False):
-                arguments.append(batch.instances_BHW)
+                instances_BHW = batch.instances_BHW
+                arguments.append(
+                    instances_BHW
+                    if instances_BHW is None
+                    else instances_BHW.to(logits_BKHW.device, non_blocking=True)
+                )
             metric.update(*arguments)
 
     def scores(self, images: int) -> Scores:

@@ -278,7 +278,7 @@ class Loop:
 
     def _step_report(self, pending: Pending) -> StepReport:
         position = self.position
-        # The position has moved on by the steps that are still pending: none.
+        # A step is reported once the next one has begun: `batch` counts those that have ended.
         done = max(position.batch, 1)
         return StepReport(
             epoch=position.epoch + 1,

@@ -197,23 +197,26 @@ def _resolved(config: TrainConfig, data: Data, group: Group) -> TrainConfig:
             f"thaw_epoch is {config.thaw_epoch}, and nothing is frozen.",
             "Name what with --freeze.",
         )
-    workers = config.workers
+    weights, workers = config.weights, config.workers
+    if weights not in ("auto", "imagenet", "none"):
+        weights = str(Path(weights).expanduser().resolve())
     if workers == "auto":
         workers = default_workers(group.device, group.local_processes)
     return config.model_copy(
         update={
             "data": str(Path(config.data).expanduser().resolve()) if config.data else None,
-            **_length(config, data),
+            **length_of_training(config, data),
             "size": config.size or data.default_size,
             "in_channels": data.in_channels,
             "ignore_index": data.ignore_index,
             "precision": choose_precision(config.precision, group.device),
+            "weights": weights,
             "workers": workers,
         }
     )
 
 
-def _length(config: TrainConfig, data: Data) -> dict[str, int | str]:
+def length_of_training(config: TrainConfig, data: Data) -> dict[str, int | str]:
     """How long a training is, and what hangs on it."""
     demo = config.data is None
     steps = max(1, len(data.split("train")) // config.batch)
@@ -251,7 +254,7 @@ def _build(
         if issubclass(each.category, UserWarning) and group.writes:
             events.warned(str(each.message))
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    group.synchronised_norms(model)
+    group.synchronise_norms_(model)
     return model.to(group.device).to(memory_format=layout)
 
 

@@ -3,6 +3,8 @@
 import builtins
 import io
 import math
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -121,3 +123,37 @@ def test_a_missing_tensorboard_is_said_with_its_installation(monkeypatch):
         "SK-E003: TensorBoard was asked for, and it is not installed.\n"
         "         python -m pip install tensorboard"
     )
+
+
+def test_tensorboard_gets_what_is_defined_of_each_epoch(monkeypatch, tmp_path):
+    written = []
+
+    class Writer:
+        def __init__(self, folder):
+            self.folder = folder
+
+        def add_scalar(self, name, value, step):
+            written.append((name, value, step))
+
+        def flush(self):
+            written.append(self.folder)
+
+        def close(self):
+            written.append("closed")
+
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = Writer
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    log = TensorBoardLog()
+    log.started(tmp_path)
+    report = {**EPOCH.__dict__, "scores": {"miou": 0.75, "iou/1": math.nan}}
+    log.finished_epoch(EpochReport(**report))
+    log.finished(RESULT)
+    assert written == [
+        ("train/loss", 0.5, 40),
+        ("train/learning_rate", 1e-3, 40),
+        ("train/images_per_second", 12.3, 40),
+        ("val/miou", 0.75, 40),
+        str(tmp_path / "tensorboard"),
+        "closed",
+    ]

@@ -14,7 +14,7 @@ from segkit.config import TrainConfig, read_config
 from segkit.engine.events import EpochReport
 from segkit.engine.run_folder import RunFolder
 from segkit.engine.scoring import Request, score_model
-from segkit.engine.setup import _length
+from segkit.engine.setup import length_of_training
 from segkit.engine.training import train
 from segkit.errors import StorageError
 
@@ -116,7 +116,7 @@ def test_a_training_without_epochs_is_about_1500_steps_long(images, batch, epoch
         def split(self, name):
             return range(images)
 
-    length = _length(TrainConfig(data="street", batch=batch), Images())
+    length = length_of_training(TrainConfig(data="street", batch=batch), Images())
     assert length["epochs"] == epochs
     assert epochs / length["evaluate_every"] <= 75
     assert length["augmentation"] == "standard"
