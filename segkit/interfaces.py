@@ -157,8 +157,8 @@ class Metric(Protocol):
     """A score gathered over batches. Every torchmetrics.Metric for segmentation satisfies this too.
 
     Called as update(label_BHW, target_BHW), both int64; compute() returns a number or a mapping
-    from name to number, the score that decides first. A score that is not defined, such as the IoU of
-    a class absent from prediction and truth, is NaN (shown as n/a), never 0 or 1.
+    from name to number, the score that decides first. A score that is not defined, such as the IoU
+    of a class absent from prediction and truth, is NaN (shown as n/a), never 0 or 1.
 
     Optional attributes:
     state             tensors that evaluation adds up over processes before compute(), by name

@@ -8,8 +8,9 @@
 
 One pytest case per (component, check), called
 `encoders/densenet121/maps_have_declared_shapes`. The claims are the checks' docstrings, kind by
-kind, in the modules beside this one. `options_of(factory, kind)` gives a component's options, so that
-a test can hold the documentation to them. Importing segkit.testing imports neither torch nor pytest.
+kind, in the modules beside this one. `options_of(factory, kind)` gives a component's options, so
+that a test can hold the documentation to them. Importing segkit.testing imports neither torch nor
+pytest.
 """
 
 from segkit.options import options_of
