@@ -63,6 +63,7 @@ class LiveProgress(Silence):
         )
         self.task = self.bar.add_task("", total=1, summary="", visible=False)
         self.live = Live(self.bar, console=console, refresh_per_second=8, transient=True)
+        self.score = ""
 
     def decided(self, lines: Sequence[tuple[str, str]]) -> None:
         table = Table.grid(padding=(0, 2))
@@ -80,7 +81,7 @@ class LiveProgress(Silence):
             description=f"epoch {report.epoch}/{report.epochs}",
             completed=report.batch,
             total=report.batches,
-            summary=step_summary(report),
+            summary=f"{step_summary(report)}{self.score}",
             visible=True,
         )
 
@@ -91,6 +92,8 @@ class LiveProgress(Silence):
 
     def finished_epoch(self, report: EpochReport) -> None:
         style = "green" if report.is_best else ""
+        if report.scores:
+            self.score = f"  {report.score_name} {_score(report.scores[report.score_name])}"
         self.console.print(Text(epoch_line(report), style=style))
 
     def finished(self, result: TrainingResult) -> None:
@@ -121,11 +124,11 @@ def epoch_line(report: EpochReport) -> str:
     parts = [
         f"epoch {report.epoch:>{width}}/{report.epochs}",
         f"loss {report.loss:.4f}",
-        *(
-            f"{name} {_score(report.scores[name])}{' *' if report.is_best else ''}"
-            for name in [report.score_name]
-            if name
-        ),
+    ]
+    if report.scores:
+        star = " *" if report.is_best else ""
+        parts.append(f"{report.score_name} {_score(report.scores[report.score_name])}{star}")
+    parts += [
         f"lr {report.learning_rate:.2e}",
         f"{report.images_per_second:.1f} images/s",
         duration(report.seconds),
