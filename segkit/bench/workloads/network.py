@@ -15,6 +15,7 @@ from segkit.bench.correctness import (
     verdict,
     without_chance,
 )
+from segkit.bench.counting import counts_of
 from segkit.bench.instruments import Mark
 from segkit.bench.records import Case, Correctness, Counts
 from segkit.bench.workloads.contract import load_components
@@ -22,6 +23,7 @@ from segkit.bench.workloads.inputs import IGNORE_INDEX, random_images, random_ta
 from segkit.compose import build_loss, build_model
 from segkit.engine.device import autocast
 from segkit.engine.loop import make_optimizer
+from segkit.errors import UsageError
 
 # So small that random labels do not drive the weights anywhere while time is taken.
 LEARNING_RATE = 1e-6
@@ -116,10 +118,12 @@ class NetworkWorkload:
         self.model.train(self.training)
         return verdict(self.case, errors, (batch, self.case.channels, size, size))
 
-    def count(self) -> Counts:
-        from segkit.bench.workloads.counts import counts_of_network
-
-        return counts_of_network(self.case, self.model, self.loss if self.training else None)
+    def count(self) -> Counts | None:
+        try:
+            return counts_of(self.case)
+        # A network that runs but cannot be counted without running is measured all the same.
+        except UsageError:
+            return Counts(parameters=sum(each.numel() for each in self.model.parameters()))
 
     def held_bytes(self) -> int:
         tensors: list[Tensor] = [*self.model.parameters(), *self.model.buffers()]

@@ -1,0 +1,159 @@
+"""A whole benchmark: conditions, ceilings, cases, quality; its record and its files."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from segkit.bench.cases import cases_of, overridden
+from segkit.bench.conditions import load
+from segkit.bench.process import WorkerFailed, WorkerProcess
+from segkit.bench.quality import QualitySettings, with_quality
+from segkit.bench.records import Case, Ceilings, Environment, Row, Run, write_csv
+from segkit.bench.runner import Runner, Settings
+from segkit.bench.suites import Suite
+from segkit.bench.watching import Watcher
+from segkit.errors import EnvironmentFault, SegkitError, StorageError, UsageError
+from segkit.index import Index
+
+ASK_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be benchmarked.
+
+    axes      values that replace those of every grid, by axis
+    quality   how each case is trained briefly; None leaves it out
+    ceilings  whether the machine's ceilings are measured first
+    """
+
+    suite: Suite
+    device: str = "cpu"
+    axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
+    quality: QualitySettings | None = None
+    ceilings: bool = True
+    command: str = ""
+
+
+def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
+    """Measures everything and writes results.json, results.csv and the report into the folder.
+
+    Raises UsageError SK-B004 where not one case could be measured; the files are there all the
+    same.
+    """
+    started, clock = datetime.now(UTC), time.monotonic()
+    index = Index.of_installed()
+    grids = overridden(order.suite.grids, order.axes)
+    environment, ceilings = survey(order, sorted({p for grid in grids for p in grid.precision}))
+    watcher.began(environment, ceilings)
+    flops = ceilings.flops("fp32") if ceilings else None
+    cases = tuple(
+        {
+            case.name: case
+            for grid in grids
+            for case in cases_of(grid, device=order.device, flops=flops, index=index)
+        }.values()
+    )
+    if not cases:
+        raise UsageError(
+            "SK-B004",
+            f"the suite '{order.suite.name}' holds no case that the installed plugins offer.",
+            "`segkit list` shows what is installed.",
+        )
+    make_folder(folder)
+    runner = Runner(order.settings, watcher, ceilings)
+    complete = runner.run(cases)
+    rows = [runner.rows[case.name] for case in cases]
+    if order.quality is not None and complete:
+        rows = with_quality(rows, order.quality, watcher, folder)
+    run = Run(
+        command=order.command or " ".join(["segkit", *map(shlex.quote, sys.argv[1:])]),
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - clock, 1),
+        suite=order.suite.name,
+        about=order.suite.about,
+        environment=environment.model_copy(update={"load_after": load()}),
+        method=order.settings.method,
+        ceilings=ceilings,
+        aa=runner.twins,
+        rows=tuple(rows),
+        interrupted=not complete,
+    )
+    write_results(run, folder)
+    watcher.finished(run)
+    refuse_nothing(run, folder)
+    return run
+
+
+def survey(order: Order, precisions: Sequence[str]) -> tuple[Environment, Ceilings | None]:
+    """Conditions and ceilings, found by a worker of its own."""
+    worker = WorkerProcess()
+    try:
+        asked: dict[str, Any] = {"do": "conditions", "device": order.device}
+        environment = Environment.model_validate(worker.ask(asked, timeout=ASK_SECONDS)["found"])
+        if not order.ceilings:
+            return environment, None
+        wanted = list(dict.fromkeys(["fp32", *precisions]))
+        if order.device == "cpu":
+            wanted = [each for each in wanted if each != "fp16"]
+        asked = {"do": "ceilings", "device": order.device, "precisions": wanted}
+        found = worker.ask(asked, timeout=ASK_SECONDS)["found"]
+        return environment, Ceilings.model_validate(found)
+    except WorkerFailed as error:
+        raise EnvironmentFault(
+            "SK-E002",
+            f"the device '{order.device}' could not be measured: {error.reason}.",
+            "`segkit doctor` checks this machine.",
+        ) from error
+    finally:
+        worker.close()
+
+
+def write_results(run: Run, folder: Path) -> None:
+    """results.json, results.csv, and pictures and the page where they can be drawn."""
+    try:
+        (folder / "results.json").write_text(run.to_json(), encoding="utf-8")
+        write_csv(run, folder / "results.csv")
+    except OSError as error:
+        raise StorageError(
+            "SK-S002", f"the results cannot be written to {folder} ({error}).", "Use another --out."
+        ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """A new folder, or an empty one; raises UsageError SK-C012, StorageError SK-S002."""
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError("SK-C012", f"{folder} is not empty.", "Give another folder with --out.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            "SK-S002", f"the folder {folder} cannot be made ({error}).", "Use another --out."
+        ) from error
+
+
+def refuse_nothing(run: Run, folder: Path) -> None:
+    """Raises UsageError SK-B004 where no row was measured."""
+    if any(row.status == "ok" for row in run.rows) or run.interrupted:
+        return
+    first: Row = run.rows[0]
+    error: SegkitError = UsageError(
+        "SK-B004",
+        f"none of the {len(run.rows)} cases could be measured; the first, {first.case.name}: "
+        f"{first.status} ({first.reason}).",
+        f"{folder / 'results.csv'} says why for each.",
+    )
+    raise error
+
+
+def network_of(case: Case) -> tuple[str | None, ...]:
+    """What decides a case's quality: rows that share it share their training."""
+    return (case.encoder, case.decoder, case.upsampler, case.loss)

@@ -1,0 +1,216 @@
+"""How a benchmark looks while it runs: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from segkit.bench.records import Case, Ceilings, Environment, Row, Run, Twins
+from segkit.bench.watching import Quiet
+from segkit.report.progress import duration
+from segkit.report.tables import aligned
+
+COLUMNS = ("case", "ms/step", "95 %", "images/s", "peak MiB", "M par.", "of peak", "notes")
+STYLES = {"ok": "", "skipped": "dim", "refused": "yellow", "oom": "red", "crashed": "red"}
+
+
+class PlainDisplay(Quiet):
+    """A line when a case is prepared, a line when it is done, and the table at the end."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self.write = write
+        self.said = ("", "")
+
+    def began(self, environment: Environment, ceilings: Ceilings | None) -> None:
+        for line in opening_lines(environment, ceilings):
+            self.write(line)
+
+    def planned(self, cases: Sequence[Case]) -> None:
+        self.write(f"{len(cases)} cases.")
+
+    def working(self, case: Case, stage: str, share: float, seconds_left: float | None) -> None:
+        part = stage if stage.startswith(("round", "epoch")) else "preparing"
+        said = (part if part.startswith("round") else case.name, part)
+        if said == self.said:
+            return
+        self.said = said
+        left = f", {duration(seconds_left)} left" if seconds_left is not None else ""
+        what = part if part.startswith("round") else f"{part} {case.name}"
+        self.write(f"  {share:4.0%}  {what}{left}")
+
+    def finished_row(self, row: Row) -> None:
+        self.write(f"  {row.case.name}: {one_line(row)}")
+
+    def noticed(self, text: str) -> None:
+        self.write(text)
+
+    def finished(self, run: Run) -> None:
+        self.write("")
+        self.write(plain_table(run.rows))
+        for line in closing_lines(run):
+            self.write(line)
+
+
+class LiveDisplay(Quiet):
+    """The table as it fills, and below it what is being done; for a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.cases: Sequence[Case] = ()
+        self.rows: dict[str, Row] = {}
+        self.now: tuple[Case, str] | None = None
+        self.share, self.left = 0.0, ""
+        self.live = Live(console=console, refresh_per_second=4, transient=True)
+
+    def began(self, environment: Environment, ceilings: Ceilings | None) -> None:
+        for line in opening_lines(environment, ceilings):
+            self.console.print(Text(line))
+
+    def planned(self, cases: Sequence[Case]) -> None:
+        self.cases = cases
+        self.live.start()
+        self._show()
+
+    def working(self, case: Case, stage: str, share: float, seconds_left: float | None) -> None:
+        self.now, self.share = (case, stage), share
+        self.left = f"{duration(seconds_left)} left" if seconds_left is not None else ""
+        self._show()
+
+    def finished_row(self, row: Row) -> None:
+        self.rows[row.case.name] = row
+        self._show()
+
+    def noticed(self, text: str) -> None:
+        self.console.print(Text(text, style="yellow"))
+
+    def finished(self, run: Run) -> None:
+        self.close()
+        self.console.print(_rich_table([table_cells(row) for row in run.rows], run.rows))
+        for line in closing_lines(run):
+            self.console.print(Text(line))
+
+    def close(self) -> None:
+        """Gives the terminal back; also when a benchmark ends in an error."""
+        self.live.stop()
+
+    def _show(self) -> None:
+        # What fits the window: the rows around the case at work.
+        room = max(self.console.height - 8, 4)
+        names = [case.name for case in self.cases]
+        at = names.index(self.now[0].name) if self.now and self.now[0].name in names else 0
+        first = max(0, min(at - room // 2, len(names) - room))
+        cells, rows = [], []
+        for case in self.cases[first : first + room]:
+            row = self.rows.get(case.name)
+            working = self.now is not None and self.now[0].name == case.name
+            stage = self.now[1] if self.now and working else ""
+            cells.append(table_cells(row) if row else [case.name, *[""] * 6, stage])
+            rows.append(row)
+        bar = Table.grid(padding=(0, 2))
+        bar.add_row(
+            ProgressBar(total=1.0, completed=self.share, width=40),
+            Text(f"{self.share:.0%}  {self.left}"),
+            Text("Ctrl-C skips the case, twice ends", style="dim"),
+        )
+        self.live.update(Group(_rich_table(cells, rows), bar))
+
+
+def opening_lines(environment: Environment, ceilings: Ceilings | None) -> list[str]:
+    """The machine, and what it was seen to do."""
+    lines = [
+        f"{environment.hardware}; load {environment.load_before}",
+        "torch "
+        f"{environment.packages.get('torch', '?')}, segkit "
+        f"{environment.packages.get('segkit-core', '?')}, {environment.threads} threads",
+    ]
+    if ceilings:
+        rates = ", ".join(
+            f"{name} {(ceilings.flops(name) or 0) / 1e9:,.0f} GFLOP/s"
+            for name in ceilings.matmul_flops
+        )
+        lines.append(f"ceilings: {rates}, copy {ceilings.copy_bytes / 1e9:.1f} GB/s")
+    return lines
+
+
+def table_cells(row: Row) -> list[str]:
+    """A row as the table shows it."""
+    step = row.times.get("step")
+    if row.status != "ok" or step is None:
+        return [row.case.name, *[""] * 6, f"{row.status}: {row.reason}"]
+    share = row.achieved.flops_share if row.achieved else None
+    counts = row.counts
+    notes = [f"noisy: {row.noisy}"] * bool(row.noisy)
+    if row.quality and row.quality.score is not None:
+        notes.insert(0, f"{row.quality.metric} {row.quality.score:.3f}")
+    if row.checkerboard is not None:
+        after = row.checkerboard.after_training
+        notes.append(f"checkerboard {row.checkerboard.at_start:.1%}, trained {after or 0:.1%}")
+    return [
+        row.case.name,
+        _milliseconds(step.median),
+        f"{_milliseconds(step.low)} to {_milliseconds(step.high)}",
+        f"{row.images_per_s:.1f}" if row.images_per_s else "",
+        f"{row.memory.peak_bytes / 2**20:,.0f}" if row.memory else "",
+        f"{counts.parameters / 1e6:.1f}" if counts and counts.parameters else "",
+        f"{share:.0%}" if share is not None else "",
+        "; ".join(notes),
+    ]
+
+
+def one_line(row: Row) -> str:
+    """A row in a line."""
+    if row.status != "ok":
+        return f"{row.status}: {row.reason}"
+    cells = table_cells(row)
+    return f"{cells[1]} ms a step ({cells[2]}), {cells[3]} {row.unit}s/s, {cells[4]} MiB"
+
+
+def plain_table(rows: Sequence[Row]) -> str:
+    """All rows as aligned text."""
+    return aligned([table_cells(row) for row in rows], COLUMNS)
+
+
+def closing_lines(run: Run) -> list[str]:
+    """The A/A line, and what the columns mean."""
+    lines = [twins_line(run.aa)]
+    if run.ceilings:
+        lines.append("of peak: the step's FLOP/s as a share of this machine's own best.")
+    noisy = sum(1 for row in run.rows if row.noisy)
+    if noisy:
+        lines.append(f"{noisy} rows are noisy: repeat them on a quieter machine.")
+    if run.interrupted:
+        lines.append("Ended by hand: rows are missing.")
+    lines.append(f"{len(run.rows)} cases in {duration(run.seconds)}.")
+    return lines
+
+
+def twins_line(twins: Twins | None) -> str:
+    """What this run would call a difference where there is none."""
+    if twins is None:
+        return "A/A: no case was measured twice."
+    ratios = ", ".join(f"{pair.ratio:.3f}" for pair in twins.pairs)
+    return (
+        f"A/A: the same case in two processes gave ratios of {ratios}; "
+        f"within {twins.band - 1:.0%} either way, rows are a tie."
+    )
+
+
+def _rich_table(cells: Sequence[Sequence[str]], rows: Sequence[Row | None]) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for name in COLUMNS:
+        numeric = name not in ("case", "notes")
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=numeric)
+    for line, row in zip(cells, rows, strict=True):
+        style = "dim" if row is None else STYLES.get(row.status, "red")
+        table.add_row(*(Text(cell) for cell in line), style=style)
+    return table
+
+
+def _milliseconds(seconds: float) -> str:
+    milliseconds = seconds * 1e3
+    return f"{milliseconds:.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"

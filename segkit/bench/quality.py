@@ -1,0 +1,184 @@
+"""What a network reaches in a short training: the same budget for every case, one score each.
+
+Every network is trained once, in a process of its own, by the engine of `segkit train` with the
+same data, epochs, batch and seed; rows that differ only in size, batch, compilation or mode share
+it. A case of inference names no loss: its network is trained with the suite's first loss.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segkit.bench.process import WorkerFailed, WorkerProcess
+from segkit.bench.records import Case, Checkerboard, Quality, Row
+from segkit.bench.watching import Watcher
+
+DEFAULT_LOSS = "dice+ce"
+TRAINING_TIMEOUT = 6 * 3600.0
+
+Key = tuple[str, str, str, str, str]
+
+
+@dataclass(frozen=True)
+class QualitySettings:
+    """The budget of each training.
+
+    data           folder, or None for the demo set
+    checkerboard   whether upsampling artefacts are measured before and after
+    """
+
+    data: str | None = None
+    epochs: int = 4
+    batch: int = 8
+    metric: str = "miou"
+    seed: int = 0
+    device: str = "cpu"
+    checkerboard: bool = False
+
+
+def with_quality(
+    rows: Sequence[Row], settings: QualitySettings, watcher: Watcher, folder: Path
+) -> list[Row]:
+    """The rows with the score of their network; rows that are not ok stay as they are."""
+    keys = [key_of(row.case) if row.status == "ok" else None for row in rows]
+    wanted = dict.fromkeys(key for key in keys if key is not None)
+    found: dict[Key, dict[str, Any]] = {}
+    for number, key in enumerate(wanted):
+        case = next(row.case for row, own in zip(rows, keys, strict=True) if own == key)
+        share = number / len(wanted)
+        answer = _trained(case, key, settings, watcher, folder, share)
+        if answer is not None:
+            found[key] = answer
+    if settings.checkerboard:
+        _sheet(found, folder)
+    return [
+        _completed(row, found.get(key) if key else None)
+        for row, key in zip(rows, keys, strict=True)
+    ]
+
+
+def key_of(case: Case) -> Key | None:
+    """What decides a network's quality, or None for a case without a network."""
+    if case.task != "network":
+        return None
+    loss = case.loss or DEFAULT_LOSS
+    return (str(case.encoder), str(case.decoder), str(case.upsampler), loss, case.precision)
+
+
+def train_briefly(request: Mapping[str, Any], stage: Callable[[str], None]) -> dict[str, Any]:
+    """In the worker: trains one network, returns fields of Quality and Checkerboard."""
+    from segkit.config import TrainConfig
+    from segkit.engine.events import EpochReport, Silence
+    from segkit.engine.training import train
+    from segkit.model_folder import load_model
+
+    class Telling(Silence):
+        steps = 0
+
+        def finished_epoch(self, report: EpochReport) -> None:
+            self.steps = report.step
+            stage(f"epoch {report.epoch} of {report.epochs}")
+            self.convention = report.conventions
+
+    stage("training")
+    settings = request["settings"]
+    with tempfile.TemporaryDirectory(prefix="segkit-bench-") as folder:
+        config = TrainConfig(
+            **request["parts"],
+            data=settings["data"],
+            epochs=settings["epochs"],
+            batch=settings["batch"],
+            metric=settings["metric"],
+            seed=settings["seed"],
+            device=settings["device"],
+            weights="none",
+            samples=0,
+            evaluate_every=settings["epochs"],
+            out=str(Path(folder) / "run"),
+        )
+        telling = Telling()
+        result = train(config, telling)
+        if result is None:
+            raise RuntimeError("the training gave no result")
+        score = result.scores.get(result.score_name)
+        found: dict[str, Any] = {
+            "quality": {
+                "score": score if score is not None and score == score else None,
+                "metric": result.score_name,
+                "convention": next(iter(telling.convention.values()), ""),
+                "data": settings["data"] or "demo set",
+                "epochs": result.epochs,
+                "steps": telling.steps,
+                "seconds": result.seconds,
+            }
+        }
+        if settings["checkerboard"]:
+            from segkit.bench.checkerboard import before_and_after
+
+            stage("artefacts")
+            trained = load_model(result.folder)
+            found["checkerboard"] = before_and_after(trained, config, Path(request["picture"]))
+    return found
+
+
+def _trained(
+    case: Case,
+    key: Key,
+    settings: QualitySettings,
+    watcher: Watcher,
+    folder: Path,
+    share: float,
+) -> dict[str, Any] | None:
+    from segkit.bench.runner import file_name
+
+    parts = dict(zip(("encoder", "decoder", "upsampler", "loss", "precision"), key, strict=True))
+    picture = folder / f"checkerboard-{file_name(case)}.png"
+    request = {
+        "do": "quality",
+        "parts": parts,
+        "settings": vars(settings),
+        "picture": str(picture.resolve()),
+    }
+    worker = WorkerProcess()
+    try:
+        answer = worker.ask(
+            request,
+            timeout=TRAINING_TIMEOUT,
+            stage=lambda name: watcher.working(case, name, share, None),
+        )
+        return dict(answer["found"])
+    except WorkerFailed as error:
+        watcher.noticed(f"No score for {' + '.join(key)}: {error.reason}.")
+        return None
+    except KeyboardInterrupt:
+        watcher.noticed(f"Skipped the training of {' + '.join(key)}.")
+        worker.kill()
+        return None
+    finally:
+        worker.close()
+
+
+def _completed(row: Row, found: Mapping[str, Any] | None) -> Row:
+    if found is None:
+        return row
+    changes: dict[str, Any] = {"quality": Quality.model_validate(found["quality"])}
+    if "checkerboard" in found:
+        changes["checkerboard"] = Checkerboard.model_validate(found["checkerboard"])
+    return row.model_copy(update=changes)
+
+
+def _sheet(found: Mapping[Key, Mapping[str, Any]], folder: Path) -> None:
+    """All pictures of artefacts side by side, as checkerboard.png."""
+    from segkit.bench.checkerboard import side_by_side
+
+    pictures = [
+        (f"{key[2]}", folder / str(each["checkerboard"]["picture"]))
+        for key, each in found.items()
+        if each.get("checkerboard", {}).get("picture")
+    ]
+    if pictures:
+        side_by_side(pictures, folder / "checkerboard.png")

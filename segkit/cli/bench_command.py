@@ -1,0 +1,207 @@
+"""`segkit bench`: options to a grid, then the benchmark, watched; `bench compare` beside it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from segkit.cli.completion import ComponentName
+
+BESIDE = {"compare": "segkit.cli.bench_compare"}
+# The options whose values, separated by commas, replace those of every grid.
+WORDS = ("encoder", "decoder", "upsampler", "loss", "mode", "precision", "compile")
+NUMBERS = ("size", "batch", "classes", "threads")
+
+
+class BenchCommand(click.Command):
+    """`segkit bench [SUITE]`, unless the first word is a command beside it."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        if args and args[0] in BESIDE:
+            module: Any = import_module(BESIDE[args[0]])
+            beside: click.Command = module.command
+            return beside.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command("bench", cls=BenchCommand)
+@click.argument("suite", default="quick")
+@click.option("--encoder", metavar="NAMES", type=ComponentName("encoders"))
+@click.option("--decoder", metavar="NAMES", type=ComponentName("decoders"))
+@click.option("--upsampler", metavar="NAMES", type=ComponentName("upsamplers"))
+@click.option("--loss", metavar="SUMS", type=ComponentName("losses"), help="As dice,ce,dice+ce.")
+@click.option("--mode", metavar="train,infer")
+@click.option("--size", metavar="PIXELS", help="Side of the image; auto fits the machine.")
+@click.option("--batch", metavar="IMAGES", help="Images a step; auto fits the machine.")
+@click.option("--classes", metavar="K", help="Classes of the logits. [default: 21]")
+@click.option("--precision", metavar="fp32,bf16,fp16")
+@click.option("--compile", metavar="no,yes,graph", help="graph: replayed as a CUDA graph.")
+@click.option("--threads", metavar="N", help="Of torch, on a CPU. [default: torch's choice]")
+@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps. [default: auto]")
+@click.option("--rounds", type=click.IntRange(2), help="Turns of each case. [default: the suite's]")
+@click.option("--seconds", type=float, help="Length of a turn. [default: the suite's]")
+@click.option("--quality", is_flag=True, help="Train each network briefly and add its score.")
+@click.option("--data", metavar="DIR", help="For --quality. [default: the demo set]")
+@click.option("--epochs", type=click.IntRange(1), default=4, help="For --quality. [default: 4]")
+@click.option("--checkerboard", is_flag=True, help="With --quality: artefacts of upsampling too.")
+@click.option("--trace", is_flag=True, help="Write a profiler's trace of every case.")
+@click.option("--timeout", type=float, default=900.0, help="Seconds to prepare a case. [900]")
+@click.option("--out", metavar="DIR", help="Where results go. [default: bench-<time>]")
+@click.option("--dry-run", is_flag=True, help="List the cases and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print results.json instead of the table.")
+def command(suite: str, **given: Any) -> None:
+    """Measure speed and memory of a SUITE's cases, each in a process of its own.
+
+    \b
+    segkit bench                                      a quick suite, sized to this machine
+    segkit bench encoders                             a suite of benchmarks/suites, or a YAML file
+    segkit bench --encoder densenet121,unet --upsampler all --size 256,512 --precision fp32,bf16
+    segkit bench upsamplers --quality --checkerboard  scores and artefacts beside cost
+    segkit bench compare A B                          two results, with intervals
+
+    Options take one value or several with commas, and replace those of the suite; names may be
+    patterns, or all. Ctrl-C skips the case at work, twice ends with what there is.
+    """
+    from segkit.bench.suites import QUICK, find_suite
+    from segkit.errors import UsageError
+    from segkit.index import Index
+
+    axes = _axes(given)
+    found = find_suite(suite, Index.of_installed())
+    named = any(axis in axes for axis in ("encoder", "decoder", "upsampler", "loss"))
+    if suite == QUICK and named:
+        found = found.model_copy(update={"name": "options", "about": "", "grids": _plain_grid()})
+    if given["checkerboard"] and not given["quality"]:
+        raise UsageError("SK-C009", "--checkerboard was given without --quality.", "Add --quality.")
+    if given["dry_run"]:
+        _show_cases(found, axes, given["device"])
+        return
+    _measure(found, axes, given)
+
+
+def _axes(given: dict[str, Any]) -> dict[str, list[Any]]:
+    from segkit.bench.cases import split_list
+    from segkit.errors import UsageError
+
+    axes: dict[str, list[Any]] = {}
+    for name in (*WORDS, *NUMBERS):
+        if given[name] is None:
+            continue
+        values: list[Any] = split_list(given[name])
+        if name in NUMBERS:
+            wrong = [each for each in values if not (each.isdigit() and int(each) > 0)]
+            wrong = [each for each in wrong if each != "auto" or name not in ("size", "batch")]
+            if wrong:
+                raise UsageError(
+                    "SK-C009",
+                    f"--{name} cannot be '{wrong[0]}'.",
+                    "Give whole numbers from 1, with commas between.",
+                )
+            values = [each if each == "auto" else int(each) for each in values]
+        axes[name] = values
+    _refuse_unknown(axes)
+    return axes
+
+
+def _refuse_unknown(axes: dict[str, list[Any]]) -> None:
+    from segkit.errors import UsageError, did_you_mean
+
+    choices = {
+        "mode": ("train", "infer"),
+        "precision": ("fp32", "bf16", "fp16"),
+        "compile": ("no", "yes", "graph"),
+    }
+    for axis, known in choices.items():
+        for each in axes.get(axis, ()):
+            if each not in known:
+                raise UsageError(
+                    "SK-C009",
+                    f"--{axis} cannot be '{each}'.",
+                    f"{did_you_mean(each, known)}Choose among {', '.join(known)}.",
+                )
+
+
+def _plain_grid() -> tuple[Any, ...]:
+    from segkit.bench.cases import Grid
+
+    return (Grid(size=("auto",), batch=("auto",), mode=("train", "infer")),)
+
+
+def _device(asked: str) -> str:
+    from segkit.engine.device import choose_device
+
+    return str(choose_device(asked))
+
+
+def _show_cases(suite: Any, axes: dict[str, list[Any]], device: str) -> None:
+    from segkit.bench.cases import cases_of, overridden
+    from segkit.index import Index
+
+    index = Index.of_installed()
+    kind = "cpu" if device == "auto" else device
+    names = dict.fromkeys(
+        case.name
+        for grid in overridden(suite.grids, axes)
+        for case in cases_of(grid, device=kind, flops=None, index=index)
+    )
+    for name in names:
+        click.echo(name)
+    click.echo(f"{len(names)} cases, {suite.rounds} rounds of {suite.round_seconds:g} s.")
+
+
+def _measure(suite: Any, axes: dict[str, list[Any]], given: dict[str, Any]) -> None:
+    from segkit.bench.benchmark import Order, run_benchmark
+    from segkit.bench.quality import QualitySettings
+    from segkit.bench.runner import Settings
+    from segkit.bench.watching import Quiet
+
+    device = _device(given["device"])
+    folder = Path(given["out"] or time.strftime("bench-%Y%m%d-%H%M%S")).expanduser()
+    settings = Settings(
+        rounds=given["rounds"] or suite.rounds,
+        round_seconds=given["seconds"] or suite.round_seconds,
+        prepare_timeout=given["timeout"],
+        trace_folder=folder.resolve() if given["trace"] else None,
+    )
+    quality = None
+    if given["quality"]:
+        quality = QualitySettings(
+            data=given["data"],
+            epochs=given["epochs"],
+            device=device,
+            checkerboard=given["checkerboard"],
+        )
+    order = Order(suite, device, axes, settings, quality)
+    live, watcher = None, Quiet()
+    if sys.stdout.isatty() and not given["as_json"]:
+        from rich.console import Console
+
+        from segkit.bench.display import LiveDisplay
+
+        live = watcher = LiveDisplay(Console())
+    elif not given["as_json"]:
+        from segkit.bench.display import PlainDisplay
+
+        watcher = PlainDisplay(click.echo)
+    try:
+        run = run_benchmark(order, watcher, folder)
+    finally:
+        if live is not None:
+            live.close()
+    if given["as_json"]:
+        click.echo(run.to_json())
+        return
+    for name in ("results.json", "results.csv", "report.html"):
+        if (folder / name).is_file():
+            click.echo(str(folder / name))
