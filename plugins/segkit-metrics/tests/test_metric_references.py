@@ -104,6 +104,14 @@ def test_calibration_error_equals_torchmetrics_and_a_loop(bins):
     assert found == pytest.approx(total / len(true_N), abs=1e-6)
 
 
+def test_a_certainty_between_two_bins_falls_into_the_lower():
+    """Two bins; certainty 1/2, right, and 1, wrong: (|1 - 1/2| + |0 - 1|) / 2."""
+    logits_BKHW = torch.tensor([[0.0, 0.0], [0.0, 1e4]]).mT.reshape(1, 2, 1, 2)
+    metric = build("ece(bins=2)", classes=2)
+    metric.update(logits_BKHW, torch.tensor([[[0, 0]]]))
+    assert metric.compute() == {"ece": 0.75}
+
+
 def test_mean_iou_per_image_answers_another_question_than_that_of_the_data_set():
     """Image one: classes 0 and 1 at IoU 1/2 and 2/3. Image two: class 0 alone, perfect."""
     target_BHW = torch.tensor([[[0, 0, 1, 1]], [[0, 0, 0, 0]]])
