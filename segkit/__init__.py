@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from segkit.compose import build_model as build_model
     from segkit.errors import SegkitError as SegkitError
     from segkit.model import SegmentationModel as SegmentationModel
-    from segkit.model import load_model as load_model
-    from segkit.model import save_model as save_model
+    from segkit.model_folder import load_model as load_model
+    from segkit.model_folder import save_model as save_model
 
 __version__ = "0.1.0"
 
@@ -28,8 +28,8 @@ _HOMES = {
     "build_model": "segkit.compose",
     "SegkitError": "segkit.errors",
     "SegmentationModel": "segkit.model",
-    "load_model": "segkit.model",
-    "save_model": "segkit.model",
+    "load_model": "segkit.model_folder",
+    "save_model": "segkit.model_folder",
 }
 __all__ = [*_HOMES, "__version__"]
 

@@ -13,7 +13,10 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import importlib.metadata
 
 
 class EntryPoint(NamedTuple):
@@ -123,9 +126,13 @@ def _reader(location: str) -> Callable[[str], str]:
     return read
 
 
+def _library_reader(found: importlib.metadata.Distribution) -> Callable[[str], str]:
+    return lambda file: found.read_text(file) or ""
+
+
 def _from_the_standard_library() -> Iterator[Distribution]:
     import importlib.metadata
 
     for found in importlib.metadata.distributions():
         location = str(getattr(found, "_path", found))
-        yield Distribution(location, lambda file, found=found: found.read_text(file) or "")
+        yield Distribution(location, _library_reader(found))

@@ -1,31 +1,16 @@
-"""The network: pad, encode, decode, classify, crop; and its folder on disk (safetensors + JSON).
-
-A model folder holds `model.safetensors` and `model.json`. Nothing in it is ever executed: the JSON
-names registered components, and one that is not installed is an error that says what to install.
-"""
+"""The network: pad, encode, decode, classify, resize, crop; and the record of what it is."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segkit.errors import ModelFileError
 from segkit.interfaces import Decoder, Encoder, Features, Normalization
-
-FORMAT = "segkit-model/1"
 
 
 @dataclass(frozen=True)
@@ -145,136 +130,3 @@ def _mirrored(length: int, before: int, after: int, device: torch.device) -> Ten
     period = max(2 * (length - 1), 1)
     place = place % period
     return torch.minimum(place, period - place) if length > 1 else torch.zeros_like(place)
-
-
-def save_model(model: SegmentationModel, folder: str | Path, **changes: Any) -> Path:
-    """Writes the model folder in one step: it is there whole, or as it was before.
-
-    changes   fields of the record to replace, such as classes=... or training=...
-    """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    record = replace(model.record, **changes)
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
-    }
-    work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp-", dir=folder.parent))
-    try:
-        save_file(tensors, work / "model.safetensors")
-        description = {
-            "format": FORMAT,
-            "sha256": _sha256(work / "model.safetensors"),
-            **asdict(record),
-        }
-        (work / "model.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-        for file in work.iterdir():
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
-        work.chmod(0o755)
-        _put_in_place(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return folder
-
-
-def load_model(path: str | Path, device: str | torch.device = "cpu") -> SegmentationModel:
-    """The model of a run folder, a model folder, or a hub id (`owner/name`), in evaluation mode.
-
-    Raises ModelFileError: SK-M001 (no model there), SK-M002 (damaged), SK-M003 (plugin missing).
-    """
-    from segkit.compose import build_recorded
-
-    folder = _model_folder(path)
-    record, checksum = _read_record(folder)
-    tensors_file = folder / "model.safetensors"
-    try:
-        if _sha256(tensors_file) != checksum:
-            raise ModelFileError(
-                "SK-M002",
-                f"{tensors_file} is not the file that model.json describes.",
-                "Copy it again.",
-            )
-        state = load_file(tensors_file)
-    except (OSError, SafetensorError) as error:
-        raise ModelFileError(
-            "SK-M002", f"{tensors_file} cannot be read ({error}).", "Copy it again."
-        ) from error
-    model = build_recorded(record)
-    try:
-        model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise ModelFileError(
-            "SK-M002",
-            f"the tensors in {folder} do not fit the parts named there "
-            f"({str(error).splitlines()[-1].strip()}).",
-            f"Install the versions that wrote it: {_installs(record)}",
-        ) from error
-    return model.to(device).eval()
-
-
-def _model_folder(path: str | Path) -> Path:
-    folder = Path(path).expanduser()
-    for candidate in (folder / "model", folder):
-        if (candidate / "model.json").is_file():
-            return candidate
-    text = str(path)
-    if not folder.exists() and text.count("/") == 1 and not text.startswith((".", "/", "~")):
-        from huggingface_hub import snapshot_download
-
-        try:
-            return Path(snapshot_download(text, allow_patterns=["model.json", "model.safetensors"]))
-        # As in weights.py: the hub client raises its HTTP library's errors too.
-        except Exception as error:
-            raise ModelFileError(
-                "SK-M001",
-                f"there is no folder '{text}', and the hub did not give a model of that name "
-                f"({type(error).__name__}).",
-                "Give the folder that `segkit train` printed.",
-            ) from error
-    state = "holds no model.json" if folder.exists() else "does not exist"
-    raise ModelFileError(
-        "SK-M001", f"{path} {state}.", "Give the folder that `segkit train` printed (--out RUN)."
-    )
-
-
-def _read_record(folder: Path) -> tuple[ModelRecord, str]:
-    file = folder / "model.json"
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise ModelFileError(
-                "SK-M002",
-                f"{file} is of format {content['format']}, and this segkit reads {FORMAT}.",
-                "python -m pip install --upgrade segkit-core",
-            )
-        known = (f.name for f in fields(ModelRecord))
-        values: dict[str, Any] = {name: content[name] for name in known if name in content}
-        for name in ("encoder", "decoder", "upsampler"):
-            values[name] = Part(**values[name])
-        return ModelRecord(**values), content["sha256"]
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise ModelFileError(
-            "SK-M002", f"{file} cannot be read ({type(error).__name__}: {error}).", "Copy it again."
-        ) from error
-
-
-def _installs(record: ModelRecord) -> str:
-    parts = {
-        f"{p.distribution}=={p.version}" for p in (record.encoder, record.decoder, record.upsampler)
-    }
-    return f"python -m pip install {' '.join(sorted(parts))}"
-
-
-def _put_in_place(work: Path, folder: Path) -> None:
-    if not folder.exists():
-        work.replace(folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f"{folder.name}.old-", dir=folder.parent))
-    folder.replace(old / folder.name)
-    work.replace(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

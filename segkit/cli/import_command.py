@@ -48,7 +48,7 @@ def command(
     FILE is .safetensors, or what torch.save wrote of tensors: code in it is never run.
     """
     from segkit.foreign.importing import Wish, import_checkpoint
-    from segkit.model import save_model
+    from segkit.model_folder import save_model
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(

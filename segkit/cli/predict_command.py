@@ -47,7 +47,7 @@ def command(
     from segkit.inference.prediction import Output, Report, predict_files
     from segkit.inference.predictor import Predictor
     from segkit.inference.sources import find_sources
-    from segkit.model import load_model
+    from segkit.model_folder import load_model
 
     sources = find_sources(images)
     chosen = choose_device(device)

@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from segkit.engine.storage import (
+from segkit.errors import ModelFileError
+from segkit.storage import (
     checksum,
     flush,
     new_folder,
@@ -27,7 +28,6 @@ from segkit.engine.storage import (
     storage_errors,
     sweep,
 )
-from segkit.errors import ModelFileError
 
 FORMAT = "segkit-checkpoint/1"
 KEEP = 2

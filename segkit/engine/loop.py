@@ -5,9 +5,8 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -100,7 +99,7 @@ class Loop:
         if checkpoint:
             self._restore(checkpoint)
 
-    def train_epoch(self, after_step: Any = lambda: None) -> None:
+    def train_epoch(self, after_step: Callable[[], None]) -> None:
         """Trains to the end of the epoch; `after_step()` is called at every continuable moment."""
         position = self.position
         if self.frozen and self._thaws_by(position.epoch):

@@ -17,8 +17,8 @@ from typing import Any
 from segkit.config import TrainConfig, to_yaml
 from segkit.engine.checkpoints import CheckpointFolder
 from segkit.engine.events import EpochReport
-from segkit.engine.storage import replace_text, storage_errors
 from segkit.errors import StorageError
+from segkit.storage import replace_text, storage_errors
 
 COLUMNS = ("epoch", "step", "loss", "learning_rate", "images_per_second", "seconds")
 

@@ -11,9 +11,9 @@ from PIL import Image
 from segkit.data import Data
 from segkit.engine.device import autocast
 from segkit.engine.evaluation import move
-from segkit.engine.storage import storage_errors
 from segkit.model import SegmentationModel
 from segkit.report.pictures import overlay, side_by_side, to_uint8
+from segkit.storage import storage_errors
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from segkit.engine.evaluation import Judge, Scores, evaluate
 from segkit.engine.training import device_errors
 from segkit.errors import UsageError
 from segkit.expression import parse_list
-from segkit.model import load_model
+from segkit.model_folder import load_model
 from segkit.registry import default_registry
 
 

@@ -87,7 +87,6 @@ def prepare(
         make_deterministic()
     data = _open(config)
     config = _resolved(config, data, group)
-    seed_everything(config.seed)
     model = _build(config, data, group, events, weights)
     # So that a repeated run starts where this one did, whatever the network then says.
     config = config.model_copy(update={"weights": model.record.weights["used"]})
@@ -240,22 +239,30 @@ def _build(
 ) -> SegmentationModel:
     with group.first(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = build_model(
-            config.encoder,
-            config.decoder,
-            config.upsampler,
-            num_classes=len(data.classes),
-            in_channels=data.in_channels,
-            weights="none" if started_from else config.weights,
-        )
-    if started_from:
-        model.record = replace(model.record, weights=dict(started_from))
+        model = _seeded(config, data, "none" if started_from else config.weights)
     for each in caught:
         if issubclass(each.category, UserWarning) and group.writes:
             events.warned(str(each.message))
+    start = started_from or model.record.weights
+    if start["used"] == "none" and config.weights == "auto":
+        # The attempt drew random numbers; a repetition with --weights none makes no attempt.
+        model = _seeded(config, data, "none")
+    model.record = replace(model.record, weights=dict(start))
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     group.synchronise_norms_(model)
     return model.to(group.device).to(memory_format=layout)
+
+
+def _seeded(config: TrainConfig, data: Data, weights: str) -> SegmentationModel:
+    seed_everything(config.seed)
+    return build_model(
+        config.encoder,
+        config.decoder,
+        config.upsampler,
+        num_classes=len(data.classes),
+        in_channels=data.in_channels,
+        weights=weights,
+    )
 
 
 def _weights_sentence(model: SegmentationModel) -> str:

@@ -24,9 +24,9 @@ from segkit.engine.loop import DivergedBatch, Loop
 from segkit.engine.run_folder import RunFolder
 from segkit.engine.samples import write_samples
 from segkit.engine.setup import Prepared, decisions, prepare, run_name
-from segkit.engine.storage import storage_errors
 from segkit.errors import OutOfMemory, StorageError, UsageError
-from segkit.model import save_model
+from segkit.model_folder import save_model
+from segkit.storage import storage_errors
 
 # While a checkpoint is written, the two before it and the best are still there.
 CHECKPOINT_ROOM = 2.5

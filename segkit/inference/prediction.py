@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import segkit
 from segkit.data.images import read_image
-from segkit.engine.storage import replace_text, storage_errors
+from segkit.storage import replace_text, storage_errors
 from segkit.errors import DataError, SegkitError, StorageError, UsageError
 from segkit.inference.predictor import Predictor, full_scale_of
 from segkit.inference.sources import Source

@@ -9,8 +9,8 @@ from torch import nn
 
 from segkit.engine.checkpoints import Checkpoint, CheckpointFolder
 from segkit.engine.state import optimizer_tensors, restore_optimizer
-from segkit.engine.storage import new_folder, replace_text, storage_errors
 from segkit.errors import ModelFileError, StorageError
+from segkit.storage import new_folder, replace_text, storage_errors
 
 
 def checkpoint(value):
