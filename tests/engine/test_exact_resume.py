@@ -121,3 +121,22 @@ def test_a_run_without_checkpoint_is_refused(settings, tmp_path, interrupted):
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"is no run: it holds no config\.yaml"):
         resume(tmp_path)
+
+
+def test_a_run_that_fell_back_to_a_random_start_is_repeated_from_its_config(
+    settings, monkeypatch, tmp_path
+):
+    from segkit.config import read_config
+    from segkit.errors import WeightsUnavailable
+    from segkit.weights import PublishedWeights
+
+    def nothing(self):
+        raise WeightsUnavailable("SK-W001", "the weights are not here.", "Fetch them.")
+
+    monkeypatch.setattr(PublishedWeights, "fetch", nothing)
+    small = {"encoder": "densenet121(depth=2)", "decoder": "unet", "epochs": 1, "size": 32}
+    train(settings(weights="auto", **small))
+    saved = read_config(tmp_path / "run" / "config.yaml")
+    assert saved.weights == "none"
+    train(saved)
+    assert_same_run(tmp_path / "run", tmp_path / "run-2")
