@@ -1,5 +1,10 @@
 """What a plugin may import from segkit. The list changes only with a new minor version."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from segkit.confusion import ConfusionMatrix
 from segkit.errors import (
     DataError,
@@ -32,7 +37,13 @@ from segkit.weights import (
     load_encoder_weights,
 )
 
+if TYPE_CHECKING:
+    from segkit.data.images import read_image
+    from segkit.data.masks import read_values
+    from segkit.data.published import Archive, PublishedData
+
 __all__ = [
+    "Archive",
     "Benchmark",
     "ConfusionMatrix",
     "DataError",
@@ -48,6 +59,7 @@ __all__ = [
     "ModelFileError",
     "Normalization",
     "PluginError",
+    "PublishedData",
     "PublishedWeights",
     "Sample",
     "SegkitError",
@@ -59,4 +71,20 @@ __all__ = [
     "did_you_mean",
     "hookimpl",
     "load_encoder_weights",
+    "read_image",
+    "read_values",
 ]
+
+# What data sets need comes from the data room, whose image libraries no other plugin waits for.
+_OF_DATA = {
+    "Archive": "segkit.data.published",
+    "PublishedData": "segkit.data.published",
+    "read_image": "segkit.data.images",
+    "read_values": "segkit.data.masks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_DATA:
+        return getattr(import_module(_OF_DATA[name]), name)
+    raise AttributeError(f"module 'segkit.api' has no attribute '{name}'")
