@@ -62,7 +62,7 @@ def test_without_drift_the_interval_is_as_wide_as_scipys_bootstrap():
         found = stats.bootstrap(pooled, np.median, n_resamples=999, method="percentile")
         widths.append(ours.high - ours.low)
         theirs.append(found.confidence_interval.high - found.confidence_interval.low)
-    # Drawing twice doubles the variance where rounds do not differ: sqrt(2), and 1.09 for 20 rounds.
+    # Drawing twice doubles the variance where rounds do not differ; and 1.09 for 20 rounds.
     assert 1.3 <= np.mean(widths) / np.mean(theirs) <= 1.9
 
 

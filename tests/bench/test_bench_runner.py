@@ -1,0 +1,191 @@
+"""The runner's own decisions, with workers that only pretend."""
+
+import pytest
+
+from segkit.bench.process import WorkerFailed
+from segkit.bench.records import Case, Ceilings, Counts
+from segkit.bench.runner import (
+    Entrant,
+    Progress,
+    Runner,
+    Settings,
+    achieved,
+    file_name,
+    rotated,
+    row_of,
+)
+from segkit.bench.watching import Quiet
+
+CASES = [Case(encoder=name, decoder="unet", upsampler="bilinear", loss="ce") for name in "abcde"]
+FOUND = {
+    "unit": "image",
+    "units_per_step": 8,
+    "set_up_s": 0.1,
+    "first_step_s": 0.3,
+    "compile_s": None,
+    "memory": {"peak_bytes": 1000, "idle_bytes": 10, "method": "pretended"},
+    "warm_up_steps": 5,
+    "clock": "pretended",
+    "usual_step_s": 0.1,
+}
+
+
+class Pretender:
+    """A worker that answers from a script, and notes every turn in a shared list."""
+
+    turns: list[str]
+    alive: int
+    most: int
+
+    def __init__(self, behaviour):
+        self.behaviour, self.name = behaviour, ""
+        type(self).alive += 1
+        type(self).most = max(self.most, self.alive)
+        self.ended = False
+
+    def ask(self, request, *, timeout, stage=lambda name: None):
+        if request["do"] == "prepare":
+            self.name = request["case"]["encoder"]
+            stage("building")
+        else:
+            self.turns.append(self.name)
+        answer = self.behaviour(self, request)
+        if isinstance(answer, BaseException):
+            raise answer
+        if request["do"] == "prepare":
+            return {"event": "prepared", "found": FOUND | (answer or {})}
+        samples = {"step": [0.1, 0.1], "forward": [0.04, 0.04], "load": [0.0, 0.0]}
+        return {"event": "turned", "samples": samples, "joules_per_step": None}
+
+    def close(self):
+        if not self.ended:
+            type(self).alive -= 1
+        self.ended = True
+
+    kill = close
+
+
+@pytest.fixture
+def pretend():
+    def make(behaviour=lambda worker, request: None, **settings):
+        Pretender.turns, Pretender.alive, Pretender.most = [], 0, 0
+        settings = {"rounds": 3, "twins": False} | settings
+        return Runner(Settings(**settings), Quiet(), None, lambda: Pretender(behaviour))
+
+    return make
+
+
+def test_every_round_has_another_order_and_every_case_its_turn(pretend):
+    runner = pretend()
+    assert runner.run(CASES[:3])
+    assert Pretender.turns == [*"abc", *"bca", *"cab"]
+    assert rotated("abc", 4) == [*"bca"]
+    assert Pretender.alive == 0
+
+
+def test_no_more_workers_live_than_allowed_and_all_cases_are_measured(pretend):
+    runner = pretend(most_alive=2)
+    runner.run(CASES)
+    assert Pretender.most == 2
+    assert [runner.rows[case.name].status for case in CASES] == ["ok"] * 5
+
+
+def test_a_heat_ends_where_the_next_worker_might_not_fit(pretend, monkeypatch):
+    monkeypatch.setattr("segkit.bench.runner.available_bytes", lambda: 10 * 2**30)
+    large = {"memory": FOUND["memory"] | {"peak_bytes": 2 * 2**30}}
+    runner = pretend(lambda worker, request: large)
+    runner.run(CASES)
+    # 6 GiB may be used, a worker needs 2.7: two of them, and no third.
+    assert Pretender.most == 2
+
+
+def test_the_first_case_of_a_heat_has_a_twin_and_no_second_row(pretend):
+    runner = pretend(twins=True)
+    runner.run(CASES[:2])
+    assert Pretender.turns.count("a") == 6 and Pretender.turns.count("b") == 3
+    assert len(runner.rows) == 2
+    assert [pair.case for pair in runner.twins.pairs] == [CASES[0].name]
+    assert runner.twins.pairs[0].ratio == 1
+
+
+def test_a_case_out_of_memory_beside_others_is_tried_again_alone(pretend):
+    def behaviour(worker, request):
+        crowded = request["do"] == "prepare" and worker.name == "b" and Pretender.alive > 1
+        return WorkerFailed("oom", "no memory") if crowded else None
+
+    runner = pretend(behaviour)
+    runner.run(CASES[:3])
+    assert [runner.rows[case.name].status for case in CASES[:3]] == ["ok"] * 3
+
+
+def test_a_case_out_of_memory_alone_is_a_row(pretend):
+    def behaviour(worker, request):
+        return WorkerFailed("oom", "no memory") if worker.name == "b" else None
+
+    runner = pretend(behaviour)
+    runner.run(CASES[:3])
+    assert [runner.rows[case.name].status for case in CASES[:3]] == ["ok", "oom", "ok"]
+
+
+def test_a_worker_lost_in_a_round_is_a_row_and_the_others_go_on(pretend):
+    def behaviour(worker, request):
+        lost = request["do"] == "turn" and worker.name == "a" and Pretender.turns.count("a") == 2
+        return WorkerFailed("crashed", "ended by SIGSEGV") if lost else None
+
+    runner = pretend(behaviour)
+    runner.run(CASES[:2])
+    assert runner.rows[CASES[0].name].reason == "ended by SIGSEGV"
+    assert runner.rows[CASES[1].name].times["step"].n == 6
+
+
+def test_one_interrupt_skips_the_case_and_two_end_the_benchmark(pretend):
+    def once(worker, request):
+        return KeyboardInterrupt() if worker.name == "b" else None
+
+    runner = pretend(once)
+    assert runner.run(CASES[:3])
+    assert [runner.rows[case.name].status for case in CASES[:3]] == ["ok", "skipped", "ok"]
+
+    def always(worker, request):
+        return KeyboardInterrupt() if worker.name in "bc" else None
+
+    runner = pretend(always, most_alive=1)
+    assert not runner.run(CASES[:4])
+    statuses = [runner.rows[case.name].status for case in CASES[:4]]
+    assert statuses == ["ok", "skipped", "skipped", "skipped"]
+    assert Pretender.alive == 0
+
+
+def test_a_row_holds_the_phases_and_the_rate_of_its_samples():
+    rounds = [{"step": [0.1, 0.2], "forward": [0.05, 0.1], "load": [0, 0]}, {"step": [0.3]}]
+    row = row_of(Entrant(CASES[0], None, FOUND, rounds=rounds, joules=[16.0]), None)
+    assert row.samples["step"] == ((0.1, 0.2), (0.3,))
+    assert set(row.times) == {"step", "forward"}
+    assert row.images_per_s == pytest.approx(8 / 0.2)
+    assert row.energy_j_per_image == 2.0
+
+
+def test_shares_of_the_ceilings_are_by_hand():
+    ceilings = Ceilings(
+        matmul_flops={"fp32": 1e11}, convolution_flops={"fp32": 2e11}, copy_bytes=1e10
+    )
+    found = achieved(CASES[0], Counts(flops=10**11, fewest_bytes=10**9), 1.0, ceilings)
+    assert (found.flops_share, found.bytes_share) == (0.5, 0.1)
+    assert found.bound == "arithmetic"
+    found = achieved(CASES[0], Counts(flops=10**9, fewest_bytes=10**10), 2.0, ceilings)
+    assert (found.flops_share, found.bytes_share, found.bound) == (0.0025, 0.5, "memory")
+    assert achieved(CASES[0], None, 1.0, ceilings) is None
+
+
+def test_the_time_left_is_known_from_the_first_case_on():
+    progress = Progress(Settings(rounds=2))
+    progress.start(3)
+    assert progress.seconds_left is None and progress.share == 0
+    progress.prepared(10)
+    assert progress.seconds_left == 2 * 10 + 6 * 1.0
+    progress.turned(2)
+    assert progress.seconds_left == 2 * 10 + 5 * 2
+
+
+def test_a_cases_name_becomes_a_files_name():
+    assert file_name(CASES[0]) == "a-unet-bilinear-ce-train-256px-batch-8-fp32"
