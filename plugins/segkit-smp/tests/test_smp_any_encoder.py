@@ -42,7 +42,8 @@ def test_an_odd_size_trains_or_is_refused_with_the_reason(decoder, encoder):
     logits_BKHW = model(torch.randn(2, 3, 77, 51))
     assert logits_BKHW.shape == (2, 3, 77, 51)
     logits_BKHW.square().mean().backward()
-    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+    # A decoder of the deepest map alone leaves a transformer pyramid's finer levels without one.
+    assert [n for n, p in model.decoder.named_parameters() if p.grad is None] == []
 
 
 @pytest.mark.parametrize("decoder", ["unet", "linknet", "fpn", "pan", "segformer"])
