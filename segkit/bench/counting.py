@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from torch._subclasses import FakeTensorMode
 from torch.nn.utils import clip_grad_norm_
 
 from segkit.bench.records import Case, Counts
-from segkit.bench.tracing import Stand, Trace
+from segkit.bench.tracing import Operation, Stand, Trace
 from segkit.compose import build_loss, build_model
 from segkit.errors import SegkitError, UsageError
 
@@ -56,7 +56,8 @@ class Step:
 class StepCount:
     """What a step amounts to, for the whole batch; bytes, and FLOPs of two to a multiply-add.
 
-    flops, eager_bytes, fewest_bytes, operations   by phase: forward, backward, optimizer
+    operations       in order, each with its phase (forward, backward, optimizer), FLOPs and bytes
+    fewest_bytes     by phase: the least traffic, everything fused that can be
     saved_bytes      kept by the forward pass for the backward pass, weights not among them
     model_bytes      weights and running statistics
     kept_bytes       what stays from step to step: weights, average, gradients, optimizer's state
@@ -65,10 +66,8 @@ class StepCount:
     """
 
     parameters: int
-    flops: dict[str, int]
-    eager_bytes: dict[str, int]
+    operations: tuple[Operation, ...] = field(repr=False)
     fewest_bytes: dict[str, int]
-    operations: dict[str, int]
     saved_bytes: int
     model_bytes: int
     kept_bytes: int
@@ -78,11 +77,26 @@ class StepCount:
     @property
     def multiply_adds(self) -> int:
         """Of the forward pass."""
-        return self.flops["forward"] // 2
+        return self.flops("forward") // 2
 
     @property
-    def total_flops(self) -> int:
-        return sum(self.flops.values())
+    def phases(self) -> tuple[str, ...]:
+        return tuple(self.fewest_bytes)
+
+    def flops(self, phase: str = "") -> int:
+        """Of a phase, or of the whole step."""
+        return sum(each.flops for each in self._of(phase))
+
+    def eager_bytes(self, phase: str = "") -> int:
+        """Where every operation reads and writes memory by itself."""
+        return sum(each.bytes for each in self._of(phase))
+
+    def launches(self, phase: str = "") -> int:
+        """About as many kernels a GPU launches."""
+        return len(self._of(phase))
+
+    def _of(self, phase: str) -> list[Operation]:
+        return [each for each in self.operations if phase in ("", each.phase)]
 
 
 def count_step(step: Step) -> StepCount:
@@ -130,13 +144,13 @@ class _Counted:
         else:
             self._infer()
         trace = self.trace
-        phases = ("forward", "backward", "optimizer") if self.step.mode == "train" else ("forward",)
+        phases: tuple[str, ...] = (
+            ("forward", "backward", "optimizer") if self.step.mode == "train" else ("forward",)
+        )
         return StepCount(
             parameters=parameters,
-            flops={phase: int(trace.flops[phase]) for phase in phases},
-            eager_bytes={phase: trace.eager_bytes[phase] for phase in phases},
+            operations=tuple(each for each in trace.operations if each.phase),
             fewest_bytes={phase: trace.fused_bytes[phase] for phase in phases},
-            operations={phase: trace.operations[phase] for phase in phases},
             saved_bytes=sum(self.saved.values()),
             model_bytes=self.model_bytes,
             kept_bytes=self.kept_bytes,
@@ -242,9 +256,9 @@ def counts_of(case: Case) -> Counts | None:
     return Counts(
         parameters=count.parameters,
         multiply_adds=count.multiply_adds,
-        flops=count.total_flops,
+        flops=count.flops(),
         fewest_bytes=sum(count.fewest_bytes.values()),
-        eager_bytes=sum(count.eager_bytes.values()),
+        eager_bytes=count.eager_bytes(),
     )
 
 

@@ -10,7 +10,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,15 +30,22 @@ UNWRITTEN = {
 }
 
 
+class Operation(NamedTuple):
+    """One operation that touches memory: about one kernel that a GPU launches."""
+
+    phase: str
+    flops: int
+    bytes: int
+
+
 class Trace(TorchDispatchMode):
     """What was done in each phase, and the most memory held at once.
 
     granule      device memory is handed out in multiples of this many bytes
     numberless   whether tensors that do have numbers, such as a loss's own tables, are left out
-    flops        by phase: of convolutions, matrix products and attention; a multiply-add is two
-    eager_bytes  by phase: inputs and outputs of every operation, each read or written once
+    operations   each with its FLOPs (of convolutions, matrix products and attention; a multiply-add
+                 is two) and its bytes: inputs and outputs, each read or written once
     fused_bytes  by phase: the least traffic, see below
-    operations   by phase: how many that touch memory, about the kernels a GPU launches
     held         bytes held now;  peak: the most so far;  peak_phase: when that was
 
     The least traffic assumes that all but convolutions and products is fused into them: these
@@ -50,10 +57,8 @@ class Trace(TorchDispatchMode):
     def __init__(self, granule: int = 1, *, numberless: bool = False) -> None:
         super().__init__()
         self.granule, self.numberless = granule, numberless
-        self.flops: Counter[str] = Counter()
-        self.eager_bytes: Counter[str] = Counter()
+        self.operations: list[Operation] = []
         self.fused_bytes: Counter[str] = Counter()
-        self.operations: Counter[str] = Counter()
         self.held = self.peak = 0
         self.peak_phase = ""
         self.current = ""
@@ -129,12 +134,11 @@ class Trace(TorchDispatchMode):
             return
         formula = flop_registry.get(func._overloadpacket)
         traffic = sum(extent(each) for each in [*inputs, *fresh, *changed])
-        self.operations[self.current] += 1
-        self.eager_bytes[self.current] += traffic
+        flops = int(formula(*args, **kwargs, out_val=returned)) if formula else 0
+        self.operations.append(Operation(self.current, flops, traffic))
         if formula is None:
             self._fuse(frozenset().union(*map(self._sources, known)), fresh, changed)
         else:
-            self.flops[self.current] += formula(*args, **kwargs, out_val=returned)
             self._write(inputs, [*fresh, *changed])
 
     def _fuse(self, sources: frozenset[int], fresh: list[Tensor], changed: list[Tensor]) -> None:

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "predict": "Write masks, and overlays to look at, for images.",
     "data": "Check, preview and measure a folder of images and masks.",
     "bench": "Measure speed, memory and quality of networks on this machine.",
+    "plan": "Predict memory, largest batch and least time without running anything.",
     "list": "List the components that are installed.",
     "info": "Show one component: its options, shapes and size.",
     "plugins": "Show the installed plugins, or test each of them.",
