@@ -34,7 +34,9 @@ from segkit.weights import (
     PublishedWeights,
     adapt_input_channels,
     adapt_normalization,
+    find_weights,
     load_encoder_weights,
+    read_weights,
 )
 
 if TYPE_CHECKING:
@@ -69,10 +71,12 @@ __all__ = [
     "adapt_input_channels",
     "adapt_normalization",
     "did_you_mean",
+    "find_weights",
     "hookimpl",
     "load_encoder_weights",
     "read_image",
     "read_values",
+    "read_weights",
 ]
 
 # What data sets need comes from the data room, whose image libraries no other plugin waits for.

@@ -99,11 +99,13 @@ def load_encoder_weights(
     """
     # For `segkit list --long` and `segkit info`, which show the licence.
     encoder.published_weights = published  # type: ignore[assignment]
-    if weights == "none":
+    path = find_weights(type(encoder).__name__, weights, published)
+    if path is None:
         return
-    path = _file_of(encoder, weights, published)
     state = {
-        name: tensor for key, tensor in _read(path).items() if (name := rename(key)) is not None
+        name: tensor
+        for key, tensor in read_weights(path).items()
+        if (name := rename(key)) is not None
     }
     wanted = encoder.state_dict()
     if first_convolution in state and first_convolution in wanted:
@@ -111,6 +113,45 @@ def load_encoder_weights(
         state[first_convolution] = adapt_input_channels(state[first_convolution], channels)
     _refuse_misfit(path, wanted, state)
     encoder.load_state_dict({name: state[name] for name in wanted if name in state}, strict=False)
+
+
+def find_weights(encoder: str, weights: str, published: PublishedWeights | None) -> Path | None:
+    """The file that an encoder's `weights` argument means; None for "none".
+
+    encoder   what messages call it
+    Raises as `load_encoder_weights` does.
+    """
+    if weights == "none":
+        return None
+    if weights == "imagenet":
+        if published is None:
+            raise WeightsUnavailable(
+                "SK-W003",
+                f"no ImageNet weights are published for {encoder}.",
+                "Use --weights none, or give a safetensors file with --weights FILE.",
+            )
+        return published.fetch()
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise UsageError(
+            "SK-C009",
+            f"weights '{weights}' is neither 'auto', 'imagenet', 'none' nor a file.",
+            "Give the path of a safetensors file.",
+        )
+    return path
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, by name; raises ModelFileError SK-W002."""
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(
+            "SK-W002",
+            f"{path} is not a readable safetensors file ({_first_line(error)}).",
+            "Pickled .pt and .pth files are never opened. Where you trust one, convert it once: "
+            "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'w.safetensors').",
+        ) from error
 
 
 def adapt_input_channels(weight_OIHW: Tensor, channels: int) -> Tensor:
@@ -139,37 +180,6 @@ def adapt_normalization(normalization: Normalization, channels: int) -> Normaliz
         tuple(mean[i % len(mean)] for i in range(channels)),
         tuple(std[i % len(std)] for i in range(channels)),
     )
-
-
-def _file_of(encoder: nn.Module, weights: str, published: PublishedWeights | None) -> Path:
-    if weights == "imagenet":
-        if published is None:
-            raise WeightsUnavailable(
-                "SK-W003",
-                f"no ImageNet weights are published for {type(encoder).__name__}.",
-                "Use --weights none, or give a safetensors file with --weights FILE.",
-            )
-        return published.fetch()
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        raise UsageError(
-            "SK-C009",
-            f"weights '{weights}' is neither 'auto', 'imagenet', 'none' nor a file.",
-            "Give the path of a safetensors file.",
-        )
-    return path
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelFileError(
-            "SK-W002",
-            f"{path} is not a readable safetensors file ({_first_line(error)}).",
-            "Pickled .pt and .pth files are never opened. Where you trust one, convert it once: "
-            "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'w.safetensors').",
-        ) from error
 
 
 def _refuse_misfit(path: Path, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:

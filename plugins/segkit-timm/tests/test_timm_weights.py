@@ -4,9 +4,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from segkit_timm.catalogue import published_weights
 from segkit_timm.encoder import encoder_factory
-from segkit_timm.loading import weights_file
 
 import segkit
 
@@ -97,9 +95,9 @@ def test_published_weights_are_taken_from_the_folder_for_files_fetched_by_hand(
 
 def test_a_model_without_published_weights_says_so():
     with pytest.raises(segkit.SegkitError) as caught:
-        weights_file("coatnet_0_224", "imagenet", published_weights("coatnet_0_224"))
+        build("coatnet_0_224", "imagenet")
     assert str(caught.value) == (
-        "SK-W003: timm publishes no weights for coatnet_0_224.\n"
+        "SK-W003: no ImageNet weights are published for timm/coatnet_0_224.\n"
         "         Use --weights none, or give a safetensors file with --weights FILE."
     )
 

@@ -8,10 +8,17 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segkit.api import Factory, Features, Normalization, UsageError, adapt_normalization
+from segkit.api import (
+    Factory,
+    Features,
+    Normalization,
+    UsageError,
+    adapt_normalization,
+    find_weights,
+)
 from segkit_timm import catalogue
 from segkit_timm.layout import REFUSALS, CannotRun, Layout, find_layout
-from segkit_timm.loading import build_network, weights_file
+from segkit_timm.loading import build_network
 from segkit_timm.pyramid import TransformerPyramid
 from segkit_timm.trimming import trim
 
@@ -80,7 +87,7 @@ def encoder_factory(model: str) -> Factory:
             pyramid=pyramid,
         )
         published = catalogue.published_weights(model)
-        file = weights_file(model, weights, published)
+        file = find_weights(f"timm/{model}", weights, published)
         arguments = {**layout.arguments, "in_chans": in_channels}
         if drop_path_rate:
             arguments["drop_path_rate"] = drop_path_rate

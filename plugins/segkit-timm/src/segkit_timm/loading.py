@@ -8,39 +8,12 @@ from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from segkit.api import ModelFileError, PublishedWeights, UsageError, WeightsUnavailable
+from segkit.api import ModelFileError, read_weights
 
 # What a file holds before the network's own names: of a segkit model, of a wrapped or compiled one.
 PREFIXES = ("encoder.network.", "network.", "module.", "_orig_mod.")
-
-
-def weights_file(model: str, weights: str, published: PublishedWeights | None) -> Path | None:
-    """The safetensors file that `weights` names: none, the published one, or a path.
-
-    Raises WeightsUnavailable (SK-W001, SK-W003) and UsageError SK-C009 (no such file).
-    """
-    if weights == "none":
-        return None
-    if weights == "imagenet":
-        if published is None:
-            raise WeightsUnavailable(
-                "SK-W003",
-                f"timm publishes no weights for {model}.",
-                "Use --weights none, or give a safetensors file with --weights FILE.",
-            )
-        return published.fetch()
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        raise UsageError(
-            "SK-C009",
-            f"weights '{weights}' is neither 'auto', 'imagenet', 'none' nor a file.",
-            "Give the path of a safetensors file.",
-        )
-    return path
 
 
 def build_network(model: str, arguments: Mapping[str, Any], file: Path | None) -> nn.Module:
@@ -51,7 +24,7 @@ def build_network(model: str, arguments: Mapping[str, Any], file: Path | None) -
     """
     if file is None:
         return _create(model, arguments)
-    state = _without_prefix(_read(file))
+    state = _without_prefix(read_weights(file))
     network = _create(model, arguments)
     own = network.state_dict()
     if own.keys() <= state.keys() and all(own[k].shape == state[k].shape for k in own):
@@ -104,19 +77,6 @@ def _statistics(network: nn.Module) -> list[tuple[str, Tensor]]:
     return [
         (n, b) for n, b in network.named_buffers() if n.endswith(("running_mean", "running_var"))
     ]
-
-
-def _read(file: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise ModelFileError(
-            "SK-W002",
-            f"{file} is not a readable safetensors file ({error}).",
-            "Pickled .pt and .pth files are never opened. Where you trust one, convert it once: "
-            "safetensors.torch.save_file(torch.load(FILE, weights_only=True), "
-            "'weights.safetensors').",
-        ) from error
 
 
 def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
