@@ -85,6 +85,7 @@ CODES: dict[str, str] = {
     "SK-B002": "Two benchmark results are from different hardware.",
     "SK-B003": "No benchmark suite of that name or path is there.",
     "SK-B004": "None of the benchmark's cases could be measured.",
+    "SK-B005": "Two benchmark results have no case in common.",
     "SK-P001": "A plugin cannot be imported.",
     "SK-P002": "A plugin asks for another version of segkit-core.",
     "SK-P003": "A plugin does not keep its contract.",
