@@ -58,7 +58,10 @@ def trained_by_two(tiny_settings, tmp_path_factory):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     command += ["--standalone", str(script), str(folder), json.dumps(settings)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=240)
+    ended = subprocess.run(
+        command, env=environment, capture_output=True, timeout=240, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
     return folder
 
 
