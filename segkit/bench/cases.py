@@ -23,6 +23,7 @@ KIND_OF_AXIS = {
 # What each task is measured with; the other axes mean nothing to it.
 AXES_OF_TASK = {
     "network": ("encoder", "decoder", "upsampler", "loss"),
+    "encoder": ("encoder",),
     "loss": ("loss",),
     "upsampler": ("upsampler",),
     "data": ("data",),
@@ -52,7 +53,7 @@ class Grid(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    task: Literal["network", "loss", "upsampler", "data", "benchmark"] = "network"
+    task: Literal["network", "encoder", "loss", "upsampler", "data", "benchmark"] = "network"
     encoder: tuple[str, ...] = ()
     decoder: tuple[str, ...] = ()
     upsampler: tuple[str, ...] = ()

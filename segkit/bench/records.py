@@ -32,7 +32,7 @@ class Record(BaseModel):
 class Case(Record):
     """One thing to measure."""
 
-    task: Literal["network", "loss", "upsampler", "data", "benchmark"] = "network"
+    task: Literal["network", "encoder", "loss", "upsampler", "data", "benchmark"] = "network"
     mode: Literal["train", "infer"] = "train"
     encoder: str | None = None
     decoder: str | None = None

@@ -66,6 +66,10 @@ def workload_for(case: Case) -> Workload:
         from segkit.bench.workloads.network import NetworkWorkload
 
         return NetworkWorkload(case)
+    if case.task == "encoder":
+        from segkit.bench.workloads.encoder import EncoderWorkload
+
+        return EncoderWorkload(case)
     if case.task in ("loss", "upsampler"):
         from segkit.bench.workloads.parts import LossWorkload, UpsamplerWorkload
 

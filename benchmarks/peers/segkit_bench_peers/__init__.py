@@ -1,0 +1,31 @@
+"""Networks of other libraries, trained by a plain loop, as benchmarks of segkit.
+
+    segkit bench peers       the suite: each as its documentation has it, and at its best
+
+Each is measured with its own library's loss where it has one, on the same random images and label
+maps, with AdamW.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from segkit.api import Factory, hookimpl
+from segkit_bench_peers.networks import ClassicUnet, MonaiUnet, SmpUnet, TorchvisionFcn
+
+MEMBERS: dict[str, Factory] = {
+    "peers/smp_unet": SmpUnet,
+    "peers/classic_unet": ClassicUnet,
+    "peers/monai_unet": MonaiUnet,
+    "peers/torchvision_fcn": TorchvisionFcn,
+}
+
+
+@hookimpl
+def segkit_benchmark(name: str) -> Factory | None:
+    return MEMBERS.get(name)
+
+
+@hookimpl
+def segkit_members(kind: str, family: str) -> Iterable[str] | None:
+    return MEMBERS if family == "peers" else None

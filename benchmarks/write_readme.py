@@ -1,0 +1,207 @@
+"""Writes benchmarks/README.md from results/*.json: every table there comes from a file.
+
+    python benchmarks/write_readme.py [--check]
+
+--check writes nothing and ends with status 1 where the README is not what the results say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from segkit.bench.display import twins_line
+from segkit.bench.records import Row, Run, read_run
+
+HERE = Path(__file__).parent
+README = HERE / "README.md"
+
+OPENING = """\
+# Benchmarks
+
+Every figure below was written by `segkit bench` into `results/*.json`, and this page by
+`python benchmarks/write_readme.py` from those files; neither is edited by hand. To repeat a table, run the
+command above it; to compare with it, `segkit bench compare benchmarks/results/NAME.json YOUR/results.json`.
+
+| suite | what it answers |
+|---|---|
+{suites}
+
+How times are taken: every case in a process of its own, all of them interleaved in rounds whose order
+changes; warmed up until the rolling median stands still; random images in rotation; medians with 95 %
+intervals by bootstrap over rounds. No speed is shown for an output outside the tolerance of the same
+weights in float64. Memory is measured in a pass of its own. Under each table stands its A/A line: the same
+case measured in two processes, as if it were two cases. Rows within that band of one another are a tie.
+"""
+# keras.io/api/applications, read 2025: size MB, million parameters, milliseconds per inference step
+# on CPU (AMD EPYC, 92 cores) and GPU (A100), batch 32, whole classifier.
+KERAS = {
+    "densenet121": (33, 8.1, 77.1, 5.4),
+    "densenet169": (57, 14.3, 96.4, 6.3),
+    "densenet201": (80, 20.2, 127.2, 6.7),
+}
+KERAS_NOTE = """\
+Beside them, as published at keras.io/api/applications: 32 images on an AMD EPYC of 92 cores and on an A100,
+the classifier included (1.0, 1.7 and 1.9 million parameters); what a "step" is, is not said there.
+
+| network | Keras size MB | Keras parameters M | Keras CPU ms | Keras GPU ms |
+|---|---|---|---|---|
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    text = page(results())
+    if parser.parse_args().check:
+        same = README.is_file() and README.read_text(encoding="utf-8") == text
+        print("README.md is up to date." if same else "README.md is not what the results say.")
+        return 0 if same else 1
+    README.write_text(text, encoding="utf-8")
+    print(f"written to {README}")
+    return 0
+
+
+def results() -> list[tuple[str, Run]]:
+    """The results of `segkit bench`, by file name; files of other scripts are left out."""
+    found = []
+    for file in sorted((HERE / "results").glob("*.json")):
+        if "format" in json.loads(file.read_text(encoding="utf-8")):
+            found.append((file.name, read_run(file)))
+    return found
+
+
+def page(runs: list[tuple[str, Run]]) -> str:
+    """The whole README."""
+    parts = [OPENING.format(suites="\n".join(suite_lines()))]
+    parts += [section(name, run) for name, run in runs]
+    return "\n".join(parts)
+
+
+def suite_lines() -> list[str]:
+    """A line for every suite: its name and its `about`."""
+    lines = []
+    for file in sorted((HERE / "suites").glob("*.yaml")):
+        about = next(
+            line.partition(":")[2].strip()
+            for line in file.read_text(encoding="utf-8").splitlines()
+            if line.startswith("about:")
+        )
+        lines.append(f"| `segkit bench {file.stem}` | {about} |")
+    return lines
+
+
+def section(name: str, run: Run) -> str:
+    """One result: conditions, table, A/A line."""
+    environment = run.environment
+    packages = ", ".join(
+        f"{package} {environment.packages[package]}"
+        for package in ("segkit-core", "torch", "timm", "segmentation-models-pytorch", "monai")
+        if package in environment.packages
+    )
+    lines = [
+        f"## {run.suite}, {environment.device if environment.device != 'cpu' else 'CPU'}",
+        "",
+        f"{run.about}",
+        "",
+        "```",
+        run.command,
+        "```",
+        "",
+        f"{environment.hardware}; load {environment.load_before} before, {environment.load_after} "
+        f"after; Python {environment.python}, {packages}; {run.started[:10]}; "
+        f"{run.method.rounds} rounds; file [{name}](results/{name}).",
+        "",
+        *table(run),
+        "",
+        twins_line(run.aa),
+        "",
+    ]
+    if run.suite == "densenets":
+        lines += [KERAS_NOTE + "\n".join(keras_lines(run.rows)), ""]
+    return "\n".join(lines)
+
+
+def table(run: Run) -> list[str]:
+    """The rows in Markdown; columns that no row fills are left out."""
+    columns = {
+        "case": lambda row: row.case.name,
+        "ms a step": lambda row: milliseconds(row, "step"),
+        "95 %": interval,
+        "forward": lambda row: milliseconds(row, "forward"),
+        "backward": lambda row: milliseconds(row, "backward"),
+        "optimizer": lambda row: milliseconds(row, "optimizer"),
+        "images/s": lambda row: f"{row.images_per_s:.1f}" if row.images_per_s else "",
+        "peak MiB": lambda row: f"{row.memory.peak_bytes / 2**20:,.0f}" if row.memory else "",
+        "parameters M": lambda row: of_counts(row, "parameters", 1e6, ".2f"),
+        "G multiply-adds": lambda row: of_counts(row, "multiply_adds", 1e9, ".1f"),
+        "of peak FLOP/s": lambda row: share(row, "flops_share"),
+        "of copy speed": lambda row: share(row, "bytes_share"),
+        "compile s": lambda row: f"{row.compile_s:.0f}" if row.compile_s is not None else "",
+        "J an image": lambda row: (
+            f"{row.energy_j_per_image:.3g}" if row.energy_j_per_image is not None else ""
+        ),
+        "score": lambda row: (
+            f"{row.quality.score:.3f}" if row.quality and row.quality.score is not None else ""
+        ),
+        "checkerboard": checkerboard,
+        "notes": notes,
+    }
+    filled = {name: [cell(row) for row in run.rows] for name, cell in columns.items()}
+    kept = {name: cells for name, cells in filled.items() if any(cells)}
+    lines = ["| " + " | ".join(kept) + " |", "|" + "---|" * len(kept)]
+    lines += [
+        "| " + " | ".join(cells[at].replace("|", "\\|") for cells in kept.values()) + " |"
+        for at in range(len(run.rows))
+    ]
+    return lines
+
+
+def milliseconds(row: Row, phase: str) -> str:
+    summary = row.times.get(phase)
+    return f"{summary.median * 1e3:.4g}" if summary else ""
+
+
+def interval(row: Row) -> str:
+    step = row.times.get("step")
+    return f"{step.low * 1e3:.4g} to {step.high * 1e3:.4g}" if step else ""
+
+
+def of_counts(row: Row, name: str, unit: float, form: str) -> str:
+    value = getattr(row.counts, name) if row.counts else None
+    return format(value / unit, form) if value else ""
+
+
+def share(row: Row, name: str) -> str:
+    value = getattr(row.achieved, name) if row.achieved else None
+    return f"{value:.0%}" if value is not None else ""
+
+
+def checkerboard(row: Row) -> str:
+    found = row.checkerboard
+    if found is None:
+        return ""
+    after = f", trained {found.after_training:.2%}" if found.after_training is not None else ""
+    return f"{found.at_start:.2%}{after}"
+
+
+def notes(row: Row) -> str:
+    if row.status != "ok":
+        return f"{row.status}: {row.reason}"
+    return f"noisy: {row.noisy}" if row.noisy else ""
+
+
+def keras_lines(rows: tuple[Row, ...]) -> list[str]:
+    return [
+        f"| {row.case.encoder} | "
+        + " | ".join(str(each) for each in KERAS[row.case.encoder])
+        + " |"
+        for row in rows
+        if row.case.encoder in KERAS
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
