@@ -19,6 +19,7 @@ import numpy as np
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
+from segkit.data.reading import MAX_PIXELS, PLAIN, Reading
 from segkit.errors import DataError, StorageError
 
 # A camera's MPO file opens as JPEG.
@@ -42,7 +43,6 @@ SUFFIXES = frozenset(
         ".gif",
     ]
 )
-MAX_PIXELS = 178_956_970
 ORIENTATION_TAG = 274
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -91,19 +91,19 @@ def decode(
     *,
     formats: tuple[str, ...] = IMAGE_FORMATS,
     code: str = "SK-D004",
-    max_pixels: int = MAX_PIXELS,
+    reading: Reading = PLAIN,
 ) -> Decoded:
     """The whole file, decoded; raises DataError (`code`, SK-D006, D014, D015), naming the file."""
     content = _content(path, code)
     try:
         if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") and "TIFF" in formats:
-            deep = _decode_tiff(path, content, max_pixels)
+            deep = _decode_tiff(path, content, reading)
             if deep is not None:
                 return deep
         check_png(content)
         if is_deep_colour_png(content) and "PNG" in formats:
-            return _decode_deep_png(path, content, max_pixels)
-        with _opened(path, content, formats, code, max_pixels) as image:
+            return _decode_deep_png(path, content, reading.max_pixels)
+        with _opened(path, content, formats, code, reading) as image:
             image.load()
             return _decoded(image)
     except DataError:
@@ -171,8 +171,9 @@ def _content(path: Path, code: str) -> bytes:
 
 
 def _opened(
-    path: Path, source: bytes | Path, formats: tuple[str, ...], code: str, max_pixels: int
+    path: Path, source: bytes | Path, formats: tuple[str, ...], code: str, reading: Reading
 ) -> Image.Image:
+    max_pixels = reading.max_pixels
     if max_pixels > MAX_PIXELS:
         Image.MAX_IMAGE_PIXELS = None
     file = io.BytesIO(source) if isinstance(source, bytes) else source
@@ -187,8 +188,8 @@ def _opened(
             "If that is right, allow more: `max_pixels: …` in data.yaml, or --max-pixels.",
         ) from error
     _check_pixels(path, image.height, image.width, max_pixels)
-    if image.format in ("TIFF", "GIF") and getattr(image, "n_frames", 1) > 1:
-        raise _pages(path, getattr(image, "n_frames", 1))
+    if image.format in ("TIFF", "GIF"):
+        image.seek(_page(path, getattr(image, "n_frames", 1), reading.page))
     return image
 
 
@@ -242,11 +243,25 @@ def _check_pixels(path: Path, height: int, width: int, max_pixels: int) -> None:
         )
 
 
+def _page(path: Path, pages: int, wanted: int | None) -> int:
+    """Which page to read, from 0; raises DataError SK-D015 where that is not clear."""
+    if pages > 1 and wanted is None:
+        raise _pages(path, pages)
+    if wanted is not None and wanted > pages:
+        raise DataError(
+            "SK-D015",
+            f"{path} holds {pages} page{'s' * (pages > 1)}, and page {wanted} is wanted.",
+            f"Correct `page: {wanted}` in data.yaml; pages count from 1.",
+        )
+    return (wanted or 1) - 1
+
+
 def _pages(path: Path, pages: int) -> DataError:
     return DataError(
         "SK-D015",
         f"{path} holds {pages} pages, and segkit reads flat images.",
-        "Save the pages you mean as files of their own: none is chosen silently.",
+        "Save the pages you mean as files of their own, or write `page: 1` (or another) into "
+        "data.yaml: none is chosen silently.",
     )
 
 
@@ -280,12 +295,19 @@ def _tiff_orientation(page: tifffile.TiffPage) -> int:
     return int(tag.value) if tag is not None and 1 <= int(tag.value) <= 8 else 1
 
 
-def _decode_tiff(path: Path, content: bytes, max_pixels: int) -> Decoded | None:
+def _tiff_page(tif: tifffile.TiffFile, number: int) -> tifffile.TiffPage:
+    page = tif.pages.get(number, aspage=True)
+    # Without aspage it may be a frame, which borrows its tags from the first page.
+    if not isinstance(page, tifffile.TiffPage):
+        raise TypeError(f"page {number} is a {type(page).__name__}")
+    return page
+
+
+def _decode_tiff(path: Path, content: bytes, reading: Reading) -> Decoded | None:
     with tifffile.TiffFile(io.BytesIO(content)) as tif:
-        if len(tif.pages) > 1:
-            raise _pages(path, len(tif.pages))
-        page = tif.pages.first
-        _check_pixels(path, page.imagelength, page.imagewidth, max_pixels)
+        number = _page(path, len(tif.pages), reading.page)
+        page = tif.pages.first if number == 0 else _tiff_page(tif, number)
+        _check_pixels(path, page.imagelength, page.imagewidth, reading.max_pixels)
         if _simple_tiff(page):
             return None
         pixels = page.asarray()
@@ -295,4 +317,7 @@ def _decode_tiff(path: Path, content: bytes, max_pixels: int) -> Decoded | None:
             pixels = np.iinfo(pixels.dtype).max - pixels
         if pixels.ndim not in (2, 3):
             raise _pages(path, int(np.prod(pixels.shape[:-3])))
-        return Decoded(pixels, "", "TIFF", None, _tiff_orientation(page))
+        # 1 and 2 of ExtraSamples: alpha, premultiplied or not.
+        alpha = tuple(page.extrasamples) in ((1,), (2,))
+        mode = {2: "LA", 4: "RGBA"}.get(page.samplesperpixel, "") if alpha else ""
+        return Decoded(pixels, mode, "TIFF", None, _tiff_orientation(page))

@@ -13,23 +13,27 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import cv2
 import numpy as np
 
-from segkit.data.decoding import MAX_PIXELS, decode
+from segkit.data.decoding import decode
 from segkit.data.findings import Finding, from_error
 from segkit.data.images import as_image
 from segkit.data.masks import MaskFacts, scan_mask
+from segkit.data.reading import PLAIN, Reading
 from segkit.errors import SegkitError
 
 THREADS = 4
 # Raise it where facts change their meaning: older caches are then forgotten.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 # Fewer files are looked at again in less than a second.
 WORTH_KEEPING = 100
+# Side of the thumbnails.
+THUMBNAIL = 16
 
 Facts = TypeVar("Facts", "ImageFacts", MaskFacts)
 Progress = Callable[[int, int], None]
@@ -47,6 +51,7 @@ class ImageFacts:
     lowest, highest  of all values
     transparent      it has an alpha channel that varies
     digest           of the pixels: equal pictures have equal ones
+    thumbnail        16 x 16 greys, 0 to 255 of its own range, in hexadecimal
     """
 
     path: Path
@@ -61,14 +66,15 @@ class ImageFacts:
     highest: float
     transparent: bool
     digest: str
+    thumbnail: str
 
 
-def look_at_image(path: Path, max_pixels: int = MAX_PIXELS) -> ImageFacts:
+def look_at_image(path: Path, reading: Reading = PLAIN) -> ImageFacts:
     """Decodes one image; raises DataError SK-D004, D006, D014, D015 or D016."""
-    decoded = decode(path, max_pixels=max_pixels)
-    image_HWC = as_image(path, decoded)
+    decoded = decode(path, reading=reading)
+    image_HWC = as_image(path, decoded, reading)
     height, width, channels = image_HWC.shape
-    alpha = image_HWC[:, :, -1] if decoded.mode in ("LA", "RGBA") else None
+    alpha = decoded.pixels[:, :, -1] if decoded.mode in ("LA", "RGBA") else None
     digest = hashlib.blake2b(f"{image_HWC.shape} {image_HWC.dtype}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(image_HWC).data)
     return ImageFacts(
@@ -84,7 +90,18 @@ def look_at_image(path: Path, max_pixels: int = MAX_PIXELS) -> ImageFacts:
         highest=float(image_HWC.max()),
         transparent=alpha is not None and int(alpha.min()) != int(alpha.max()),
         digest=digest.hexdigest(),
+        thumbnail=_thumbnail(image_HWC),
     )
+
+
+def _thumbnail(image_HWC: np.ndarray) -> str:
+    # Every few pixels do: what is compared are pictures a moment apart, not details.
+    down, right = (max(1, side // (4 * THUMBNAIL)) for side in image_HWC.shape[:2])
+    grey_HW = image_HWC[::down, ::right, :3].astype(np.float32).mean(axis=2)
+    small_HW = cv2.resize(grey_HW, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    low, high = float(small_HW.min()), float(small_HW.max())
+    greys = (small_HW - low) * (255 / max(high - low, 1e-12))
+    return np.rint(greys).astype(np.uint8).tobytes().hex()
 
 
 @dataclass
@@ -100,9 +117,10 @@ class FactCache:
     changed: bool = False
 
     @classmethod
-    def of(cls, root: Path) -> FactCache:
-        """The cache of one data folder, empty where there is none yet or it cannot be read."""
-        name = hashlib.blake2b(str(root.resolve()).encode(), digest_size=12).hexdigest()
+    def of(cls, root: Path, reading: Reading = PLAIN) -> FactCache:
+        """The cache of one data folder read in one way; empty where there is none yet."""
+        whose = f"{root.resolve()} {replace(reading, max_pixels=0)}"
+        name = hashlib.blake2b(whose.encode(), digest_size=12).hexdigest()
         file = cache_folder() / f"{name}.json"
         # A cache that is missing, damaged or of another version is no cache.
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -123,6 +141,11 @@ class FactCache:
             del content["path"]
             self.entries[str(path)] = [*seen, content]
             self.changed = True
+
+    def stamp_of(self, path: Path) -> tuple[int, int]:
+        """Size and time of change when the file was read; (-1, -1) where it changed meanwhile."""
+        entry = self.entries.get(str(path))
+        return (entry[0], entry[1]) if entry is not None else (-1, -1)
 
     def save(self) -> None:
         """Writes the file, whole or not at all; where that fails, the next start looks again."""
@@ -159,17 +182,19 @@ def look_at_all(
     masks: Sequence[Path],
     cache: FactCache,
     progress: Progress | None = None,
-    max_pixels: int = MAX_PIXELS,
+    reading: Reading = PLAIN,
 ) -> tuple[dict[Path, ImageFacts], dict[Path, MaskFacts], list[Finding]]:
     """Every file's facts, on threads, and a finding for each file that cannot be read."""
 
     def image(path: Path) -> ImageFacts | SegkitError:
         return _known(path, cache, image_from) or _attempt(
-            path, lambda p: look_at_image(p, max_pixels), cache
+            path, lambda p: look_at_image(p, reading), cache
         )
 
     def mask(path: Path) -> MaskFacts | SegkitError:
-        return _known(path, cache, mask_from) or _attempt(path, scan_mask, cache)
+        return _known(path, cache, mask_from) or _attempt(
+            path, lambda p: scan_mask(p, reading), cache
+        )
 
     jobs: list[tuple[Path, Callable[[Path], Any]]] = [(path, image) for path in images]
     jobs += [(path, mask) for path in masks]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit.data.decoding import MAX_PIXELS, Decoded, decode
+from segkit.data.decoding import Decoded, decode
+from segkit.data.reading import PLAIN, Reading
 from segkit.errors import DataError
 
 # Rec. 601 luma, the weights Pillow uses for RGB to L.
@@ -26,18 +27,19 @@ ORIENTATIONS: dict[int, tuple[int, bool]] = {
 
 
 def read_image(
-    path: Path, channels: int | None = None, *, upright: bool = True, max_pixels: int = MAX_PIXELS
+    path: Path, channels: int | None = None, *, upright: bool = True, reading: Reading = PLAIN
 ) -> np.ndarray:
     """One image, (H, W, C): uint8, uint16 or float32, never clipped.
 
     channels  how many to return: grey is copied, colour averaged (Rec. 601) to 1, alpha dropped
               where 3 are asked for; None leaves them as stored
     upright   turn as the EXIF orientation says
+    reading   pages, alpha, NaN and the largest size allowed
 
     Raises DataError SK-D004, D006, D011, D014, D015 or D016, naming the file.
     """
-    decoded = decode(path, max_pixels=max_pixels)
-    image_HWC = as_image(path, decoded)
+    decoded = decode(path, reading=reading)
+    image_HWC = as_image(path, decoded, reading)
     if upright:
         image_HWC = turned(image_HWC, decoded.orientation)
     if channels is not None:
@@ -79,8 +81,11 @@ def fit_channels(image_HWC: np.ndarray, channels: int, name: str) -> np.ndarray:
     )
 
 
-def as_image(path: Path, decoded: Decoded) -> np.ndarray:
-    """(H, W, C) of uint8, uint16 or float32; raises DataError SK-D016 for values not finite."""
+def as_image(path: Path, decoded: Decoded, reading: Reading = PLAIN) -> np.ndarray:
+    """(H, W, C) of uint8, uint16 or float32; raises DataError SK-D016 for values not finite.
+
+    Alpha that is dropped is still the last channel here; `fit_channels` leaves it out.
+    """
     pixels = decoded.pixels
     if decoded.mode == "P" and decoded.palette is not None:
         pixels = decoded.palette[np.minimum(pixels, len(decoded.palette) - 1)]
@@ -88,20 +93,36 @@ def as_image(path: Path, decoded: Decoded) -> np.ndarray:
         pixels = pixels.astype(np.uint8) * 255
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
-    return _own_depth(path, pixels)
+    image_HWC = _own_depth(path, pixels, reading.nan_fill)
+    if reading.alpha == "white" and decoded.mode in ("LA", "RGBA"):
+        return on_white(image_HWC)
+    return image_HWC
 
 
-def _own_depth(path: Path, pixels: np.ndarray) -> np.ndarray:
+def on_white(image_HWC: np.ndarray) -> np.ndarray:
+    """The picture laid on white by its last channel, the alpha; whole numbers are rounded."""
+    whole = image_HWC.dtype.kind == "u"
+    white = float(np.iinfo(image_HWC.dtype).max) if whole else 1.0
+    share_HW1 = image_HWC[:, :, -1:].astype(np.float64) / white
+    laid_HWC = image_HWC[:, :, :-1] * share_HW1 + white * (1 - share_HW1)
+    return (np.rint(laid_HWC) if whole else laid_HWC).astype(image_HWC.dtype)
+
+
+def _own_depth(path: Path, pixels: np.ndarray, nan_fill: float | None) -> np.ndarray:
     if pixels.dtype in (np.uint8, np.uint16):
         return pixels
     if pixels.dtype.kind == "i" and pixels.min() >= 0 and pixels.max() <= 65535:
         return pixels.astype(np.uint16)
     values = pixels.astype(np.float32)
-    wrong = int(values.size - np.isfinite(values).sum())
+    finite = np.isfinite(values)
+    wrong = int(values.size - finite.sum())
+    if wrong and nan_fill is not None:
+        return np.where(finite, values, np.float32(nan_fill))
     if wrong:
         raise DataError(
             "SK-D016",
             f"{path} holds {wrong:,} pixels that are NaN or infinite, of {values.size:,}.",
-            "Replace them (say by 0) before training: one such pixel makes the loss meaningless.",
+            "Write `nan_fill: 0` (or another value) into data.yaml, or repair the file: one such "
+            "pixel makes the loss meaningless.",
         )
     return values

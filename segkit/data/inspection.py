@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from segkit.data.decoding import MAX_PIXELS
 from segkit.data.facts import FactCache, ImageFacts, Progress, look_at_all
 from segkit.data.findings import ERROR, WARNING, Finding, from_error
 from segkit.data.label_rule import Labelling
@@ -20,6 +19,7 @@ from segkit.data.layouts import Declared, Layout, find_layout
 from segkit.data.masks import MaskFacts
 from segkit.data.pairing import Pair
 from segkit.data.pixels import Pixels, find_pixels
+from segkit.data.reading import Reading
 from segkit.data.settings import DataSettings, find_settings
 from segkit.errors import DataError
 
@@ -55,7 +55,8 @@ class Inspection:
     items           the pairs that fit, by pair
     labelling       None where the masks' values could not be understood
     pixels          None where the images have no common channels or depth
-    max_pixels      the largest image allowed
+    reading         how files are read where they leave a choice
+    stamps          size and time of change of each file when it was read
     findings        errors and warnings, in the order in which they were found
     """
 
@@ -67,7 +68,8 @@ class Inspection:
     labelling: Labelling | None
     pixels: Pixels | None
     findings: tuple[Finding, ...]
-    max_pixels: int = MAX_PIXELS
+    reading: Reading = field(default_factory=Reading)
+    stamps: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def has_errors(self) -> bool:
@@ -95,13 +97,14 @@ def inspect(
     settings = with_declared(settings, layout.declared)
     wishes = wishes.with_settings(settings)
     pairs = layout.pairs
-    limit = max_pixels or settings.max_pixels or MAX_PIXELS
+    reading = settings.reading(max_pixels)
+    cache = FactCache.of(root, reading)
     images, masks, unreadable = look_at_all(
         [pair.image for pair in pairs],
         [pair.mask for pair in pairs],
-        FactCache.of(root),
+        cache,
         progress,
-        limit,
+        reading,
     )
     findings = [*layout.findings, *unreadable]
     readable = [pair for pair in pairs if pair.image in images and pair.mask in masks]
@@ -110,7 +113,9 @@ def inspect(
     labelling, pixels = None, None
     try:
         if images:
-            pixels = find_pixels(list(images.values()), in_channels or settings.in_channels)
+            pixels = find_pixels(
+                list(images.values()), in_channels or settings.in_channels, reading.alpha
+            )
     except DataError as error:
         findings.append(from_error(error))
     try:
@@ -119,11 +124,20 @@ def inspect(
     except DataError as error:
         findings.append(from_error(error))
     findings += _leaks(layout, images, settings)
-    findings += _oddities(images.values())
+    findings += _oddities(images.values(), reading)
     if labelling is not None:
         findings += _unlearnable(layout, masks, labelling)
     return Inspection(
-        settings, layout, images, masks, items, labelling, pixels, tuple(findings), limit
+        settings,
+        layout,
+        images,
+        masks,
+        items,
+        labelling,
+        pixels,
+        tuple(findings),
+        reading,
+        {path: cache.stamp_of(path) for path in (*images, *masks)},
     )
 
 
@@ -244,7 +258,7 @@ def _leaks(
     return findings
 
 
-def _oddities(images: Iterable[ImageFacts]) -> list[Finding]:
+def _oddities(images: Iterable[ImageFacts], reading: Reading) -> list[Finding]:
     """Files that are not quite what they seem; none of it stops a training."""
     findings = []
     for facts in images:
@@ -255,9 +269,10 @@ def _oddities(images: Iterable[ImageFacts]) -> list[Finding]:
         if path.suffix.lower() not in SUFFIX_OF.get(facts.format, (path.suffix.lower(),)):
             what = f"{path} is a {facts.format} file."
             findings.append(Finding("SK-D023", what, "", (path,), WARNING))
-        if facts.transparent:
+        if facts.transparent and reading.alpha == "drop":
             what = f"{path} is transparent in parts; alpha is dropped."
-            findings.append(Finding("SK-D023", what, "", (path,), WARNING))
+            fix = "If it matters, write `alpha: white` or `alpha: channel` into data.yaml."
+            findings.append(Finding("SK-D023", what, fix, (path,), WARNING))
         if facts.mode in ("CMYK", "YCCK", "LAB"):
             what = f"{path} is {facts.mode}, converted to RGB."
             findings.append(Finding("SK-D023", what, "", (path,), WARNING))

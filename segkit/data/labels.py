@@ -27,6 +27,7 @@ from segkit.data.encoding_faults import (
 from segkit.data.label_rule import Labelling, LabelRule, as_colours
 from segkit.data.masks import RGB, MaskFacts, pack, unpack
 from segkit.data.object_numbers import looks_like_object_numbers
+from segkit.data.reading import Reading
 from segkit.data.settings import IGNORED, DataSettings
 from segkit.errors import DataError
 
@@ -129,7 +130,7 @@ def _from_values(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
     ignore, notes = _ignored(wishes, counts)
     classes = sorted(set(counts) - {ignore})
     if wanted is None:
-        wanted, names = _count_classes(masks, classes, ignore)
+        wanted, names = _count_classes(masks, classes, ignore, wishes.settings.reading())
     else:
         names = ()
     strange = {value for value in classes if not 0 <= value < wanted}
@@ -137,6 +138,8 @@ def _from_values(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
         raise undeclared(masks, strange, wanted)
     table = {value: value for value in counts}
     notes.insert(0, f"Masks: labels {classes[0]} to {classes[-1]}, {wanted} classes.")
+    if wishes.settings.soft:
+        notes.append("Fractions count as label 1 from 0.5 on (soft in data.yaml).")
     if not names and not wishes.settings.names and ignore is None and wanted > 2:
         notes.append(_about_last(counts, wanted - 1))
     return _labelling(LabelRule(table), masks, wishes, names or _named(wanted), ignore, notes)
@@ -174,7 +177,7 @@ def _ignored(wishes: Wishes, counts: Mapping[int, int]) -> tuple[int | None, lis
 
 
 def _count_classes(
-    masks: Sequence[MaskFacts], values: Sequence[int], ignore: int | None
+    masks: Sequence[MaskFacts], values: Sequence[int], ignore: int | None, reading: Reading
 ) -> tuple[int, tuple[str, ...]]:
     """How many classes these values are, with names where known; raises DataError SK-D007, D008."""
     if _is_voc(masks, values, ignore):
@@ -186,7 +189,7 @@ def _count_classes(
         raise smeared(masks, both_kinds=True)
     if not gapless and _in_between(masks):
         raise smeared(masks)
-    if len(values) > 3 and looks_like_object_numbers(masks, ignore):
+    if len(values) > 3 and looks_like_object_numbers(masks, ignore, reading):
         raise object_numbers(masks, values)
     if gapless:
         return len(values), ()

@@ -8,11 +8,14 @@ import cv2
 import numpy as np
 
 from segkit.data.masks import MaskFacts, read_values
+from segkit.data.reading import PLAIN, Reading
 
 LOOKED_AT = 24
 
 
-def looks_like_object_numbers(masks: Sequence[MaskFacts], ignore: int | None = None) -> bool:
+def looks_like_object_numbers(
+    masks: Sequence[MaskFacts], ignore: int | None = None, reading: Reading = PLAIN
+) -> bool:
     """Whether the values count objects.
 
     They do where 0 lies beside them nearly everywhere, they run 1, 2, 3, … in each file but not
@@ -29,19 +32,19 @@ def looks_like_object_numbers(masks: Sequence[MaskFacts], ignore: int | None = N
     uneven = len({len(numbers) for numbers in filled}) > 1 or (len(filled) == 1 and highest >= 8)
     if highest < 3 or not uneven or (running < 0.7 and highest <= 40):
         return False
-    return _blob_share(masks, ignore) >= 0.95
+    return _blob_share(masks, ignore, reading) >= 0.95
 
 
 def _numbers(facts: MaskFacts, ignore: int | None) -> set[int]:
     return {value for value in facts.counts if value != 0 and value != ignore}
 
 
-def _blob_share(masks: Sequence[MaskFacts], ignore: int | None) -> float:
+def _blob_share(masks: Sequence[MaskFacts], ignore: int | None, reading: Reading) -> float:
     """The share of (mask, value) whose pixels hang together, up to 1 % of them."""
     step = max(1, len(masks) // LOOKED_AT)
     blobs, all_values = 0, 0
     for facts in masks[::step]:
-        values_HW = read_values(facts.path)
+        values_HW = read_values(facts.path, reading=reading)
         for value in sorted(_numbers(facts, ignore))[:100]:
             _, _, statistics, _ = cv2.connectedComponentsWithStats(
                 (values_HW == value).astype(np.uint8)

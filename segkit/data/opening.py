@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit.data.decoding import MAX_PIXELS
 from segkit.data.facts import Progress
 from segkit.data.findings import WARNING, Finding, as_error, by_code
 from segkit.data.images import read_image
@@ -19,6 +18,7 @@ from segkit.data.layouts import Layout
 from segkit.data.masks import RGB, read_values
 from segkit.data.pairing import EXPECTED, Pair
 from segkit.data.pixels import Pixels
+from segkit.data.reading import PLAIN, Reading
 from segkit.errors import DataError, UsageError, did_you_mean
 from segkit.interfaces import Dataset, Sample
 
@@ -72,9 +72,9 @@ class FolderDataset:
         items: Sequence[Item],
         labelling: Labelling,
         in_channels: int,
-        max_pixels: int = MAX_PIXELS,
+        reading: Reading = PLAIN,
     ) -> None:
-        self.items, self.max_pixels = tuple(items), max_pixels
+        self.items, self.reading = tuple(items), reading
         self.rule: LabelRule = labelling.rule
         self.classes = labelling.classes
         self.palette = labelling.palette
@@ -96,9 +96,14 @@ class FolderDataset:
             pair.image,
             self.in_channels,
             upright=item.image_upright,
-            max_pixels=self.max_pixels,
+            reading=self.reading,
         )
-        values_HW = read_values(pair.mask, as_colour=self.rule.colour, upright=item.mask_upright)
+        values_HW = read_values(
+            pair.mask,
+            as_colour=self.rule.colour,
+            upright=item.mask_upright,
+            reading=self.reading,
+        )
         if values_HW.shape != image_HWC.shape[:2]:
             raise DataError(
                 "SK-D003",
@@ -190,7 +195,7 @@ def _warned(warnings: Sequence[Finding]) -> list[str]:
 def _datasets(seen: Inspection, labelling: Labelling, pixels: Pixels) -> dict[str, Dataset]:
     def dataset(pairs: Sequence[Pair]) -> FolderDataset:
         items = [seen.items[pair] for pair in pairs]
-        return FolderDataset(items, labelling, pixels.channels, seen.max_pixels)
+        return FolderDataset(items, labelling, pixels.channels, seen.reading)
 
     splits = seen.layout.splits
     datasets: dict[str, Dataset] = {name: dataset(pairs) for name, pairs in splits.items()}

@@ -19,14 +19,14 @@ class Pixels:
     notes: tuple[str, ...]
 
 
-def find_pixels(images: Sequence[ImageFacts], wanted: int | None) -> Pixels:
+def find_pixels(images: Sequence[ImageFacts], wanted: int | None, alpha: str = "drop") -> Pixels:
     """Channels (those wanted, or fitting all images) and white; raises DataError SK-D011."""
-    channels, note = _channels(images, wanted)
+    channels, note = _channels(images, wanted, alpha)
     full_scale, notes = _full_scale(images)
     return Pixels(channels, full_scale, (note, *notes))
 
 
-def _channels(images: Sequence[ImageFacts], wanted: int | None) -> tuple[int, str]:
+def _channels(images: Sequence[ImageFacts], wanted: int | None, alpha: str) -> tuple[int, str]:
     """Channels of the images given out, and the note that says how they come about."""
     counts = Counter(facts.channels for facts in images)
     have = ", ".join(f"{number} with {channels}" for channels, number in sorted(counts.items()))
@@ -38,11 +38,31 @@ def _channels(images: Sequence[ImageFacts], wanted: int | None) -> tuple[int, st
             f"the images have many channels: {have}.",
             f"Say how many are meant: `in_channels: {max(counts)}` in data.yaml.",
         )
+    if alpha == "channel":
+        return _with_alpha(counts, have)
     channels = 1 if set(counts) <= {1, 2} else 3
     dropped = sum(counts[c] for c in (2, 4))
-    alpha = f"; alpha is dropped in {dropped}" if dropped else ""
+    see_through = sum(facts.mode in ("LA", "RGBA") for facts in images)
+    policy = f"; alpha is dropped in {dropped}" if dropped else ""
+    if alpha == "white" and see_through:
+        policy = f"; {see_through} with alpha are laid on white"
     mixed = f" (files: {have})" if len(counts) > 1 else ""
-    return channels, f"Images: {channels} channel{'s' * (channels > 1)}{alpha}{mixed}."
+    return channels, f"Images: {channels} channel{'s' * (channels > 1)}{policy}{mixed}."
+
+
+def _with_alpha(counts: Counter[int], have: str) -> tuple[int, str]:
+    """As many channels as the files have, where pictures without alpha can be given an opaque one.
+
+    Raises DataError SK-D011 where they cannot.
+    """
+    channels = max(counts)
+    if len(counts) > 1 and set(counts) != {3, 4}:
+        raise DataError(
+            "SK-D011",
+            f"the images differ in channels ({have}), so alpha cannot be a channel of all.",
+            "Write `alpha: drop` or `alpha: white` into data.yaml.",
+        )
+    return channels, f"Images: {channels} channels, alpha among them (files: {have})."
 
 
 def _full_scale(images: Sequence[ImageFacts]) -> tuple[float, tuple[str, ...]]:

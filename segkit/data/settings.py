@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import yaml
 
 from segkit.data.masks import RGB
+from segkit.data.reading import ALPHA, MAX_PIXELS, Reading
 from segkit.errors import DataError, did_you_mean
 
 FILE_NAMES = ("data.yaml", "data.yml")
@@ -36,6 +38,10 @@ class DataSettings:
     max_pixels     the largest image allowed, pixels
     allow_leak     True where one picture may lie in two splits
     exif           "apply" or "ignore": whether images are turned as their EXIF orientation says
+    alpha          of images: "drop" (the default), lay on "white", or keep as a "channel"
+    page           which page of files that hold several, from 1
+    nan_fill       what replaces NaN and infinities in images
+    soft           True where masks hold fractions from 0 to 1: 0.5 and more is foreground
     """
 
     file: Path | None = None
@@ -54,6 +60,15 @@ class DataSettings:
     max_pixels: int | None = None
     allow_leak: bool = False
     exif: str | None = None
+    alpha: str = "drop"
+    page: int | None = None
+    nan_fill: float | None = None
+    soft: bool = False
+
+    def reading(self, max_pixels: int | None = None) -> Reading:
+        """How the files are read; `max_pixels` of the command line comes first."""
+        limit = max_pixels or self.max_pixels or MAX_PIXELS
+        return Reading(limit, self.page, self.nan_fill, self.alpha, self.soft)
 
 
 KEYS = tuple(f.name for f in fields(DataSettings) if f.name != "file")
@@ -111,6 +126,19 @@ def _number(file: Path, key: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise _wrong(file, f"has {key}: {value!r}", f"{key} is a whole number.")
     return value
+
+
+def _positive(file: Path, key: str, value: Any) -> int:
+    if _number(file, key, value) < 1:
+        raise _wrong(file, f"has {key}: {value!r}", f"{key} is a whole number from 1 on.")
+    return int(value)
+
+
+def _real(file: Path, key: str, value: Any) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value):
+        raise _wrong(file, f"has {key}: {value!r}", f"{key} is a number.")
+    return float(value)
 
 
 def _choice(*choices: str | bool) -> Any:
@@ -216,4 +244,8 @@ READERS: dict[str, Any] = {
     "max_pixels": _number,
     "allow_leak": _choice(True, False),
     "exif": _choice("apply", "ignore"),
+    "alpha": _choice(*ALPHA),
+    "page": _positive,
+    "nan_fill": _real,
+    "soft": _choice(True, False),
 }

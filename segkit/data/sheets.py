@@ -70,9 +70,11 @@ def in_rows(tiles: Sequence[Picture], columns: int) -> Picture:
 
 def _tile(seen: Inspection, item: Item) -> Picture:
     labelling, pair = seen.labelling, item.pair
-    image_HWC = read_image(pair.image, upright=item.image_upright, max_pixels=seen.max_pixels)
+    image_HWC = read_image(pair.image, upright=item.image_upright, reading=seen.reading)
     colour = labelling is not None and labelling.rule.colour
-    values_HW = read_values(pair.mask, as_colour=colour, upright=item.mask_upright)
+    values_HW = read_values(
+        pair.mask, as_colour=colour, upright=item.mask_upright, reading=seen.reading
+    )
     if labelling is not None:
         label_HW = labelling.rule.labels(values_HW, pair.mask)
         palette, ignore = labelling.palette, labelling.ignore_index

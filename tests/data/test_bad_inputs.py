@@ -217,7 +217,12 @@ CASES: list[tuple[str, Break, int, tuple[str, ...]]] = [
     ("16-bit", all_images(np.full((SIDE, SIDE), 3000, np.uint16)), 0, ("4095 counts as white",)),
     ("16-bit-tiff", all_images(CELLS * 7000, "tif"), 0, ("65535 counts as white",)),
     ("float-tiff", all_images(FLOATS / 2, "tif"), 0, ("highest value 3", "ready to train")),
-    ("nan", image(HOLES, "images/a.tif"), 3, ("a.tif holds 4 pixels that are NaN", "Replace")),
+    (
+        "nan",
+        image(HOLES, "images/a.tif"),
+        3,
+        ("a.tif holds 4 pixels that are NaN", "`nan_fill: 0`"),
+    ),
     ("mixed-depth", image(CELLS * 7000), 3, ("the images differ in depth", "Convert")),
     (
         "pages",

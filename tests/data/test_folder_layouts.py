@@ -311,7 +311,7 @@ def test_facts_are_remembered_outside_the_data_and_forgotten_when_a_file_changes
     assert len(json.loads(remembered.read_text())["entries"]) == 6
     looks: list[Path] = []
     monkeypatch.setattr(
-        "segkit.data.facts.scan_mask", lambda path: looks.append(path) or scan_mask(path)
+        "segkit.data.facts.scan_mask", lambda path, how: looks.append(path) or scan_mask(path, how)
     )
     assert open_data(root).notes == first.notes
     assert looks == []

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from segkit.data import read_image
 from segkit.data.decoding import check_png
 from segkit.data.images import fit_channels, turned
+from segkit.data.reading import Reading
 from segkit.errors import DataError
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
@@ -86,7 +87,7 @@ def test_sixteen_bit_colour_png_keeps_the_bits_that_pillow_drops(tmp_path, chann
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(deep))
     assert np.array_equal(read_image(tmp_path / "a.png"), deep)
     with pytest.raises(DataError, match="11 x 9, 99 pixels; 50 are allowed"):
-        read_image(tmp_path / "a.png", max_pixels=50)
+        read_image(tmp_path / "a.png", reading=Reading(max_pixels=50))
 
 
 def test_a_tiff_with_separate_planes_is_turned_channels_last(tmp_path):
@@ -207,7 +208,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path):
 def test_the_pixel_limit_can_be_lowered_and_tells_the_size(tmp_path):
     path = saved(tmp_path / "a.png", NOISE)
     with pytest.raises(DataError, match="is 40 x 24, 960 pixels; 900 are allowed"):
-        read_image(path, max_pixels=900)
+        read_image(path, reading=Reading(max_pixels=900))
 
 
 def test_a_link_to_nothing_is_said(tmp_path):
