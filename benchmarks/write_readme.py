@@ -21,30 +21,32 @@ README = HERE / "README.md"
 OPENING = """\
 # Benchmarks
 
-Every figure below was written by `segkit bench` into `results/*.json`, and this page by
-`python benchmarks/write_readme.py` from those files; neither is edited by hand. To repeat a table, run the
-command above it; to compare with it, `segkit bench compare benchmarks/results/NAME.json YOUR/results.json`.
+Every figure below was written by `segkit bench` into `results/*.json`, and this page from those
+files by `python benchmarks/write_readme.py`; neither is edited by hand. To repeat a table, run the
+command above it; to compare, `segkit bench compare benchmarks/results/NAME.json YOUR/results.json`.
 
 | suite | what it answers |
 |---|---|
 {suites}
 
-How times are taken: every case in a process of its own, all of them interleaved in rounds whose order
-changes; warmed up until the rolling median stands still; random images in rotation; medians with 95 %
-intervals by bootstrap over rounds. No speed is shown for an output outside the tolerance of the same
-weights in float64. Memory is measured in a pass of its own. Under each table stands its A/A line: the same
-case measured in two processes, as if it were two cases. Rows within that band of one another are a tie.
+How times are taken: every case in a process of its own, all of them interleaved in rounds whose
+order changes; warmed up until the rolling median stands still; random images in rotation; medians
+with 95 % intervals by bootstrap over rounds. No speed is shown for an output outside the tolerance
+of the same weights in float64. Memory is measured in a pass of its own. Under each table stands its
+A/A line: the same case measured in two processes, as if it were two cases. Rows within that band of
+one another are a tie.
 """
-# keras.io/api/applications, read 2025: size MB, million parameters, milliseconds per inference step
-# on CPU (AMD EPYC, 92 cores) and GPU (A100), batch 32, whole classifier.
+# keras.io/api/applications: size MB, million parameters, milliseconds per inference step on CPU
+# (AMD EPYC, 92 cores) and GPU (A100), batch 32, whole classifier.
 KERAS = {
     "densenet121": (33, 8.1, 77.1, 5.4),
     "densenet169": (57, 14.3, 96.4, 6.3),
     "densenet201": (80, 20.2, 127.2, 6.7),
 }
 KERAS_NOTE = """\
-Beside them, as published at keras.io/api/applications: 32 images on an AMD EPYC of 92 cores and on an A100,
-the classifier included (1.0, 1.7 and 1.9 million parameters); what a "step" is, is not said there.
+Beside them, as published at keras.io/api/applications: batch 32, on an AMD EPYC of 92 cores and on
+an A100, the classifier included (1.0, 1.7 and 1.9 million parameters); the page does not say
+whether a step is a batch or an image.
 
 | network | Keras size MB | Keras parameters M | Keras CPU ms | Keras GPU ms |
 |---|---|---|---|---|
@@ -66,11 +68,11 @@ def main() -> int:
 
 def results() -> list[tuple[str, Run]]:
     """The results of `segkit bench`, by file name; files of other scripts are left out."""
-    found = []
-    for file in sorted((HERE / "results").glob("*.json")):
-        if "format" in json.loads(file.read_text(encoding="utf-8")):
-            found.append((file.name, read_run(file)))
-    return found
+    return [
+        (file.name, read_run(file))
+        for file in sorted((HERE / "results").glob("*.json"))
+        if "format" in json.loads(file.read_text(encoding="utf-8"))
+    ]
 
 
 def page(runs: list[tuple[str, Run]]) -> str:
@@ -194,12 +196,11 @@ def notes(row: Row) -> str:
 
 
 def keras_lines(rows: tuple[Row, ...]) -> list[str]:
+    published = {row.case.encoder: KERAS.get(str(row.case.encoder)) for row in rows}
     return [
-        f"| {row.case.encoder} | "
-        + " | ".join(str(each) for each in KERAS[row.case.encoder])
-        + " |"
-        for row in rows
-        if row.case.encoder in KERAS
+        " | ".join([f"| {name}", *map(str, figures)]) + " |"
+        for name, figures in published.items()
+        if figures is not None
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import product
@@ -163,12 +164,9 @@ def _names(grid: Grid, axis: str, index: Index) -> tuple[str, ...]:
 def _matching(written: str, kind: str, index: Index, only_installed: bool) -> Iterable[str]:
     names = [entry.name for entry in index.of_kind(kind) if entry.state == "ok"]
     pattern = "*" if written == "all" else written
-    if written != "all" and not any(mark in written for mark in "*?["):
+    if not _is_pattern(pattern):
         family = written.partition("(")[0].partition("/")[0]
         return [written] if not only_installed or family in names else []
-    # An option's list has a bracket too: focal(alpha=[0.5, 0.5]) is no pattern.
-    if "(" in written:
-        return [written]
     fitting = [name for name in names if fnmatchcase(name, pattern)]
     if not fitting:
         raise UsageError(
@@ -177,6 +175,13 @@ def _matching(written: str, kind: str, index: Index, only_installed: bool) -> It
             f"{did_you_mean(written, names)}`segkit list {kind}` shows all {len(names)}.",
         )
     return fitting
+
+
+def _is_pattern(written: str) -> bool:
+    """Whether it has wildcards; the star of 0.5*dice and the brackets of a list are none."""
+    if "(" in written or "+" in written or re.match(r"[\d.]+\s*\*", written):
+        return False
+    return any(mark in written for mark in "*?[")
 
 
 def split_list(text: str) -> list[str]:
