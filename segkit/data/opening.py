@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from segkit.data.facts import Progress
 from segkit.data.findings import WARNING, Finding, as_error, by_code
-from segkit.data.images import read_image
 from segkit.data.inspection import Inspection, Item, inspect
+from segkit.data.item_reader import ItemReader, cached_reader, plain_reader
 from segkit.data.label_rule import Labelling, LabelRule
 from segkit.data.labels import IgnoreIndex, Wishes
 from segkit.data.layouts import Layout
-from segkit.data.masks import RGB, read_values
+from segkit.data.masks import RGB
 from segkit.data.pairing import EXPECTED, Pair
-from segkit.data.pixels import Pixels
-from segkit.data.reading import PLAIN, Reading
 from segkit.errors import DataError, UsageError, did_you_mean
 from segkit.interfaces import Dataset, Sample
 
 ALL = "all"
+CacheMode = Literal["auto", "on", "off"]
+Keep = Callable[[Inspection, ItemReader], tuple[ItemReader, str]]
 
 
 @dataclass(frozen=True)
@@ -71,15 +73,14 @@ class FolderDataset:
         self,
         items: Sequence[Item],
         labelling: Labelling,
-        in_channels: int,
-        reading: Reading = PLAIN,
+        reader: ItemReader,
     ) -> None:
-        self.items, self.reading = tuple(items), reading
+        self.items, self.reader = tuple(items), reader
         self.rule: LabelRule = labelling.rule
         self.classes = labelling.classes
         self.palette = labelling.palette
         self.ignore_index = labelling.ignore_index
-        self.in_channels = in_channels
+        self.in_channels = reader.channels
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
@@ -92,18 +93,7 @@ class FolderDataset:
     def __getitem__(self, index: int) -> Sample:
         item = self.items[index]
         pair = item.pair
-        image_HWC = read_image(
-            pair.image,
-            self.in_channels,
-            upright=item.image_upright,
-            reading=self.reading,
-        )
-        values_HW = read_values(
-            pair.mask,
-            as_colour=self.rule.colour,
-            upright=item.mask_upright,
-            reading=self.reading,
-        )
+        image_HWC, values_HW = self.reader.image(item), self.reader.values(item)
         if values_HW.shape != image_HWC.shape[:2]:
             raise DataError(
                 "SK-D003",
@@ -124,6 +114,7 @@ def open_data(
     val_share: float = 0.2,
     seed: int = 0,
     progress: Progress | None = None,
+    cache: CacheMode = "off",
 ) -> Data:
     """The data set of a folder (or of the data.yaml given), or the demo set where root is None.
 
@@ -136,6 +127,8 @@ def open_data(
     val_share     share of the images drawn for validation where no split is given
     seed          of that draw, and of the demo set
     progress      called with (files looked at, files in all)
+    cache         keep decoded pixels in the user's cache folder: "on", "off", or "auto": where
+                  they fit in it (SEGKIT_CACHE_GB, 10 where it is not set)
 
     Every file is decoded once and remembered in the user's cache folder. Raises DataError SK-D0xx
     with all files at fault, and StorageError SK-D018.
@@ -153,17 +146,23 @@ def open_data(
         seed=seed,
         progress=progress,
     )
-    return data_of(seen)
+    return data_of(seen, None if cache == "off" else partial(cached_reader, Path(root), mode=cache))
 
 
-def data_of(seen: Inspection) -> Data:
-    """The data set that was looked at; raises DataError or StorageError with all that is wrong."""
+def data_of(seen: Inspection, keep: Keep | None = None) -> Data:
+    """The data set that was looked at; raises DataError or StorageError with all that is wrong.
+
+    keep   makes a reader that keeps what it decodes, given the look and a plain reader
+    """
     error = as_error(seen.findings)
     if error is not None:
         raise error
     if seen.labelling is None or seen.pixels is None or not seen.items:
         raise DataError("SK-D001", "there are no images with masks.", EXPECTED)
     labelling, pixels, layout = seen.labelling, seen.pixels, seen.layout
+    reader, kept = plain_reader(seen, labelling, pixels), ""
+    if keep is not None:
+        reader, kept = keep(seen, reader)
     warnings = [f for f in seen.findings if f.level == WARNING]
     return Data(
         classes=labelling.classes,
@@ -177,9 +176,10 @@ def data_of(seen: Inspection) -> Data:
             *pixels.notes,
             *labelling.notes,
             *_warned(warnings),
+            *((kept,) if kept else ()),
         ),
         default_size=_default_size(seen.items),
-        datasets=_datasets(seen, labelling, pixels),
+        datasets=_datasets(seen, labelling, reader),
     )
 
 
@@ -192,10 +192,10 @@ def _warned(warnings: Sequence[Finding]) -> list[str]:
     return notes
 
 
-def _datasets(seen: Inspection, labelling: Labelling, pixels: Pixels) -> dict[str, Dataset]:
+def _datasets(seen: Inspection, labelling: Labelling, reader: ItemReader) -> dict[str, Dataset]:
     def dataset(pairs: Sequence[Pair]) -> FolderDataset:
         items = [seen.items[pair] for pair in pairs]
-        return FolderDataset(items, labelling, pixels.channels, seen.reading)
+        return FolderDataset(items, labelling, reader)
 
     splits = seen.layout.splits
     datasets: dict[str, Dataset] = {name: dataset(pairs) for name, pairs in splits.items()}
