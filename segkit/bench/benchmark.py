@@ -15,11 +15,11 @@ from segkit.bench.cases import cases_of, overridden
 from segkit.bench.conditions import load
 from segkit.bench.process import WorkerFailed, WorkerProcess
 from segkit.bench.quality import QualitySettings, with_quality
-from segkit.bench.records import Case, Ceilings, Environment, Row, Run, write_csv
-from segkit.bench.runner import Runner, Settings
+from segkit.bench.records import Ceilings, Environment, Row, Run, write_csv
+from segkit.bench.runner import Runner, Settings, achieved
 from segkit.bench.suites import Suite
 from segkit.bench.watching import Watcher
-from segkit.errors import EnvironmentFault, SegkitError, StorageError, UsageError
+from segkit.errors import EnvironmentFault, StorageError, UsageError
 from segkit.index import Index
 
 ASK_SECONDS = 300.0
@@ -72,6 +72,8 @@ def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
     runner = Runner(order.settings, watcher, ceilings)
     complete = runner.run(cases)
     rows = [runner.rows[case.name] for case in cases]
+    ceilings = ceilings_again(order, ceilings)
+    rows = [row.model_copy(update={"achieved": achieved(row, ceilings)}) for row in rows]
     if order.quality is not None and complete:
         rows = with_quality(rows, order.quality, watcher, folder)
     run = Run(
@@ -99,14 +101,7 @@ def survey(order: Order, precisions: Sequence[str]) -> tuple[Environment, Ceilin
     try:
         asked: dict[str, Any] = {"do": "conditions", "device": order.device}
         environment = Environment.model_validate(worker.ask(asked, timeout=ASK_SECONDS)["found"])
-        if not order.ceilings:
-            return environment, None
-        wanted = list(dict.fromkeys(["fp32", *precisions]))
-        if order.device == "cpu":
-            wanted = [each for each in wanted if each != "fp16"]
-        asked = {"do": "ceilings", "device": order.device, "precisions": wanted}
-        found = worker.ask(asked, timeout=ASK_SECONDS)["found"]
-        return environment, Ceilings.model_validate(found)
+        return environment, _ceilings(worker, order, precisions)
     except WorkerFailed as error:
         raise EnvironmentFault(
             "SK-E002",
@@ -117,11 +112,49 @@ def survey(order: Order, precisions: Sequence[str]) -> tuple[Environment, Ceilin
         worker.close()
 
 
+def ceilings_again(order: Order, before: Ceilings | None) -> Ceilings | None:
+    """The higher of the ceilings before the cases and after them: a ceiling is the most seen."""
+    if before is None:
+        return None
+    worker = WorkerProcess()
+    try:
+        after = _ceilings(worker, order, list(before.matmul_flops))
+    except WorkerFailed:
+        return before
+    finally:
+        worker.close()
+    return higher(before, after) if after is not None else before
+
+
+def higher(one: Ceilings, other: Ceilings) -> Ceilings:
+    """The higher of each figure."""
+    return Ceilings(
+        matmul_flops={k: max(v, other.matmul_flops[k]) for k, v in one.matmul_flops.items()},
+        convolution_flops={
+            k: max(v, other.convolution_flops[k]) for k, v in one.convolution_flops.items()
+        },
+        copy_bytes=max(one.copy_bytes, other.copy_bytes),
+    )
+
+
+def _ceilings(worker: WorkerProcess, order: Order, precisions: Sequence[str]) -> Ceilings | None:
+    if not order.ceilings:
+        return None
+    wanted = list(dict.fromkeys(["fp32", *precisions]))
+    if order.device == "cpu":
+        wanted = [each for each in wanted if each != "fp16"]
+    asked = {"do": "ceilings", "device": order.device, "precisions": wanted}
+    return Ceilings.model_validate(worker.ask(asked, timeout=ASK_SECONDS)["found"])
+
+
 def write_results(run: Run, folder: Path) -> None:
-    """results.json, results.csv, and pictures and the page where they can be drawn."""
+    """results.json, results.csv, pictures and report.html; the results first, whatever follows."""
+    from segkit.report.benchmark import write_report
+
     try:
         (folder / "results.json").write_text(run.to_json(), encoding="utf-8")
         write_csv(run, folder / "results.csv")
+        write_report(run, folder)
     except OSError as error:
         raise StorageError(
             "SK-S002", f"the results cannot be written to {folder} ({error}).", "Use another --out."
@@ -145,15 +178,9 @@ def refuse_nothing(run: Run, folder: Path) -> None:
     if any(row.status == "ok" for row in run.rows) or run.interrupted:
         return
     first: Row = run.rows[0]
-    error: SegkitError = UsageError(
+    raise UsageError(
         "SK-B004",
         f"none of the {len(run.rows)} cases could be measured; the first, {first.case.name}: "
         f"{first.status} ({first.reason}).",
         f"{folder / 'results.csv'} says why for each.",
     )
-    raise error
-
-
-def network_of(case: Case) -> tuple[str | None, ...]:
-    """What decides a case's quality: rows that share it share their training."""
-    return (case.encoder, case.decoder, case.upsampler, case.loss)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from segkit.bench.records import Case, Ceilings, Environment, Row, Run, Twins
 from segkit.bench.watching import Quiet
+from segkit.report.benchmark_labels import shared_and_own
 from segkit.report.progress import duration
 from segkit.report.tables import aligned
 
@@ -62,6 +63,7 @@ class LiveDisplay(Quiet):
     def __init__(self, console: Console) -> None:
         self.console = console
         self.cases: Sequence[Case] = ()
+        self.shared, self.own = "", dict[str, str]()
         self.rows: dict[str, Row] = {}
         self.now: tuple[Case, str] | None = None
         self.share, self.left = 0.0, ""
@@ -73,6 +75,7 @@ class LiveDisplay(Quiet):
 
     def planned(self, cases: Sequence[Case]) -> None:
         self.cases = cases
+        self.shared, self.own = shared_and_own(cases)
         self.live.start()
         self._show()
 
@@ -90,7 +93,10 @@ class LiveDisplay(Quiet):
 
     def finished(self, run: Run) -> None:
         self.close()
-        self.console.print(_rich_table([table_cells(row) for row in run.rows], run.rows))
+        shared, own = shared_and_own([row.case for row in run.rows])
+        self.console.print(Text(f"all: {shared}", style="bold") if shared else "")
+        cells = [table_cells(row, own[row.case.name]) for row in run.rows]
+        self.console.print(_rich_table(cells, run.rows))
         for line in closing_lines(run):
             self.console.print(Text(line))
 
@@ -109,7 +115,8 @@ class LiveDisplay(Quiet):
             row = self.rows.get(case.name)
             working = self.now is not None and self.now[0].name == case.name
             stage = self.now[1] if self.now and working else ""
-            cells.append(table_cells(row) if row else [case.name, *[""] * 6, stage])
+            name = self.own[case.name]
+            cells.append(table_cells(row, name) if row else [name, *[""] * 6, stage])
             rows.append(row)
         bar = Table.grid(padding=(0, 2))
         bar.add_row(
@@ -117,7 +124,7 @@ class LiveDisplay(Quiet):
             Text(f"{self.share:.0%}  {self.left}"),
             Text("Ctrl-C skips the case, twice ends", style="dim"),
         )
-        self.live.update(Group(_rich_table(cells, rows), bar))
+        self.live.update(Group(Text(f"all: {self.shared}"), _rich_table(cells, rows), bar))
 
 
 def opening_lines(environment: Environment, ceilings: Ceilings | None) -> list[str]:
@@ -137,11 +144,11 @@ def opening_lines(environment: Environment, ceilings: Ceilings | None) -> list[s
     return lines
 
 
-def table_cells(row: Row) -> list[str]:
-    """A row as the table shows it."""
+def table_cells(row: Row, name: str) -> list[str]:
+    """A row as the table shows it, under this name."""
     step = row.times.get("step")
     if row.status != "ok" or step is None:
-        return [row.case.name, *[""] * 6, f"{row.status}: {row.reason}"]
+        return [name, *[""] * 6, f"{row.status}: {row.reason}"]
     share = row.achieved.flops_share if row.achieved else None
     counts = row.counts
     notes = [f"noisy: {row.noisy}"] * bool(row.noisy)
@@ -151,7 +158,7 @@ def table_cells(row: Row) -> list[str]:
         after = row.checkerboard.after_training
         notes.append(f"checkerboard {row.checkerboard.at_start:.1%}, trained {after or 0:.1%}")
     return [
-        row.case.name,
+        name,
         _milliseconds(step.median),
         f"{_milliseconds(step.low)} to {_milliseconds(step.high)}",
         f"{row.images_per_s:.1f}" if row.images_per_s else "",
@@ -166,13 +173,15 @@ def one_line(row: Row) -> str:
     """A row in a line."""
     if row.status != "ok":
         return f"{row.status}: {row.reason}"
-    cells = table_cells(row)
+    cells = table_cells(row, row.case.name)
     return f"{cells[1]} ms a step ({cells[2]}), {cells[3]} {row.unit}s/s, {cells[4]} MiB"
 
 
 def plain_table(rows: Sequence[Row]) -> str:
-    """All rows as aligned text."""
-    return aligned([table_cells(row) for row in rows], COLUMNS)
+    """All rows as aligned text, below what all cases have in common."""
+    shared, own = shared_and_own([row.case for row in rows])
+    table = aligned([table_cells(row, own[row.case.name]) for row in rows], COLUMNS)
+    return f"all: {shared}\n\n{table}" if shared else table
 
 
 def closing_lines(run: Run) -> list[str]:

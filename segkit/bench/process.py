@@ -46,7 +46,7 @@ class WorkerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            text=True,
+            encoding="utf-8",
             start_new_session=True,
             env={**os.environ, **(environment or {})},
         )

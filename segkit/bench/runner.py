@@ -209,7 +209,9 @@ class Runner:
                 try:
                     self._turn(entrant)
                 except WorkerFailed as error:
-                    entrant.lost = error
+                    # A twin has nobody left to be compared with.
+                    for other in (each for each in heat if each.case == entrant.case):
+                        other.lost = error
                 self._progress.turned(time.monotonic() - start)
         for entrant in heat:
             if self.settings.trace_folder and not entrant.twin and entrant.lost is None:
@@ -322,20 +324,18 @@ def row_of(entrant: Entrant, ceilings: Ceilings | None, seed: int = 0) -> Row:
     samples = entrant.samples()
     times = by_phase(samples, seed)
     counts = Counts.model_validate(found["counts"]) if "counts" in found else None
-    step = times["step"].median
     units = found["units_per_step"]
     joules = sum(entrant.joules) / len(entrant.joules) if entrant.joules else None
-    return Row(
+    row = Row(
         case=case,
         status="ok",
         unit=found["unit"],
         units_per_step=units,
         times=times,
         samples={phase: tuple(map(tuple, rounds)) for phase, rounds in samples.items()},
-        images_per_s=units / step,
+        images_per_s=units / times["step"].median,
         memory=Memory.model_validate(found["memory"]),
         counts=counts,
-        achieved=achieved(case, counts, step, ceilings),
         compile_s=found["compile_s"],
         first_step_s=found["first_step_s"],
         set_up_s=found["set_up_s"],
@@ -346,17 +346,22 @@ def row_of(entrant: Entrant, ceilings: Ceilings | None, seed: int = 0) -> Row:
         clock=found["clock"],
         files=entrant.files,
     )
+    return row.model_copy(update={"achieved": achieved(row, ceilings)})
 
 
-def achieved(
-    case: Case, counts: Counts | None, step: float, ceilings: Ceilings | None
-) -> Achieved | None:
-    """Rates and their shares of the ceilings; the nearer ceiling is the one that takes longer."""
-    if counts is None or (counts.flops is None and counts.fewest_bytes is None):
+def achieved(row: Row, ceilings: Ceilings | None) -> Achieved | None:
+    """Rates and their shares of the ceilings; the nearer ceiling is the one that takes longer.
+
+    No shares where the case has threads of its own: the ceilings are those of all.
+    """
+    counts, step = row.counts, row.times.get("step")
+    if step is None or counts is None or (counts.flops is None and counts.fewest_bytes is None):
         return None
-    flops = counts.flops / step if counts.flops else None
-    moved = counts.fewest_bytes / step if counts.fewest_bytes else None
-    most = ceilings.flops(case.precision) if ceilings else None
+    if row.case.threads is not None:
+        ceilings = None
+    flops = counts.flops / step.median if counts.flops else None
+    moved = counts.fewest_bytes / step.median if counts.fewest_bytes else None
+    most = ceilings.flops(row.case.precision) if ceilings else None
     flops_share = flops / most if flops and most else None
     bytes_share = moved / ceilings.copy_bytes if moved and ceilings else None
     bound: Literal["arithmetic", "memory"] | None = None

@@ -2,8 +2,9 @@
 
 import pytest
 
+from segkit.bench.benchmark import higher
 from segkit.bench.process import WorkerFailed
-from segkit.bench.records import Case, Ceilings, Counts
+from segkit.bench.records import Case, Ceilings, Counts, Row
 from segkit.bench.runner import (
     Entrant,
     Progress,
@@ -14,6 +15,7 @@ from segkit.bench.runner import (
     rotated,
     row_of,
 )
+from segkit.bench.statistics import summarise
 from segkit.bench.watching import Quiet
 
 CASES = [Case(encoder=name, decoder="unet", upsampler="bilinear", loss="ce") for name in "abcde"]
@@ -169,12 +171,27 @@ def test_shares_of_the_ceilings_are_by_hand():
     ceilings = Ceilings(
         matmul_flops={"fp32": 1e11}, convolution_flops={"fp32": 2e11}, copy_bytes=1e10
     )
-    found = achieved(CASES[0], Counts(flops=10**11, fewest_bytes=10**9), 1.0, ceilings)
+    second = summarise([[1.0]])
+
+    def shares(counts, case=CASES[0]):
+        row = Row(case=case, status="ok", times={"step": second}, counts=counts)
+        return achieved(row, ceilings)
+
+    found = shares(Counts(flops=10**11, fewest_bytes=10**9))
     assert (found.flops_share, found.bytes_share) == (0.5, 0.1)
-    assert found.bound == "arithmetic"
-    found = achieved(CASES[0], Counts(flops=10**9, fewest_bytes=10**10), 2.0, ceilings)
-    assert (found.flops_share, found.bytes_share, found.bound) == (0.0025, 0.5, "memory")
-    assert achieved(CASES[0], None, 1.0, ceilings) is None
+    assert (found.flops_per_s, found.bytes_per_s, found.bound) == (1e11, 1e9, "arithmetic")
+    assert shares(Counts(flops=10**9, fewest_bytes=5 * 10**9)).bound == "memory"
+    assert shares(None) is None and shares(Counts(parameters=3)) is None
+    alone = CASES[0].model_copy(update={"threads": 1})
+    assert shares(Counts(flops=10**11), alone).flops_share is None
+
+
+def test_a_ceiling_is_the_most_seen():
+    low = Ceilings(matmul_flops={"fp32": 1}, convolution_flops={"fp32": 4}, copy_bytes=5)
+    high = Ceilings(matmul_flops={"fp32": 2}, convolution_flops={"fp32": 3}, copy_bytes=6)
+    found = higher(low, high)
+    assert (found.matmul_flops["fp32"], found.convolution_flops["fp32"]) == (2, 4)
+    assert found.copy_bytes == 6
 
 
 def test_the_time_left_is_known_from_the_first_case_on():

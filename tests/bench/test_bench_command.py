@@ -1,0 +1,128 @@
+"""`segkit bench` as typed: whole runs on work whose truth is known, and what is refused."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from segkit.bench.records import read_run
+from segkit.cli.bench_command import command
+from segkit.errors import SegkitError
+
+
+def bench(*arguments):
+    result = CliRunner().invoke(command, [str(each) for each in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_a_run_leaves_results_pictures_and_a_page(probes, tmp_path):
+    out = tmp_path / "out"
+    suite = tmp_path / "two.yaml"
+    suite.write_text(
+        "about: two probes\nrounds: 2\nround_seconds: 0.1\ngrids:\n  - task: benchmark\n"
+        "    benchmark: [probe(milliseconds=5), probe(does=raise)]\n    batch: 3\n"
+    )
+    result = bench(suite, "--device", "cpu", "--out", out)
+    assert result.exit_code == 0
+    run = read_run(out)
+    assert [row.status for row in run.rows] == ["ok", "crashed"]
+    assert run.rows[0].units_per_step == 3  # the case's batch reached the benchmark's option
+    assert run.about == "two probes" and not run.interrupted
+    assert run.environment.packages["bench-probe"] == "1.0"
+    assert run.ceilings.flops("fp32") > 1e9 and run.ceilings.copy_bytes > 1e8
+    assert len(run.aa.pairs) == 1 and run.aa.band >= 1
+    assert {"results.json", "results.csv", "report.html"} <= {f.name for f in out.iterdir()}
+    assert "A/A: the same case in two processes" in result.output
+    assert "crashed: ValueError: a fault of the component" in result.output
+
+
+def test_where_nothing_could_be_measured_the_reason_is_the_error(probes, tmp_path):
+    with pytest.raises(SegkitError) as caught:
+        bench("probe(does=raise)", "--device", "cpu", "--rounds", 2, "--out", tmp_path / "out")
+    assert caught.value.code == "SK-B004"
+    assert "crashed (ValueError: a fault of the component)" in caught.value.what
+    assert (tmp_path / "out" / "results.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["nothing-like-it"], "SK-B003", "there is no suite called 'nothing-like-it'."),
+        (["--size", "big"], "SK-C009", "--size cannot be 'big'."),
+        (["--size", "0"], "SK-C009", "--size cannot be '0'."),
+        (["--classes", "auto"], "SK-C009", "--classes cannot be 'auto'."),
+        (["--precision", "fp64"], "SK-C009", "--precision cannot be 'fp64'."),
+        (["--mode", "both"], "SK-C009", "--mode cannot be 'both'."),
+        (["--checkerboard"], "SK-C009", "--checkerboard was given without --quality."),
+        (["--encoder", "denso*", "--dry-run"], "SK-C003", "no installed encoder fits 'denso*'."),
+        (["--device", "tpu"], "SK-C009", "'tpu' is no device."),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_starts(arguments, code, words):
+    with pytest.raises(SegkitError) as caught:
+        bench(*arguments)
+    assert caught.value.code == code
+    assert caught.value.what == words
+
+
+def test_a_folder_that_holds_something_is_not_written_to(probes, tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(SegkitError) as caught:
+        bench("probe", "--device", "cpu", "--out", tmp_path)
+    assert caught.value.code == "SK-C012"
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["mine"]
+
+
+def test_options_make_a_grid_of_their_own_and_replace_a_suites_axes():
+    lines = bench("--encoder", "unet,densenet121", "--mode", "train", "--dry-run").output
+    assert lines.splitlines()[-1].startswith("2 cases, 5 rounds")
+    lines = bench("losses", "--loss", "dice,0.5*dice+ce", "--size", "32", "--dry-run").output
+    assert "loss: 0.5*dice+ce, train, 32px" in lines and lines.splitlines()[-1][:7] == "2 cases"
+
+
+def test_help_shows_the_benchmark_and_compare_its_own():
+    assert "segkit bench compare A B" in bench("--help").output
+    assert "--fail-if" in bench("compare", "--help").output
+
+
+def test_help_imports_no_torch():
+    probe = "import sys\nfrom segkit.cli.main import main\ntry: main(['bench', '--help'])\n"
+    probe += "except SystemExit: print('torch' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "False"
+
+
+def test_two_interrupts_end_a_real_run_with_what_there_is(probes, tmp_path):
+    """In a process of its own: the signal goes to it alone, as from a terminal."""
+    import signal
+    import time
+
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "segkit", "bench", "probe(milliseconds=5)", "--device", "cpu",
+         "--rounds", "500", "--seconds", "1", "--out", str(out)],
+        stdout=subprocess.PIPE, text=True, env=os.environ,
+    )  # fmt: skip
+    for line in process.stdout:
+        if "round 1 of 500" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.7)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=120)[0]
+    run = read_run(out)
+    assert [row.status for row in run.rows] == ["skipped"], output
+    assert "Ctrl-C again ends the benchmark." in output
+
+
+def test_json_is_printed_where_asked(probes, tmp_path):
+    out = tmp_path / "out"
+    printed = bench(
+        "probe", "--device", "cpu", "--rounds", 2, "--seconds", 0.05, "--json", "--out", out
+    ).output
+    assert json.loads(printed)["rows"][0]["status"] == "ok"
