@@ -184,7 +184,7 @@ class UpsamplerWorkload:
 def _value_and_gradient(
     loss: nn.Module, logits_BKHW: Tensor, target_BHW: Tensor
 ) -> tuple[Tensor, Tensor]:
-    logits_BKHW = logits_BKHW.requires_grad_()
+    logits_BKHW = logits_BKHW.detach().requires_grad_()
     value: Tensor = loss(logits_BKHW, target_BHW)
     value.backward()
     gradient_BKHW = logits_BKHW.grad
