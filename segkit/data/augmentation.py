@@ -16,6 +16,7 @@ import numpy as np
 
 from segkit.data.colour_changes import by_channels, change_colours
 from segkit.data.recipes import Recipe
+from segkit.errors import SegkitError
 from segkit.interfaces import Sample
 
 # What the loss ignores where the data themselves have no ignored label.
@@ -55,9 +56,29 @@ def augment(
     image_HWC, planes = _flip(image_HWC, planes, recipe, rng)
     image_HWC = change_colours(image_HWC, recipe, rng)
     mask_HW, instances_HW = planes.as_stored()
-    if image_HWC.shape[:2] != (size, size) or mask_HW.shape != (size, size):
-        raise RuntimeError(f"augmentation gave {image_HWC.shape} and {mask_HW.shape}, not {size}")
-    return Sample(np.ascontiguousarray(image_HWC), mask_HW, sample.id, instances_HW)
+    return fitting(
+        Sample(np.ascontiguousarray(image_HWC), mask_HW, sample.id, instances_HW), size, sample
+    )
+
+
+def fitting(crop: Sample, size: int, stored: Sample) -> Sample:
+    """The crop, where image and mask have its size and the types they had before.
+
+    Raises SegkitError SK-D030, which is a fault of the augmentation and not of the data.
+    """
+    planes = [crop.image, crop.mask, crop.instances]
+    shapes = [plane.shape[:2] for plane in planes if plane is not None]
+    types = [str(plane.dtype) for plane in planes if plane is not None]
+    wanted = [str(stored.image.dtype)] + ["int64"] * (len(types) - 1)
+    if crop.mask is None or set(shapes) != {(size, size)} or types != wanted:
+        told = ", ".join(f"{kind} {shape}" for kind, shape in zip(types, shapes, strict=True))
+        raise SegkitError(
+            "SK-D030",
+            f"augmentation made {told} of {stored.id}, not squares of {size} with a mask of int64.",
+            "Report it, with the data set's kind and the settings; until then: "
+            "--augmentation none.",
+        )
+    return crop
 
 
 class _Planes:
@@ -108,7 +129,11 @@ def _crop(
     low = max(low, min(1.0, size / min(height, width)))
     scale = float(np.exp(rng.uniform(np.log(low), np.log(high)))) if low < high else low
     side = max(1, round(size / scale))
-    top, left = _place(height, side, rng), _place(width, side, rng)
+    point = _point(planes.mask, recipe, planes.ignore_index, rng)
+    top, left = (
+        _place(height, side, rng, point and point[0]),
+        _place(width, side, rng, point and point[1]),
+    )
     if recipe.rotation or recipe.elastic:
         return _warp(image_HWC, planes, size, (top, left, side), recipe, rng)
     image_HWC = _cut(image_HWC, top, left, side, fill=None)
@@ -128,9 +153,33 @@ def _crop(
     return image_HWC, planes
 
 
-def _place(length: int, side: int, rng: np.random.Generator) -> int:
-    """Where the crop starts on one axis: anywhere inside, or around where it is larger."""
+def _point(
+    mask_HW: np.ndarray, recipe: Recipe, ignore_index: int, rng: np.random.Generator
+) -> tuple[int, int] | None:
+    """The pixel (y, x) that the crop is to show, or None for a crop anywhere."""
+    if recipe.aim == "anywhere" or (recipe.aim == "foreground" and rng.random() < 0.5):
+        return None
+    counted_HW = mask_HW != ignore_index
+    if recipe.aim == "foreground":
+        wanted_HW = counted_HW & (mask_HW != 0)
+    else:
+        present = np.unique(mask_HW[counted_HW])
+        wanted_HW = mask_HW == (rng.choice(present) if len(present) else ignore_index)
+    places = np.flatnonzero(wanted_HW)
+    if not len(places):
+        return None
+    y, x = divmod(int(rng.choice(places)), mask_HW.shape[1])
+    return y, x
+
+
+def _place(length: int, side: int, rng: np.random.Generator, pixel: int | None) -> int:
+    """Where the crop starts on one axis: anywhere inside, or around where it is larger.
+
+    pixel   shown in the middle, or as near to it as the picture's edges allow
+    """
     low, high = sorted((0, length - side))
+    if pixel is not None:
+        return min(max(pixel - side // 2, low), high)
     return int(rng.integers(low, high + 1))
 
 

@@ -60,6 +60,8 @@ class TrainingLoader:
     size          side of the square crops, pixels
     batch         images a step over all processes: a multiple of world_size
     augmentation  a preset: none, light, standard, strong or microscopy
+    crops         where they are cut: anywhere, or more often at the foreground, or at each of an
+                  image's classes equally often
     ignore_index  the data set's ignored label; None: it has none, and `self.ignore_index` is the
                   one that marks what lies beyond a picture (see training_ignore_index)
     workers       processes that decode and augment; 0: this one
@@ -78,6 +80,7 @@ class TrainingLoader:
         batch: int,
         seed: int,
         augmentation: str = "standard",
+        crops: str = "anywhere",
         ignore_index: int | None = None,
         workers: int = 0,
         rank: int = 0,
@@ -95,7 +98,9 @@ class TrainingLoader:
         self.rank, self.world_size = rank, world_size
         own = training_ignore_index(dataset)
         self.ignore_index = own if ignore_index is None else ignore_index
-        items = _TrainingItems(dataset, size, find_recipe(augmentation), self.ignore_index, seed)
+        items = _TrainingItems(
+            dataset, size, find_recipe(augmentation, crops), self.ignore_index, seed
+        )
         self._plan = _Plan()
         self._loader = _torch_loader(items, self._plan, workers, seed, _gather)
 
@@ -220,9 +225,9 @@ class _TrainingItems(torch.utils.data.Dataset[Sample | SegkitError]):
         rng = np.random.default_rng([self.seed, epoch, index, again])
         try:
             sample = checked(self.dataset[index], self.dataset)
+            return augment(sample, self.size, self.recipe, self.ignore_index, rng)
         except SegkitError as error:
             return error
-        return augment(sample, self.size, self.recipe, self.ignore_index, rng)
 
 
 class _EvaluationItems(torch.utils.data.Dataset[Sample | SegkitError]):

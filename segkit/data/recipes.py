@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from segkit.errors import UsageError, did_you_mean
+
+AIMS = ("anywhere", "foreground", "classes")
 
 
 @dataclass(frozen=True)
 class Recipe:
     """What may happen to a training sample; 0 or False switches a part off.
 
+    aim          what a crop is placed by: "anywhere", "foreground" (every second crop by a pixel
+                 of any class but 0) or "classes" (by a pixel of a class of the image, each class as
+                 likely)
     scale        smallest and largest enlargement, drawn evenly on the logarithm
     rotation     largest turn to either side, degrees
     flips        "none", "horizontal" or "both"
@@ -25,6 +30,7 @@ class Recipe:
     noise        probability of Gaussian noise, up to 3 % of the image's range
     """
 
+    aim: str = "anywhere"
     scale: tuple[float, float] = (1.0, 1.0)
     rotation: float = 0.0
     flips: str = "none"
@@ -81,12 +87,18 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def find_recipe(name: str) -> Recipe:
-    """The preset of that name; raises UsageError SK-C003."""
+def find_recipe(name: str, aim: str = "anywhere") -> Recipe:
+    """The preset of that name with crops so placed; raises UsageError SK-C003."""
     if name not in RECIPES:
         raise UsageError(
             "SK-C003",
             f"no augmentation is called '{name}'.",
             f"{did_you_mean(name, RECIPES)}There are {', '.join(RECIPES)}.",
         )
-    return RECIPES[name]
+    if aim not in AIMS:
+        raise UsageError(
+            "SK-C003",
+            f"crops cannot be placed by '{aim}'.",
+            f"{did_you_mean(aim, AIMS)}There are {', '.join(AIMS)}.",
+        )
+    return replace(RECIPES[name], aim=aim)
