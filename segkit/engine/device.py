@@ -111,7 +111,8 @@ def _cuda(device: torch.device, local_rank: int) -> torch.device:
     if index >= count:
         raise EnvironmentFault(
             "SK-E002",
-            f"GPU number {index} was asked for, and this process sees {count}.",
+            f"GPU number {index} was asked for, and torch finds {count or 'no'} GPU"
+            f"{'s' * (count != 1)} on this machine.",
             "Check nvidia-smi and CUDA_VISIBLE_DEVICES, or use --device cpu.",
         )
     return torch.device("cuda", index)

@@ -28,7 +28,9 @@ from segkit.engine.events import Events
 from segkit.engine.freezing import named_parts
 from segkit.engine.state import seed_everything
 from segkit.errors import DataError, UsageError
+from segkit.expression import parse_list, parse_sum
 from segkit.model import SegmentationModel
+from segkit.registry import default_registry
 
 DEMO_EPOCHS = 12
 USUAL_STEPS = 1500
@@ -85,13 +87,9 @@ def prepare(
     """
     if config.deterministic:
         make_deterministic()
+    _refuse_unknown_names(config)
     data = _open(config)
     config = _resolved(config, data, group)
-    model = _build(config, data, group, events, weights)
-    # So that a repeated run starts where this one did, whatever the network then says.
-    config = config.model_copy(update={"weights": model.record.weights["used"]})
-    # Each process draws its own dropout.
-    seed_everything(config.seed + group.rank)
     classes, size = len(data.classes), config.size or data.default_size
     loader = TrainingLoader(
         data.split("train"),
@@ -106,6 +104,11 @@ def prepare(
     )
     loss = build_loss(config.loss, num_classes=classes, ignore_index=loader.ignore_index)
     judge = Judge(config.metric, num_classes=classes, ignore_index=data.ignore_index, group=group)
+    model = _build(config, data, group, events, weights)
+    # So that a repeated run starts where this one did, whatever the network then says.
+    config = config.model_copy(update={"weights": model.record.weights["used"]})
+    # Each process draws its own dropout.
+    seed_everything(config.seed + group.rank)
     refuse_single_values(model, data.in_channels, size, config.batch // group.world_size)
     if config.freeze:
         named_parts(model, config.freeze)  # an unknown part is refused here and now
@@ -163,6 +166,18 @@ def refuse_single_values(model: nn.Module, channels: int, size: int, batch: int)
     # Some operations have no counterpart without memory: those networks go untried.
     except (NotImplementedError, RuntimeError):
         return
+
+
+def _refuse_unknown_names(config: TrainConfig) -> None:
+    """Before the data are read, which may take minutes, and the hub is asked for weights."""
+    registry = default_registry()
+    registry.component("encoders", config.encoder)
+    registry.component("decoders", config.decoder)
+    registry.component("upsamplers", config.upsampler)
+    for term in parse_sum(config.loss):
+        registry.component("losses", term.component)
+    for metric in parse_list(config.metric):
+        registry.component("metrics", metric)
 
 
 def _open(config: TrainConfig) -> Data:

@@ -161,3 +161,11 @@ def test_help_can_be_read_without_a_plugin():
     shown = CliRunner().invoke(command, ["--help"])
     assert shown.exit_code == 0
     assert "--resume" in shown.output
+
+
+@pytest.mark.parametrize("option", ["--loss", "--metric", "--encoder", "--decoder"])
+def test_a_mistyped_name_is_refused_before_data_or_weights_are_looked_for(segkit, option):
+    status, _, err = segkit("train", "--data", "/nowhere", option, "nosuchthing")
+    assert status == 2
+    assert "is called 'nosuchthing'" in err
+    assert "WARNING" not in err

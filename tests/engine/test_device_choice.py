@@ -34,7 +34,7 @@ def test_a_gpu_that_is_not_there_says_how_many_are(monkeypatch):
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(
-        EnvironmentFault, match="GPU number 3 was asked for, and this process sees 1"
+        EnvironmentFault, match="GPU number 3 was asked for, and torch finds 1 GPU on"
     ):
         choose_device("cuda:3")
 
