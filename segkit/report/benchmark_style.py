@@ -1,0 +1,182 @@
+"""How a benchmark's pictures look: one figure, two themes, colours that colour-blind readers tell.
+
+Colours are those of Okabe and Ito (2008, "Color Universal Design"), lightened for dark pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 150
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of one page."""
+
+    name: str
+    paper: str
+    ink: str
+    faint: str
+    grid: str
+    colours: tuple[str, ...]
+
+
+LIGHT = Theme(
+    name="light",
+    paper="#ffffff",
+    ink="#1f2430",
+    faint="#6b7280",
+    grid="#e5e7eb",
+    colours=(
+        *("#0072b2", "#d55e00", "#009e73", "#cc79a7"),
+        *("#b88a00", "#56b4e9", "#5b5f97", "#7f7f7f"),
+    ),
+)
+DARK = Theme(
+    name="dark",
+    paper="#16181d",
+    ink="#e6e8ee",
+    faint="#9aa1ad",
+    grid="#2c3038",
+    colours=(
+        *("#4aa8e0", "#f0803c", "#2fc49a", "#e29cc2"),
+        *("#e6b93c", "#8fd0f5", "#a3a7e0", "#b0b0b0"),
+    ),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+
+
+def figure(width: float, height: float, theme: Theme) -> Figure:
+    """An empty figure, inches; no global state of matplotlib is touched."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(width, height), dpi=DPI, facecolor=theme.paper, layout="constrained")
+    FigureCanvasAgg(made)
+    return made
+
+
+def dress(axes: Axes, theme: Theme, *, grid: str = "both") -> None:
+    """Frame, ticks and grid."""
+    axes.set_facecolor(theme.paper)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(theme.faint)
+        axes.spines[side].set_linewidth(0.8)
+    axes.tick_params(colors=theme.faint, labelsize=8.5, width=0.8, length=3)
+    axes.tick_params(which="minor", length=0)
+    axes.xaxis.label.set(color=theme.ink, size=9.5)
+    axes.yaxis.label.set(color=theme.ink, size=9.5)
+    axes.set_axisbelow(True)
+    axes.grid(visible=True, which="major", axis=grid, color=theme.grid, linewidth=0.8)  # type: ignore[arg-type]
+
+
+def title(axes: Axes, text: str, note: str, theme: Theme) -> None:
+    """A title at the left, and a smaller line under it."""
+    both = f"{text}\n" if note else text
+    axes.set_title(both, loc="left", fontsize=11, color=theme.ink, fontweight="bold", pad=8)
+    if note:
+        axes.annotate(
+            note,
+            xy=(0, 1),
+            xycoords="axes fraction",
+            xytext=(0, 7),
+            textcoords="offset points",
+            fontsize=8.5,
+            color=theme.faint,
+            annotation_clip=False,
+        )
+
+
+def legend(axes: Axes, theme: Theme, **where: Any) -> None:
+    """The axes' legend, without a frame."""
+    shown = axes.legend(frameon=False, fontsize=8.5, **where)
+    for text in shown.get_texts():
+        text.set_color(theme.ink)
+
+
+def plain_numbers(axis: Any) -> None:
+    """Ticks of a logarithmic axis as 1, 2, 5, 10, 20, 50, without powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+# Where a label may stand beside its point: offset in points, alignment; the nearest first.
+_PLACES = tuple(
+    (dx * reach, dy * reach, horizontal, vertical)
+    for reach in (1, 2, 3.2)
+    for dx, dy, horizontal, vertical in (
+        (6, 3, "left", "bottom"),
+        (6, -3, "left", "top"),
+        (-6, 3, "right", "bottom"),
+        (-6, -3, "right", "top"),
+        (0, 7, "center", "bottom"),
+        (0, -7, "center", "top"),
+    )
+)
+
+
+def name_points(
+    axes: Axes, points: Sequence[tuple[float, float, str, bool]], theme: Theme
+) -> list[str]:
+    """Writes each point's name where it covers neither point nor name; returns those left out.
+
+    points   x, y, name, and whether it matters: these come first and in a stronger colour
+    """
+    figure = axes.figure
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    where = [axes.transData.transform((x, y)) for x, y, _, _ in points]
+    taken: list[Any] = []
+    left_out = []
+    for at in sorted(range(len(points)), key=lambda at: not points[at][3]):
+        x, y, name, matters = points[at]
+        for dx, dy, horizontal, vertical in _PLACES:
+            text = axes.annotate(
+                name,
+                xy=(x, y),
+                xytext=(dx, dy),
+                textcoords="offset points",
+                ha=horizontal,
+                va=vertical,
+                fontsize=8,
+                color=theme.ink if matters else theme.faint,
+                bbox={"facecolor": theme.paper, "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
+                arrowprops={"arrowstyle": "-", "color": theme.faint, "lw": 0.6}
+                if abs(dx) + abs(dy) > 12
+                else None,
+            )
+            text.set_in_layout(False)
+            box = text.get_window_extent(renderer)
+            if _is_free(box, axes, where, at, taken):
+                taken.append(box)
+                break
+            text.remove()
+        else:
+            left_out.append(name)
+    return left_out
+
+
+def _is_free(box: Any, axes: Axes, where: Sequence[Any], own: int, taken: Sequence[Any]) -> bool:
+    frame = axes.get_window_extent()
+    if box.x0 < frame.x0 or box.x1 > frame.x1 or box.y0 < frame.y0 or box.y1 > frame.y1:
+        return False
+    if any(box.overlaps(other) for other in taken):
+        return False
+    margin = 7
+    return not any(
+        box.x0 - margin < x < box.x1 + margin and box.y0 - margin < y < box.y1 + margin
+        for at, (x, y) in enumerate(where)
+        if at != own
+    )
