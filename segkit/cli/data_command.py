@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from segkit.cli.data_download import download_command
+
 if TYPE_CHECKING:
     from segkit.data.check import CheckReport
 
@@ -259,3 +261,6 @@ def _outside(out: Path, folder: Path | None) -> Path:
             "Choose another place with --out.",
         )
     return out
+
+
+command.add_command(download_command)

@@ -1,0 +1,101 @@
+"""`segkit data download`: fetches a published data set, or says where it is to be had."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segkit.cli.completion import ComponentName
+
+if TYPE_CHECKING:
+    from segkit.data.published import PublishedData
+    from segkit.registry import Registry
+
+
+@click.command("download")
+@click.argument("name", type=ComponentName("datasets"), required=False)
+@click.option("--out", type=click.Path(path_type=Path), help="Where it goes. [default: ./NAME]")
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Take the archives from DIR; opens no socket.",
+)
+@click.option(
+    "--expect",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Hold them to another copy's segkit-download.json.",
+)
+def download_command(
+    name: str | None, out: Path | None, source: Path | None, expect: Path | None
+) -> None:
+    """Fetch the data set NAME from its owners, check it and unpack it; without NAME, list all.
+
+    \b
+    segkit data download                          which there are, and on what terms
+    segkit data download oxford-iiit-pet
+    segkit data download oxford-iiit-pet --from Downloads
+
+    A broken download goes on where it stopped when the command is given again.
+    """
+    from segkit.registry import default_registry
+
+    registry = default_registry()
+    if name is None:
+        click.echo(_table(registry))
+        return
+    from segkit.data.download import download, read_expected
+
+    component = registry.component("datasets", name)
+    plain = component.entry.name
+    published = _published(component.factory, plain)
+    done = download(
+        plain,
+        published,
+        out or Path(plain.replace("/", "-")),
+        source=source,
+        expected=read_expected(expect) if expect else None,
+        progress=_show if sys.stderr.isatty() else None,
+    )
+    for archive in done.archives:
+        held = "no checksum is published" if archive.checked == "none" else archive.checked.upper()
+        click.echo(f"{archive.url}: {archive.bytes:,} bytes, SHA-256 {archive.sha256} ({held})")
+    click.echo(f"{done.files:,} files in {done.folder}. Licence: {published.licence}.")
+    click.echo(f"Please cite: {published.citation}.")
+    click.echo(f"segkit train --dataset {plain} --data {done.folder}")
+
+
+def _published(factory: Any, name: str) -> PublishedData:
+    from segkit.data.published import PublishedData
+    from segkit.errors import DataError
+
+    published = getattr(factory, "published", None)
+    if not isinstance(published, PublishedData):
+        raise DataError(
+            "SK-D028",
+            f"the plugin of '{name}' does not say where it is published.",
+            "Its documentation may; `segkit info dataset NAME` names the plugin.",
+        )
+    return published
+
+
+def _table(registry: Registry) -> str:
+    from segkit.report.tables import aligned
+
+    rows = []
+    for entry in registry.index.of_kind("datasets"):
+        published = getattr(registry.factory(entry, entry.name), "published", None)
+        if published is not None:
+            way = "download" if published.archives else "by hand"
+            rows.append([entry.name, way, published.licence, published.homepage])
+    return aligned(rows, ["name", "how", "licence", "homepage"])
+
+
+def _show(have: int, total: int | None) -> None:
+    of = f" of {total / 1e6:,.0f}" if total else ""
+    click.echo(f"\r{have / 1e6:,.0f}{of} MB", nl=have == total, err=True)
