@@ -82,10 +82,7 @@ class Trace(TorchDispatchMode):
 
     def hold(self, tensors: Iterable[Tensor]) -> int:
         """Counts tensors made outside; returns their bytes, shared memory once."""
-        before = self.held
-        for tensor in tensors:
-            self._number(tensor)
-        return self.held - before
+        return sum(self._sizes[number] for number in {self._number(each) for each in tensors})
 
     def results(self, tensors: Iterable[Tensor]) -> None:
         """Tensors that leave the present phase: they are written, fused or not."""

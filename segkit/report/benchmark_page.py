@@ -111,7 +111,7 @@ def _main(row: Row) -> dict[str, str]:
         "multiply-adds G": _number(counts and counts.multiply_adds and counts.multiply_adds / 1e9),
         "of arithmetic": _percent(achieved and achieved.flops_share),
         "of bandwidth": _percent(achieved and achieved.bytes_share),
-        "score": _number(row.quality and row.quality.score),
+        "score": _score(row),
         "J per image": _number(row.energy_j_per_image),
     }
 
@@ -180,6 +180,12 @@ def _number(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _score(row: Row) -> str:
+    if row.quality is None:
+        return ""
+    return "n/a" if row.quality.score is None else f"{row.quality.score:.3f}"
 
 
 def _percent(share: float | None) -> str:
