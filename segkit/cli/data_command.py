@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +60,18 @@ def command() -> None:
     "--out", type=click.Path(path_type=Path), help="Where the report goes. [default: check-FOLDER]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; write nothing without --out.")
+@click.option(
+    "--write-manifest",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the SHA-256 of every file, as sha256sum does.",
+)
+@click.option(
+    "--manifest",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Tell files that are not as this manifest says.",
+)
 @click.pass_context
 def check(
     ctx: click.Context,
@@ -67,36 +81,62 @@ def check(
     max_pixels: int | None,
     out: Path | None,
     as_json: bool,
+    write_manifest: Path | None,
+    manifest: Path | None,
 ) -> None:
     """Decode every file of FOLDER and tell all that is wrong or odd; status 3 if anything is wrong.
 
     \b
     segkit data check photos                     to the terminal, and to check-photos/
     segkit data check cells --instances foreground
+    segkit data check photos --write-manifest photos.sha256
+    segkit data check photos --manifest photos.sha256
     """
     from dataclasses import asdict
 
     from segkit.data.check import report_on
     from segkit.data.inspection import inspect
     from segkit.data.labels import Wishes
+    from segkit.data.manifest import against_manifest
+    from segkit.data.manifest import write_manifest as write
 
+    if write_manifest is not None:
+        _outside(write_manifest, folder)
     wishes = Wishes(ignore_index=ignore_index, instances=instances)
-    with _progress(as_json) as progress:
+    with _progress(as_json, "checking") as progress:
         seen = inspect(folder, wishes, progress=progress, max_pixels=max_pixels)
-    report = report_on(seen)
+    with _progress(as_json, "comparing") as progress:
+        differences = against_manifest(folder, manifest, progress) if manifest else []
+    report = report_on(seen, differences)
     if as_json:
         click.echo(json.dumps(asdict(report), indent=2))
     else:
         _show(report)
     if out is not None or not as_json:
         _write(report, seen, folder, out or Path(f"check-{folder.resolve().name}"))
+    if write_manifest is not None:
+        with _progress(as_json, "hashing") as progress:
+            count = write(folder, write_manifest, progress)
+        click.echo(f"{write_manifest}: {count} files.", err=as_json)
     ctx.exit(3 if report.has_errors else 0)
 
 
 @command.command("preview")
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
 @_labels
-@click.option("--augmentation", default="standard", show_default=True, help="A preset.")
+@click.option(
+    "--augmentation",
+    default="standard",
+    show_default=True,
+    metavar="none|light|standard|strong|microscopy",
+)
+@click.option(
+    "--crops",
+    default="anywhere",
+    show_default=True,
+    metavar="anywhere|foreground|classes",
+    help="Where crops are cut.",
+)
 @click.option("--size", type=click.IntRange(min=8), help="Crop side. [default: fits the images]")
 @click.option("--count", type=click.IntRange(min=1), default=6, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
@@ -106,6 +146,7 @@ def preview(
     ignore_index: Any,
     instances: str | None,
     augmentation: str,
+    crops: str,
     size: int | None,
     count: int,
     seed: int,
@@ -118,7 +159,7 @@ def preview(
     from segkit.data.sheets import sheet_of_samples
     from segkit.report.pictures import write_picture
 
-    recipe = find_recipe(augmentation)
+    recipe = find_recipe(augmentation, crops)
     data = open_data(folder, ignore_index=ignore_index, instances=instances)
     ignored = training_ignore_index(data)
     side = size or data.default_size
@@ -174,31 +215,28 @@ def convert_command(source: Path, out: Path, ignore_index: Any, instances: str |
     from segkit.data.labels import Wishes
 
     wishes = Wishes(ignore_index=ignore_index, instances=instances)
-    with _progress(False) as progress:
+    with _progress(False, "converting") as progress:
         written = convert(source, out, wishes, progress)
     counts = ", ".join(f"{count} {split}" for split, count in written.splits.items())
     click.echo(f"{written.kind}: {counts} written to {written.out}.")
     click.echo(f"segkit train --data {written.out}")
 
 
-def _progress(quiet: bool) -> Any:
-    """A context that gives a progress function, or None where nobody watches."""
+@contextmanager
+def _progress(quiet: bool, doing: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress function that draws a bar on the terminal, or None where nobody watches."""
     import sys
-    from contextlib import nullcontext
 
     if quiet or not sys.stderr.isatty():
-        return nullcontext(None)
-    return _Bar()
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-
-class _Bar:
-    """Files looked at, on one line of the terminal."""
-
-    def __enter__(self) -> Any:
-        return lambda done, count: click.echo(f"\r{done} of {count} files", nl=False, err=True)
-
-    def __exit__(self, *_: object) -> None:
-        click.echo("", err=True)
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(doing, total=None)
+        yield lambda done, count: bar.update(task, completed=done, total=count)
 
 
 def _show(report: CheckReport) -> None:

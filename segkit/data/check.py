@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from segkit.data.findings import ERROR, by_code
+from segkit.data.edges import EdgeAgreement, edge_agreement, edge_finding
+from segkit.data.findings import ERROR, Finding, by_code
 from segkit.data.inspection import Inspection, label_counts
 from segkit.data.label_rule import UNKNOWN, Labelling
 from segkit.data.masks import unpack
@@ -40,6 +42,7 @@ class CheckReport:
     sizes     how many images of each "width x height", most frequent first
     kinds     how many images of each "mode dtype format"
     notes     what was found and decided
+    edges     how far the masks' edges follow the pictures' (see `edges`); None for too few pairs
     findings  by code: level, the code's meaning, and each finding's text, repair and files
     """
 
@@ -48,6 +51,7 @@ class CheckReport:
     sizes: dict[str, int]
     kinds: dict[str, int]
     notes: tuple[str, ...]
+    edges: EdgeAgreement | None
     findings: tuple[dict[str, Any], ...]
 
     @property
@@ -55,8 +59,10 @@ class CheckReport:
         return any(group["level"] == ERROR for group in self.findings)
 
 
-def report_on(seen: Inspection) -> CheckReport:
-    """The report of a look at a data set."""
+def report_on(seen: Inspection, more: Sequence[Finding] = ()) -> CheckReport:
+    """The report of a look at a data set, and what was found besides."""
+    edges = edge_agreement(seen)
+    findings = [*seen.findings, *edge_finding(edges), *more]
     images = seen.images.values()
     sizes = Counter(f"{facts.width} x {facts.height}" for facts in images)
     kinds = Counter(f"{facts.channels} x {facts.dtype} {facts.format}" for facts in images)
@@ -66,7 +72,8 @@ def report_on(seen: Inspection) -> CheckReport:
         sizes=dict(sizes.most_common()),
         kinds=dict(kinds.most_common()),
         notes=_notes(seen),
-        findings=tuple(_groups(seen)),
+        edges=edges,
+        findings=tuple(_groups(findings)),
     )
 
 
@@ -79,7 +86,7 @@ def _notes(seen: Inspection) -> tuple[str, ...]:
         return (*seen.layout.notes, *(labelling.notes if labelling is not None else ()))
 
 
-def _groups(seen: Inspection) -> list[dict[str, Any]]:
+def _groups(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     return [
         {
             "code": code,
@@ -91,7 +98,7 @@ def _groups(seen: Inspection) -> list[dict[str, Any]]:
                 for f in alike
             ],
         }
-        for code, alike in by_code(seen.findings).items()
+        for code, alike in by_code(findings).items()
     ]
 
 

@@ -17,6 +17,7 @@ from segkit.data.label_rule import Labelling
 from segkit.data.labels import Wishes, find_labels
 from segkit.data.layouts import Declared, Layout, find_layout
 from segkit.data.masks import MaskFacts
+from segkit.data.neighbours import neighbours_across_splits
 from segkit.data.pairing import Pair
 from segkit.data.pixels import Pixels, find_pixels
 from segkit.data.reading import Reading
@@ -124,6 +125,7 @@ def inspect(
     except DataError as error:
         findings.append(from_error(error))
     findings += _leaks(layout, images, settings)
+    findings += neighbours_across_splits(layout, images)
     findings += _oddities(images.values(), reading)
     if labelling is not None:
         findings += _unlearnable(layout, masks, labelling)
