@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,10 +73,9 @@ def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
     runner = Runner(order.settings, watcher, ceilings)
     complete = runner.run(cases)
     rows = [runner.rows[case.name] for case in cases]
-    ceilings = ceilings_again(order, ceilings)
+    if complete:
+        ceilings = ceilings_again(order, ceilings)
     rows = [row.model_copy(update={"achieved": achieved(row, ceilings)}) for row in rows]
-    if order.quality is not None and complete:
-        rows = with_quality(rows, order.quality, watcher, folder)
     run = Run(
         command=order.command or " ".join(["segkit", *map(shlex.quote, sys.argv[1:])]),
         started=started.isoformat(timespec="seconds"),
@@ -89,6 +89,12 @@ def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
         rows=tuple(rows),
         interrupted=not complete,
     )
+    if order.quality is not None and complete:
+        # Trainings take long; what was measured is safe before them.
+        write_tables(run, folder)
+        rows = with_quality(rows, order.quality, watcher, folder)
+        seconds = round(time.monotonic() - clock, 1)
+        run = run.model_copy(update={"rows": tuple(rows), "seconds": seconds})
     write_results(run, folder)
     watcher.finished(run)
     refuse_nothing(run, folder)
@@ -119,7 +125,8 @@ def ceilings_again(order: Order, before: Ceilings | None) -> Ceilings | None:
     worker = WorkerProcess()
     try:
         after = _ceilings(worker, order, list(before.matmul_flops))
-    except WorkerFailed:
+    # What was seen before is a ceiling too; an impatient Ctrl-C must not cost the results.
+    except (WorkerFailed, KeyboardInterrupt):
         return before
     finally:
         worker.close()
@@ -151,10 +158,22 @@ def write_results(run: Run, folder: Path) -> None:
     """results.json, results.csv, pictures and report.html; the results first, whatever follows."""
     from segkit.report.benchmark import write_report
 
-    try:
+    write_tables(run, folder)
+    with _storage_errors(folder):
+        write_report(run, folder)
+
+
+def write_tables(run: Run, folder: Path) -> None:
+    """results.json and results.csv."""
+    with _storage_errors(folder):
         (folder / "results.json").write_text(run.to_json(), encoding="utf-8")
         write_csv(run, folder / "results.csv")
-        write_report(run, folder)
+
+
+@contextmanager
+def _storage_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise StorageError(
             "SK-S002", f"the results cannot be written to {folder} ({error}).", "Use another --out."

@@ -59,8 +59,13 @@ class WorkerProcess:
         *,
         timeout: float,
         stage: Callable[[str], None] = lambda name: None,
+        interrupted: Callable[[], bool] = lambda: False,
     ) -> Mapping[str, Any]:
-        """The answer to a request; raises WorkerFailed. `stage` hears of progress on the way."""
+        """The answer to a request; raises WorkerFailed.
+
+        stage         hears of progress on the way
+        interrupted   asked while waiting; where it is so, KeyboardInterrupt is raised
+        """
         try:
             self._stdin().write(json.dumps(request) + "\n")
             self._stdin().flush()
@@ -68,7 +73,7 @@ class WorkerProcess:
             raise self._death() from None
         deadline = time.monotonic() + timeout
         while True:
-            event = self._next(deadline, timeout)
+            event = self._next(deadline, timeout, interrupted)
             if event["event"] == "stage":
                 stage(event["stage"])
             elif event["event"] == "failed":
@@ -104,8 +109,12 @@ class WorkerProcess:
             self._lines.put(line)
         self._lines.put(None)
 
-    def _next(self, deadline: float, timeout: float) -> Mapping[str, Any]:
+    def _next(
+        self, deadline: float, timeout: float, interrupted: Callable[[], bool]
+    ) -> Mapping[str, Any]:
         while True:
+            if interrupted():
+                raise KeyboardInterrupt
             try:
                 line = self._lines.get(timeout=POLL_SECONDS)
             except queue.Empty:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segkit.bench.conditions import available_bytes
+from segkit.bench.interrupts import Interrupts
 from segkit.bench.process import WorkerFailed, WorkerProcess
 from segkit.bench.records import (
     Achieved,
@@ -36,10 +37,6 @@ MEMORY_SHARE = 0.6
 # A worker's own needs beyond its case: interpreter, torch, its libraries.
 WORKER_BYTES = 700 * 2**20
 ORDER = "each round in another order: rotated by one case"
-# A second Ctrl-C within this time ends the benchmark.
-TWICE_SECONDS = 3.0
-
-Device = Literal["cpu", "cuda"]
 
 
 @dataclass
@@ -110,7 +107,7 @@ class Runner:
         self.start_worker = start_worker
         self.rows: dict[str, Row] = {}
         self.pairs: list[TwinPair] = []
-        self._interrupted_at = -TWICE_SECONDS
+        self.interrupts = Interrupts()
         self._progress = Progress(settings)
 
     @property
@@ -123,20 +120,24 @@ class Runner:
         self._progress.start(len(waiting))
         self.watcher.planned(cases)
         try:
-            while waiting:
-                heat = self._fill(waiting)
-                try:
-                    self._race(heat)
-                finally:
-                    for entrant in heat:
-                        entrant.worker.close()
-                self._conclude(heat)
+            with self.interrupts:
+                self._all_heats(waiting)
         except Interrupted:
             for case in cases:
                 if case.name not in self.rows:
                     self._add(Row(case=case, status="skipped", reason="the benchmark was ended"))
             return False
         return True
+
+    def _all_heats(self, waiting: list[Case]) -> None:
+        while waiting:
+            heat = self._fill(waiting)
+            try:
+                self._race(heat)
+            finally:
+                for entrant in heat:
+                    entrant.worker.close()
+            self._conclude(heat)
 
     def _fill(self, waiting: list[Case]) -> list[Entrant]:
         """Prepares workers until the heat is full; takes their cases off the list."""
@@ -180,6 +181,7 @@ class Runner:
                     request,
                     timeout=self.settings.prepare_timeout,
                     stage=lambda name: self._tell(case, name),
+                    interrupted=lambda: self.interrupts.pending,
                 ),
             )
         except WorkerFailed as error:
@@ -222,7 +224,11 @@ class Runner:
         timeout = 60 + 20 * (self.settings.round_seconds + 3 * usual)
         request = {"do": "turn", "seconds": self.settings.round_seconds}
         answer = self._patiently(
-            entrant.case, entrant.worker, lambda: entrant.worker.ask(request, timeout=timeout)
+            entrant.case,
+            entrant.worker,
+            lambda: entrant.worker.ask(
+                request, timeout=timeout, interrupted=lambda: self.interrupts.pending
+            ),
         )
         entrant.rounds.append(answer["samples"])
         if answer["joules_per_step"] is not None:
@@ -256,11 +262,10 @@ class Runner:
         try:
             return ask()
         except KeyboardInterrupt:
-            moment = time.monotonic()
-            twice = moment - self._interrupted_at < TWICE_SECONDS
-            self._interrupted_at = moment
+            if not self.interrupts.pending:
+                self.interrupts.note()
             worker.kill()
-            if twice:
+            if self.interrupts.heed():
                 raise Interrupted from None
             self.watcher.noticed(f"Skipped {case.name}. Ctrl-C again ends the benchmark.")
             raise WorkerFailed("skipped", "skipped by hand") from None

@@ -2,15 +2,37 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 from click.testing import CliRunner
 
-from segkit.bench.records import read_run
+from segkit.bench.benchmark import Order, run_benchmark
+from segkit.bench.records import Run, read_run
+from segkit.bench.runner import Settings
+from segkit.bench.suites import find_suite
+from segkit.bench.watching import Quiet
 from segkit.cli.bench_command import command
 from segkit.errors import SegkitError
+from segkit.index import Index
+
+EXAMPLE = {
+    "format": "segkit-bench/1",
+    "command": "segkit bench",
+    "started": "2026-01-01T00:00:00+00:00",
+    "seconds": 1,
+    "suite": "quick",
+    "environment": {
+        **{"processor": "one", "cores": 2, "memory_bytes": 1, "system": "a system"},
+        **{"architecture": "x86_64", "device": "cpu", "threads": 2, "python": "3", "packages": {}},
+    },
+    "method": {
+        **{"rounds": 2, "round_seconds": 1, "workers_alive": 2, "order": "rotated", "seed": 0},
+    },
+    "rows": [],
+}
 
 
 def bench(*arguments):
@@ -42,8 +64,10 @@ def test_a_run_leaves_results_pictures_and_a_page(probes, tmp_path):
 
 
 def test_where_nothing_could_be_measured_the_reason_is_the_error(probes, tmp_path):
+    suite = find_suite("probe(does=raise)", Index.of_installed())
+    order = Order(suite, settings=Settings(rounds=2, twins=False), ceilings=False)
     with pytest.raises(SegkitError) as caught:
-        bench("probe(does=raise)", "--device", "cpu", "--rounds", 2, "--out", tmp_path / "out")
+        run_benchmark(order, Quiet(), tmp_path / "out")
     assert caught.value.code == "SK-B004"
     assert "crashed (ValueError: a fault of the component)" in caught.value.what
     assert (tmp_path / "out" / "results.json").is_file()
@@ -99,30 +123,30 @@ def test_help_imports_no_torch():
 
 def test_two_interrupts_end_a_real_run_with_what_there_is(probes, tmp_path):
     """In a process of its own: the signal goes to it alone, as from a terminal."""
-    import signal
-    import time
-
-    out = tmp_path / "out"
+    out, suite = tmp_path / "out", tmp_path / "two.yaml"
+    suite.write_text(
+        "grids:\n  - task: benchmark\n    benchmark: [probe, probe(milliseconds=5)]\n    batch: 3\n"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "segkit", "bench", "probe(milliseconds=5)", "--device", "cpu",
-         "--rounds", "500", "--seconds", "1", "--out", str(out)],
+        [sys.executable, "-m", "segkit", "bench", str(suite), "--device", "cpu", "--rounds", "500",
+         "--seconds", "1", "--out", str(out)],
         stdout=subprocess.PIPE, text=True, env=os.environ,
     )  # fmt: skip
     for line in process.stdout:
         if "round 1 of 500" in line:
             break
     process.send_signal(signal.SIGINT)
-    time.sleep(0.7)
+    assert "Ctrl-C again ends the benchmark." in process.stdout.readline()
     process.send_signal(signal.SIGINT)
     output = process.communicate(timeout=120)[0]
     run = read_run(out)
-    assert [row.status for row in run.rows] == ["skipped"], output
-    assert "Ctrl-C again ends the benchmark." in output
+    assert run.interrupted and len(run.rows) == 2
+    assert all(row.status == "skipped" for row in run.rows), output
+    assert "Ended by hand: rows are missing." in output
 
 
-def test_json_is_printed_where_asked(probes, tmp_path):
-    out = tmp_path / "out"
-    printed = bench(
-        "probe", "--device", "cpu", "--rounds", 2, "--seconds", 0.05, "--json", "--out", out
-    ).output
-    assert json.loads(printed)["rows"][0]["status"] == "ok"
+def test_json_is_printed_alone_where_asked(monkeypatch, tmp_path):
+    run = Run.from_json(json.dumps(EXAMPLE))
+    monkeypatch.setattr("segkit.bench.benchmark.run_benchmark", lambda *given: run)
+    printed = bench("--device", "cpu", "--json", "--out", tmp_path / "out").output
+    assert json.loads(printed)["command"] == "segkit bench"

@@ -1,8 +1,12 @@
 """The runner's own decisions, with workers that only pretend."""
 
+import os
+import signal
+
 import pytest
 
 from segkit.bench.benchmark import higher
+from segkit.bench.interrupts import Interrupts
 from segkit.bench.process import WorkerFailed
 from segkit.bench.records import Case, Ceilings, Counts, Row
 from segkit.bench.runner import (
@@ -45,7 +49,7 @@ class Pretender:
         type(self).most = max(self.most, self.alive)
         self.ended = False
 
-    def ask(self, request, *, timeout, stage=lambda name: None):
+    def ask(self, request, *, timeout, stage=lambda name: None, interrupted=lambda: False):
         if request["do"] == "prepare":
             self.name = request["case"]["encoder"]
             stage("building")
@@ -156,6 +160,17 @@ def test_one_interrupt_skips_the_case_and_two_end_the_benchmark(pretend):
     statuses = [runner.rows[case.name].status for case in CASES[:4]]
     assert statuses == ["ok", "skipped", "skipped", "skipped"]
     assert Pretender.alive == 0
+
+
+def test_a_signal_waits_until_a_case_can_be_given_up():
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupts.pending
+        assert not interrupts.heed() and not interrupts.pending
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupts.pending and interrupts.heed()
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_a_row_holds_the_phases_and_the_rate_of_its_samples():
