@@ -32,6 +32,10 @@ class TrainConfig(BaseModel):
     data: str | None = Field(
         default=None, description="folder of images and masks; null is the built-in demo set"
     )
+    dataset: str | None = Field(
+        default=None,
+        description="published data set that data holds, as name(option=value); null: our layouts",
+    )
     encoder: str = Field(
         default="densenet121", description="the encoder; options as name(option=value)"
     )

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 @click.command("evaluate")
 @click.argument("run")
 @click.option("--data", type=click.Path(path_type=Path), help="[default: what RUN was trained on]")
+@click.option(
+    "--dataset",
+    type=ComponentName("datasets"),
+    help="Published set that --data holds. [default: as in training, without --data]",
+)
 @click.option("--split", default="val", show_default=True, help="Which part of the data.")
 @click.option(
     "--metric",
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
 def command(
     run: str,
     data: Path | None,
+    dataset: str | None,
     split: str,
     metric: str | None,
     batch: int,
@@ -60,6 +66,7 @@ def command(
         model=run,
         split=split,
         data=data,
+        dataset=dataset,
         metric=metric,
         batch=batch,
         device=device,

@@ -42,6 +42,9 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
     """The settings that have an option of their own; all others go by --set."""
     options = [
         click.option("--data", metavar="DIR", help="Images and masks. [default: the demo set]"),
+        click.option(
+            "--dataset", type=ComponentName("datasets"), help="Published set that --data holds."
+        ),
         click.option("--encoder", type=ComponentName("encoders"), help="[default: densenet121]"),
         click.option("--decoder", type=ComponentName("decoders"), help="[default: unet]"),
         click.option("--upsampler", type=ComponentName("upsamplers"), help="[default: bilinear]"),

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segkit.config import TrainConfig, read_config
-from segkit.data import EvaluationLoader, open_data
+from segkit.data import Data, EvaluationLoader, open_data
+from segkit.data.named import open_named
 from segkit.engine.device import choose_precision, default_workers, describe
 from segkit.engine.distributed import process_group
 from segkit.engine.evaluation import Judge, Scores, evaluate
 from segkit.engine.training import device_errors
 from segkit.errors import UsageError
 from segkit.expression import parse_list
+from segkit.model import ModelRecord
 from segkit.model_folder import load_model
 from segkit.registry import default_registry
 
@@ -24,6 +26,7 @@ class Request:
 
     model      a run folder, a model folder or a hub id
     data       a folder; None is the data the run was trained on
+    dataset    published set that it holds; None without data is the run's
     metric     None is the run's, and the overlap of every class
     batch      images at once, all processes together
     """
@@ -31,6 +34,7 @@ class Request:
     model: str
     split: str = "val"
     data: Path | None = None
+    dataset: str | None = None
     metric: str | None = None
     batch: int = 8
     device: str = "auto"
@@ -70,15 +74,7 @@ def score_model(
             raise UsageError(
                 "SK-C009", f"{request.model} is no run folder.", "Say on which --data to score it."
             )
-        data = open_data(
-            root,
-            ignore_index=record.ignore_index if record.ignore_index is not None else "auto",
-            num_classes=record.num_classes,
-            instances=settings.instances,
-            in_channels=record.in_channels,
-            val_share=settings.val_share,
-            seed=settings.seed,
-        )
+        data = _open(request, settings, record, root)
         dataset = data.split(request.split)
         workers = request.workers
         loader = EvaluationLoader(
@@ -118,6 +114,27 @@ def score_model(
             describe(group.device),
             precision,
         )
+
+
+def _open(request: Request, settings: TrainConfig, record: ModelRecord, root: Path | None) -> Data:
+    """The data asked for; what the training was on where nothing is."""
+    trained_on = settings.dataset if request.data is None else None
+    if request.dataset or trained_on:
+        return open_named(
+            request.dataset or str(trained_on),
+            root,
+            in_channels=record.in_channels,
+            num_classes=record.num_classes,
+        )
+    return open_data(
+        root,
+        ignore_index=record.ignore_index if record.ignore_index is not None else "auto",
+        num_classes=record.num_classes,
+        instances=settings.instances,
+        in_channels=record.in_channels,
+        val_share=settings.val_share,
+        seed=settings.seed,
+    )
 
 
 def _with_classes(metric: str) -> str:

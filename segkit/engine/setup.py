@@ -16,6 +16,7 @@ from torch import nn
 from segkit.compose import build_loss, build_model
 from segkit.config import TrainConfig
 from segkit.data import Data, TrainingLoader, open_data
+from segkit.data.named import open_named
 from segkit.engine.device import (
     choose_precision,
     default_workers,
@@ -171,6 +172,8 @@ def refuse_single_values(model: nn.Module, channels: int, size: int, batch: int)
 def _refuse_unknown_names(config: TrainConfig) -> None:
     """Before the data are read, which may take minutes, and the hub is asked for weights."""
     registry = default_registry()
+    if config.dataset:
+        registry.component("datasets", config.dataset)
     registry.component("encoders", config.encoder)
     registry.component("decoders", config.decoder)
     registry.component("upsamplers", config.upsampler)
@@ -181,8 +184,11 @@ def _refuse_unknown_names(config: TrainConfig) -> None:
 
 
 def _open(config: TrainConfig) -> Data:
+    root = Path(config.data).expanduser() if config.data else None
+    if config.dataset:
+        return _open_published(config, config.dataset, root)
     data = open_data(
-        Path(config.data) if config.data else None,
+        root,
         ignore_index=config.ignore_index,
         instances=config.instances,
         in_channels=config.in_channels,
@@ -194,6 +200,18 @@ def _open(config: TrainConfig) -> Data:
             "SK-T004",
             f"{config.data} holds no training images; its splits are {', '.join(data.splits)}.",
             "Name one of them train.",
+        )
+    return data
+
+
+def _open_published(config: TrainConfig, name: str, root: Path | None) -> Data:
+    data = open_named(name, root, in_channels=config.in_channels)
+    if config.instances or config.ignore_index not in ("auto", data.ignore_index):
+        told = "--instances" if config.instances else "--ignore-index"
+        raise UsageError(
+            "SK-C009",
+            f"{told} cannot be chosen for {name}, which says itself what its masks mean.",
+            f"Leave it out; `segkit info dataset {name}` shows the options there are.",
         )
     return data
 
