@@ -203,6 +203,10 @@ class Dataset(Protocol):
     ignore_index  the label of pixels that count for nothing, or None
 
     Built with root (a folder, never written to) and split ("train", "val" or "test").
+
+    Optional attributes, of the factory too:
+    splits     the splits it takes, "train" among them (default train, val, test)
+    published  the segkit.api.PublishedData that `segkit data download` fetches it by
     """
 
     classes: Sequence[str]

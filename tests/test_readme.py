@@ -89,7 +89,7 @@ def test_the_guides_package_broken_on_purpose_is_named_and_harms_nobody(publishe
 
 def test_every_component_the_readme_lists_is_installed_and_the_other_way_round():
     rows = re.findall(r"^\| \[(segkit-\w+)\]\(\S+\) \| (.*) \|$", README, re.M)
-    listed = {name: set(re.findall(r"`([\w.]+)`", text)) for name, text in rows}
+    listed = {name: set(re.findall(r"`([\w.-]+)`", text)) for name, text in rows}
     families = {"segkit-timm": {"timm"}, "segkit-smp": {"smp"}}
     ours = {
         name: {e.name for e in entries}
