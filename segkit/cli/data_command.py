@@ -204,11 +204,13 @@ def stats(
 @click.argument("out", type=click.Path(path_type=Path))
 @_labels
 def convert_command(source: Path, out: Path, ignore_index: Any, instances: str | None) -> None:
-    """Write SOURCE, in any layout segkit reads or as COCO or YOLO polygons, as images/ and masks/.
+    """Write SOURCE, in any layout segkit reads or as annotations, as images/ and masks/.
 
     \b
     segkit data convert coco street             annotations/*.json, train2017/, val2017/
     segkit data convert yolo street             images/, labels/ and data.yaml
+    segkit data convert labelme street          a JSON file beside each image
+    segkit data convert brushes street          Label Studio: a PNG per label, and the tasks' JSON
     segkit data convert VOC2012 street          indices, colours and object numbers become labels
     """
     from segkit.data.conversion import convert
@@ -219,6 +221,8 @@ def convert_command(source: Path, out: Path, ignore_index: Any, instances: str |
         written = convert(source, out, wishes, progress)
     counts = ", ".join(f"{count} {split}" for split, count in written.splits.items())
     click.echo(f"{written.kind}: {counts} written to {written.out}.")
+    if written.note:
+        click.echo(written.note)
     click.echo(f"segkit train --data {written.out}")
 
 

@@ -61,7 +61,10 @@ def read_annotations(source: Path) -> Drawings | None:
         return _coco({_split_of(file): file for file in files})
     if (source / "labels").is_dir() and (source / "images").is_dir():
         return _yolo(source)
-    return None
+    from segkit.data.label_studio import label_studio
+    from segkit.data.labelme import labelme
+
+    return label_studio(source) or labelme(source)
 
 
 def _split_of(file: Path) -> str:
@@ -77,7 +80,7 @@ def _coco(files: Mapping[str, Path]) -> Drawings:
     categories: dict[int, str] = {}
     for content in contents.values():
         categories |= {int(c["id"]): str(c["name"]) for c in content["categories"]}
-    _refuse_many(len(categories), next(iter(files.values())))
+    refuse_many(len(categories), next(iter(files.values())))
     label_of = {id: label for label, id in enumerate(sorted(categories), 1)}
     splits = {}
     for split, content in contents.items():
@@ -115,7 +118,7 @@ def _coco_drawing(
 
     def draw(height: int, width: int) -> np.ndarray:
         try:
-            return _drawn([_coco_area(o, label_of, height, width) for o in objects], height, width)
+            return drawn([_coco_area(o, label_of, height, width) for o in objects], height, width)
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 "SK-D009",
@@ -162,18 +165,21 @@ def _coco_area(
             mask_HW[inside_HW] = label
 
         return Area(label, float(inside_HW.sum()), paint)
-    return _polygons(label, shape)
+    return polygons(label, shape)
 
 
-def _polygons(label: int, polygons: Sequence[Sequence[float]]) -> Area:
+def polygons(label: int, outlines: Sequence[Sequence[float]]) -> Area:
+    """An object of one or several polygons, each x1, y1, x2, y2, …"""
+
     def paint(mask_HW: np.ndarray) -> None:
-        for points in polygons:
+        for points in outlines:
             fill_polygon(mask_HW, points, label)
 
-    return Area(label, sum(polygon_area(points) for points in polygons), paint)
+    return Area(label, sum(polygon_area(points) for points in outlines), paint)
 
 
-def _drawn(areas: Sequence[Area], height: int, width: int) -> np.ndarray:
+def drawn(areas: Sequence[Area], height: int, width: int) -> np.ndarray:
+    """(H, W) uint8, the smaller objects on top."""
     mask_HW = np.zeros((height, width), np.uint8)
     for area in sorted(areas, key=lambda area: -area.size):
         area.draw(mask_HW)
@@ -183,7 +189,7 @@ def _drawn(areas: Sequence[Area], height: int, width: int) -> np.ndarray:
 def _yolo(source: Path) -> Drawings:
     """images/ and labels/, alike but for the suffix; a line is `class x1 y1 x2 y2 …`, 0 to 1."""
     names = find_settings(source).names
-    _refuse_many(len(names), source)
+    refuse_many(len(names), source)
     present = [split for split in SPLITS if (source / "images" / split).is_dir()]
     splits = {}
     for split in present or ["all"]:
@@ -204,7 +210,7 @@ def _yolo_drawing(id: str, image: Path, file: Path, names: Sequence[str]) -> Dra
         for number, line in enumerate(lines, 1):
             if line.strip():
                 areas.append(_yolo_area(file, number, line, names, height, width))
-        return _drawn(areas, height, width)
+        return drawn(areas, height, width)
 
     return Drawing(id, image, draw)
 
@@ -224,10 +230,11 @@ def _yolo_area(
         what = f"{file}:{number} says class {label:g}, and data.yaml names {len(names)}."
         raise DataError("SK-D012", what, "List all classes as `names` in data.yaml.")
     corners = np.asarray(shares).reshape(-1, 2) * (width, height)
-    return _polygons(int(label) + 1, [corners.ravel().tolist()])
+    return polygons(int(label) + 1, [corners.ravel().tolist()])
 
 
-def _refuse_many(classes: int, source: Path) -> None:
+def refuse_many(classes: int, source: Path) -> None:
+    """Raises DataError SK-D009 for no classes, or more than a mask of 8 bits holds."""
     if not 1 <= classes <= MOST_CLASSES:
         raise DataError(
             "SK-D009",

@@ -24,14 +24,17 @@ from segkit.errors import StorageError, UsageError
 from segkit.interfaces import Dataset
 from segkit.report.pictures import write_mask
 
+OVERLAP = "Where objects overlap, the smaller one lies on top."
+
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written: images by split, and where."""
+    """What was written: images by split, where, and the rule that was followed, if any."""
 
     out: Path
     kind: str
     splits: dict[str, int]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class _Piece:
 
 
 def convert(source: Path, out: Path, wishes: Wishes, progress: Progress | None = None) -> Converted:
-    """Writes any data set that segkit reads, or COCO or YOLO annotations, as ours.
+    """Writes any data set that segkit reads, or annotations, as ours.
 
     Images are copied byte for byte unless their EXIF orientation is applied. The folder appears
     when all is written. Raises UsageError SK-C009 where `out` exists or lies in the data,
@@ -83,7 +86,7 @@ def convert(source: Path, out: Path, wishes: Wishes, progress: Progress | None =
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     counts = {split: sum(piece.split == split for piece in pieces) for split in _splits(pieces)}
-    return Converted(out, kind, counts)
+    return Converted(out, kind, counts, OVERLAP if drawings is not None else "")
 
 
 def _splits(pieces: Sequence[_Piece]) -> list[str]:

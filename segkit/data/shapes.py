@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
-
-# cv2 takes whole numbers; with so many bits for the fraction, a sixteenth of a pixel is kept.
-FRACTION_BITS = 4
 
 
 def fill_polygon(mask_HW: np.ndarray, points: Sequence[float], label: int) -> None:
-    """Draws x1, y1, x2, y2, … into a uint8 mask, in place; the first pixel's middle is at 0.5."""
-    corners = np.asarray(points, np.float64).reshape(-1, 2) - 0.5
-    fixed = np.rint(corners * (1 << FRACTION_BITS)).astype(np.int32)
-    cv2.fillPoly(mask_HW, [fixed], label, shift=FRACTION_BITS)
+    """Draws x1, y1, x2, y2, … into a mask, in place: the pixels whose middles lie inside.
+
+    The first pixel's middle is at 0.5. Where the outline crosses itself, inside is what is enclosed
+    an odd number of times.
+    """
+    # OpenCV's fillPoly would draw the outline too, and so make every object half a pixel fatter.
+    corners_N2 = np.asarray(points, np.float64).reshape(-1, 2)
+    x_N, y_N = corners_N2.T
+    next_x_N, next_y_N = np.roll(corners_N2, -1, axis=0).T
+    first, last = max(0, int(y_N.min())), min(mask_HW.shape[0], int(np.ceil(y_N.max())))
+    for row in range(first, last):
+        middle = row + 0.5
+        crossed = (y_N <= middle) != (next_y_N <= middle)
+        share = (middle - y_N[crossed]) / (next_y_N - y_N)[crossed]
+        crossings = np.sort(x_N[crossed] + share * (next_x_N - x_N)[crossed])
+        edges = np.clip(np.ceil(crossings - 0.5), 0, mask_HW.shape[1]).astype(int).tolist()
+        for start, end in zip(edges[::2], edges[1::2], strict=True):
+            mask_HW[row, start:end] = label
 
 
 def polygon_area(points: Sequence[float]) -> float:
