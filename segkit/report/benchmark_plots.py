@@ -21,6 +21,7 @@ from segkit.report.benchmark_style import (
     legend,
     name_points,
     plain_numbers,
+    settle,
     title,
 )
 
@@ -52,6 +53,7 @@ def speed_and_memory(run: Run, theme: Theme) -> Figure | None:
         axes.set_xlabel(f"{_unit(each)}s a second")
         axes.set_ylabel("peak memory above idle, MiB")
         title(axes, f"Speed and memory in {MODES[mode]}", note, theme)
+    settle(made)
     for scatter in scatters:
         scatter.name(theme)
     return made
@@ -75,6 +77,7 @@ def score_and_speed(run: Run, theme: Theme) -> Figure | None:
         axes.set_xlabel(f"{_unit(each)}s a second")
         axes.set_ylabel(f"{quality.metric} after {quality.epochs} epochs, {quality.data}")
         title(axes, f"Score and speed in {MODES[mode]}", note, theme)
+    settle(made)
     for scatter in scatters:
         scatter.name(theme)
     return made
@@ -180,6 +183,7 @@ def roofline(run: Run, theme: Theme) -> Figure | None:
     legend(axes, theme, loc="lower right")
     note = f"the slope: {ceilings.copy_bytes / 1e9:,.0f} GB/s, a large copy; both measured before"
     title(axes, "Roofline: how near to what this machine can do", note, theme)
+    settle(made)
     name_points(axes, _extremes(rows, points), theme)
     return made
 

@@ -63,6 +63,12 @@ def figure(width: float, height: float, theme: Theme) -> Figure:
     return made
 
 
+def settle(made: Figure) -> None:
+    """Finds the layout and keeps it, so that names can be placed by what they would cover."""
+    made.draw_without_rendering()
+    made.set_layout_engine("none")
+
+
 def dress(axes: Axes, theme: Theme, *, grid: str = "both") -> None:
     """Frame, ticks and grid."""
     axes.set_facecolor(theme.paper)
@@ -132,11 +138,10 @@ def name_points(
 ) -> list[str]:
     """Writes each point's name where it covers neither point nor name; returns those left out.
 
+    The figure must have its final layout (`settle`).
     points   x, y, name, and whether it matters: these come first and in a stronger colour
     """
-    figure = axes.figure
-    figure.canvas.draw()
-    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
     where = [axes.transData.transform((x, y)) for x, y, _, _ in points]
     taken: list[Any] = []
     left_out = []

@@ -1,0 +1,244 @@
+"""The report of a benchmark: its pictures, their labels, its page, which needs nothing else."""
+
+import io
+import re
+from base64 import b64decode
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segkit.bench.records import (
+    Achieved,
+    Case,
+    Ceilings,
+    Checkerboard,
+    Correctness,
+    Counts,
+    Environment,
+    Memory,
+    Method,
+    Quality,
+    Row,
+    Run,
+    TwinPair,
+    Twins,
+)
+from segkit.bench.statistics import summarise
+from segkit.report.benchmark import write_report
+from segkit.report.benchmark_labels import shared_and_own
+from segkit.report.benchmark_page import page, tables
+from segkit.report.benchmark_plots import PICTURES, pareto
+from segkit.report.benchmark_style import DARK, LIGHT, dress, figure, name_points, settle
+
+UPSAMPLERS = ("bilinear", "nearest", "transposed")
+ENCODERS = ("unet", "densenet121")
+
+
+def row(encoder, upsampler, mode, seconds):
+    rounds = [[seconds * 0.99, seconds], [seconds, seconds * 1.02]]
+    phases = {"forward": 0.3, "backward": 0.6, "optimizer": 0.1} if mode == "train" else {}
+    times = {"step": summarise(rounds)}
+    times |= {n: summarise([[s * share for s in r] for r in rounds]) for n, share in phases.items()}
+    return Row(
+        case=Case(
+            encoder=encoder,
+            decoder="unet",
+            upsampler=upsampler,
+            loss="ce" if mode == "train" else None,
+            mode=mode,
+        ),
+        status="ok",
+        times=times,
+        images_per_s=8 / seconds,
+        memory=Memory(peak_bytes=int(3e9 * seconds), idle_bytes=0, method="VmHWM"),
+        counts=Counts(
+            parameters=31_000_000,
+            multiply_adds=10**11,
+            flops=2 * 10**11,
+            fewest_bytes=10**9,
+        ),
+        achieved=Achieved(flops_share=0.5, bytes_share=0.1, bound="arithmetic"),
+        correctness=Correctness(error=2e-7, tolerance=1e-4, against="logits"),
+        noisy="p90 is 1.8 times p10" if upsampler == "nearest" else "",
+        quality=Quality(
+            score=0.5 + seconds / 10,
+            metric="miou",
+            convention="mean over classes",
+            data="demo set",
+            epochs=4,
+            steps=40,
+            seconds=9.0,
+        ),
+        checkerboard=Checkerboard(at_start=0.02, after_training=0.01, picture="lattice.png"),
+    )
+
+
+def run(**changes):
+    rows = [
+        row(encoder, upsampler, mode, seconds + 0.1 * number + 0.2 * (mode == "train"))
+        for encoder, seconds in zip(ENCODERS, (0.4, 0.6), strict=True)
+        for number, upsampler in enumerate(UPSAMPLERS)
+        for mode in ("train", "infer")
+    ]
+    failed = Row(case=Case(encoder="<huge>", size=4096), status="oom", reason="killed & gone")
+    environment = Environment(
+        processor="a processor",
+        cores=2,
+        memory_bytes=24 * 2**30,
+        system="Linux",
+        architecture="x86_64",
+        device="cpu",
+        threads=2,
+        load_before=0.5,
+        load_after=1.5,
+        python="3.13",
+        packages={"torch": "2.15"},
+    )
+    values = {
+        "command": "segkit bench upsamplers --quality",
+        "started": "2026-01-01T10:20:30+00:00",
+        "seconds": 125.0,
+        "suite": "upsamplers",
+        "environment": environment,
+        "method": Method(rounds=2, round_seconds=1, workers_alive=2, order="rotated", seed=0),
+        "ceilings": Ceilings(
+            matmul_flops={"fp32": 2e11}, convolution_flops={"fp32": 5e11}, copy_bytes=4e10
+        ),
+        "aa": Twins(pairs=(TwinPair(case="unet", ratio=1.01, low=0.98, high=1.04),)),
+        "rows": (*rows, failed),
+    }
+    return Run(**values | changes)
+
+
+def test_the_front_holds_what_no_other_beats():
+    rng = np.random.default_rng(0)
+    points = [tuple(each) for each in rng.integers(0, 12, (60, 2)).tolist()]
+    beaten = {
+        at
+        for at, (speed, memory) in enumerate(points)
+        for other_speed, other_memory in points
+        if (other_speed >= speed and other_memory < memory)
+        or (other_speed > speed and other_memory <= memory)
+    }
+    front = pareto(points, (1, -1))
+    assert set(front) == set(range(60)) - beaten
+    assert [points[at] for at in front] == sorted(points[at] for at in front)
+
+
+def test_what_cases_share_is_said_once():
+    cases = [row("unet", name, "train", 1.0).case for name in UPSAMPLERS]
+    shared, own = shared_and_own(cases)
+    assert shared == "unet, decoder unet, ce, train, 256px, batch 8, fp32"
+    assert list(own.values()) == list(UPSAMPLERS)
+
+
+def test_cases_that_would_read_alike_keep_their_names():
+    swapped = [
+        Case(encoder="unet", decoder="unet", upsampler="bilinear", loss=loss, batch=batch)
+        for loss, batch in (("ce", 8), ("dice", 8), ("ce", 4))
+    ]
+    _, own = shared_and_own(swapped)
+    assert len(set(own.values())) == 3
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The files of a report, and its page's text."""
+    folder = tmp_path_factory.mktemp("report")
+    Image.new("RGB", (20, 10), "red").save(folder / "lattice.png")
+    files = write_report(run(), folder)
+    return files, (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_every_picture_is_there_for_light_pages_and_for_dark_ones(report):
+    _, text = report
+    inline = re.findall(r"data:image/png;base64,([^\"]+)", text)
+    pictures = [Image.open(io.BytesIO(b64decode(each))).convert("RGB") for each in inline]
+    # One more than ours: the picture that the benchmark itself wrote.
+    assert len(pictures) == 2 * (len(PICTURES) + 1)
+    for dark, light in zip(pictures[:-2:2], pictures[1:-2:2], strict=True):
+        assert light.getpixel((0, 0)) == (255, 255, 255) == paper(LIGHT)
+        assert dark.getpixel((0, 0)) == paper(DARK)
+        assert light.size == dark.size
+        assert len(light.getcolors(256)) > 50
+
+
+def paper(theme):
+    return tuple(int(theme.paper[at : at + 2], 16) for at in (1, 3, 5))
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_no_picture_is_drawn_of_nothing(name):
+    assert PICTURES[name](run(rows=run().rows[-1:]), LIGHT) is None
+
+
+def test_names_of_points_cover_neither_each_other_nor_points():
+    rng = np.random.default_rng(1)
+    drawn = figure(9.5, 5, LIGHT)
+    axes = drawn.add_subplot()
+    points = [
+        (x, y, f"a case number {at}", at < 5) for at, (x, y) in enumerate(rng.random((30, 2)))
+    ]
+    axes.scatter([x for x, *_ in points], [y for _, y, *_ in points])
+    dress(axes, LIGHT)
+    settle(drawn)
+    left_out = name_points(axes, points, LIGHT)
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) + len(left_out) == 30
+    assert len(boxes) >= 15
+    overlapping = [
+        (one, other)
+        for at, one in enumerate(boxes)
+        for other in boxes[at + 1 :]
+        if one.overlaps(other)
+    ]
+    assert overlapping == []
+    places = axes.transData.transform([(x, y) for x, y, *_ in points])
+    assert not any(box.contains(*place) for box in boxes for place in places)
+
+
+def test_the_report_is_pictures_and_a_page(report):
+    files, _ = report
+    assert [file.name for file in files] == [*(f"{name}.png" for name in PICTURES), "report.html"]
+    assert all(file.stat().st_size > 1000 for file in files)
+
+
+def test_the_page_needs_nothing_else(report):
+    _, text = report
+    assert not re.search(r"https?://|<script|<link|@import|url\(", text)
+
+
+def test_the_page_says_conditions_ties_failures_and_how_to_repeat():
+    text = page(run(), [])
+    for part in (
+        "Differences up to 4.0 % are ties:",
+        "2026-01-01 10:20 UTC, 2 min 5 s, on a processor.",
+        "0.50 before, 1.50 after",
+        "500 GFLOP/s in fp32",
+        "&lt;huge&gt;",
+        "killed &amp; gone",
+        "<pre>segkit bench upsamplers --quality</pre>",
+        "miou after 4 epochs on",
+    ):
+        assert part in text
+    assert "<huge>" not in text
+
+
+def test_a_page_without_twins_says_what_that_means():
+    text = page(run(aa=None), [])
+    assert "small differences cannot be told from noise" in text
+
+
+def test_tables_show_the_quickest_first_and_no_empty_column():
+    training, inference = tables(run())
+    assert training.header == [
+        *("", "images/s", "step ms", "95 % interval", "peak MiB", "parameters M"),
+        *("multiply-adds G", "of arithmetic", "of bandwidth", "score"),
+    ]
+    assert "backward ms" in training.more_header
+    assert "backward ms" not in inference.more_header
+    assert [each[0] for each in inference.rows][:2] == ["unet, bilinear", "unet, nearest *"]
+    assert inference.rows[0][1:3] == ["20", "400"]
+    low, high = map(float, inference.rows[0][3].split(" to "))
+    assert low < 400 < high
