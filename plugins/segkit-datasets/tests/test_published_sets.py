@@ -37,9 +37,9 @@ def write_pets(root: Path) -> None:
     trimap = marked(1, elsewhere=2)
     trimap[3] = 3
     pets = [("Abyssinian", 1, 1), ("pug", 26, 2), ("Siamese", 33, 1)]
-    for split, first in (("trainval", 0), ("test", 100)):
+    for split, numbers in (("trainval", range(10)), ("test", range(99, 102))):
         lines = []
-        for number in range(first, first + 12):
+        for number in numbers:
             breed, label, species = pets[number % 3]
             name = f"{breed}_{number}"
             lines.append(f"{name} {label} {species} 1")
@@ -107,7 +107,7 @@ def write_ctc(root: Path) -> None:
 
 
 def write_dsb(root: Path) -> None:
-    for number in range(12):
+    for number in range(6):
         id = f"{number:064x}"
         folder = root / "stage1_train" / id
         opaque = np.full((SIDE, SIDE, 1), 255, np.uint8)
@@ -301,11 +301,16 @@ def test_colours_of_voc_are_those_of_its_development_kit():
     ]
 
 
-def test_a_real_camvid_reads_as_its_masks_say(tmp_path):
+@pytest.fixture
+def real_data() -> Path:
     folder = os.environ.get("SEGKIT_TEST_DATA")
     if not folder:
         pytest.skip("SEGKIT_TEST_DATA names no folder of real data")
-    source = Path(folder) / "camvid"
+    return Path(folder)
+
+
+def test_a_real_camvid_reads_as_its_masks_say(tmp_path, real_data):
+    source = real_data / "camvid"
     for split in ("train", "val"):
         masks = sorted((source / "masks" / split).iterdir())[:3]
         for mask in masks:
@@ -316,3 +321,22 @@ def test_a_real_camvid_reads_as_its_masks_say(tmp_path):
     stored = np.array(Image.open(sorted((source / "masks" / "val").iterdir())[0]))
     assert np.array_equal(dataset[0].mask, stored)
     assert set(np.unique(stored)) <= {*range(len(dataset.classes)), dataset.ignore_index}
+
+
+def test_real_trimaps_become_pet_ground_and_border(tmp_path, real_data):
+    source = real_data / "pets_sample"
+    images = sorted((source / "images").glob("*.jpg"))
+    lines = []
+    for image in images:
+        (mask,) = (source / "masks").glob(f"{image.stem}.*")
+        for file, place in ((image, "images"), (mask, "annotations/trimaps")):
+            (tmp_path / place).mkdir(parents=True, exist_ok=True)
+            (tmp_path / place / f"{image.stem}{file.suffix}").write_bytes(file.read_bytes())
+        lines.append(f"{image.stem} 1 1 1")
+    (tmp_path / "annotations" / "trainval.txt").write_text("\n".join(lines))
+    dataset = DATASETS["oxford-iiit-pet"](root=tmp_path, split="trainval")
+    assert len(dataset) == len(images) > 0
+    for pair, sample in zip(dataset.pairs, dataset, strict=True):
+        stored = np.array(Image.open(pair.mask))
+        for value, label in ((1, 1), (2, 0), (3, 255)):
+            assert np.array_equal(sample.mask == label, stored == value)
