@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from segkit.bench.cases import cases_of, overridden
+from segkit.bench.cases import Grid, cases_of, overridden
 from segkit.bench.conditions import load
 from segkit.bench.process import WorkerFailed, WorkerProcess
 from segkit.bench.quality import QualitySettings, with_quality
-from segkit.bench.records import Ceilings, Environment, Row, Run, write_csv
+from segkit.bench.records import Case, Ceilings, Environment, Row, Run, write_csv
 from segkit.bench.runner import Runner, Settings, achieved
 from segkit.bench.suites import Suite
 from segkit.bench.watching import Watcher
@@ -51,54 +51,57 @@ def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
     same.
     """
     started, clock = datetime.now(UTC), time.monotonic()
-    index = Index.of_installed()
     grids = overridden(order.suite.grids, order.axes)
     environment, ceilings = survey(order, sorted({p for grid in grids for p in grid.precision}))
     watcher.began(environment, ceilings)
-    flops = ceilings.flops("fp32") if ceilings else None
-    cases = tuple(
-        {
-            case.name: case
-            for grid in grids
-            for case in cases_of(grid, device=order.device, flops=flops, index=index)
-        }.values()
-    )
-    if not cases:
-        raise UsageError(
-            "SK-B004",
-            f"the suite '{order.suite.name}' holds no case that the installed plugins offer.",
-            "`segkit list` shows what is installed.",
-        )
+    cases = planned_cases(order, grids, ceilings)
     make_folder(folder)
     runner = Runner(order.settings, watcher, ceilings)
     complete = runner.run(cases)
-    rows = [runner.rows[case.name] for case in cases]
     if complete:
         ceilings = ceilings_again(order, ceilings)
-    rows = [row.model_copy(update={"achieved": achieved(row, ceilings)}) for row in rows]
+    rows = [runner.rows[case.name] for case in cases]
     run = Run(
         command=order.command or " ".join(["segkit", *map(shlex.quote, sys.argv[1:])]),
         started=started.isoformat(timespec="seconds"),
-        seconds=round(time.monotonic() - clock, 1),
+        seconds=_since(clock),
         suite=order.suite.name,
         about=order.suite.about,
         environment=environment.model_copy(update={"load_after": load()}),
         method=order.settings.method,
         ceilings=ceilings,
         aa=runner.twins,
-        rows=tuple(rows),
+        rows=tuple(row.model_copy(update={"achieved": achieved(row, ceilings)}) for row in rows),
         interrupted=not complete,
     )
     if order.quality is not None and complete:
         # Trainings take long; what was measured is safe before them.
         write_tables(run, folder)
-        rows = with_quality(rows, order.quality, watcher, folder)
-        seconds = round(time.monotonic() - clock, 1)
-        run = run.model_copy(update={"rows": tuple(rows), "seconds": seconds})
+        scored = with_quality(run.rows, order.quality, watcher, folder)
+        run = run.model_copy(update={"rows": tuple(scored), "seconds": _since(clock)})
     write_results(run, folder)
     watcher.finished(run)
     refuse_nothing(run, folder)
     return run
+
+
+def planned_cases(
+    order: Order, grids: Sequence[Grid], ceilings: Ceilings | None
+) -> tuple[Case, ...]:
+    """Every case of the grids once; raises UsageError SK-B004 where there is none."""
+    index = Index.of_installed()
+    flops = ceilings.flops("fp32") if ceilings else None
+    cases: dict[str, Case] = {}
+    for grid in grids:
+        for case in cases_of(grid, device=order.device, flops=flops, index=index):
+            cases.setdefault(case.name, case)
+    if not cases:
+        raise UsageError(
+            "SK-B004",
+            f"the suite '{order.suite.name}' holds no case that the installed plugins offer.",
+            "`segkit list` shows what is installed.",
+        )
+    return tuple(cases.values())
 
 
 def survey(order: Order, precisions: Sequence[str]) -> tuple[Environment, Ceilings | None]:
@@ -203,3 +206,7 @@ def refuse_nothing(run: Run, folder: Path) -> None:
         f"{first.status} ({first.reason}).",
         f"{folder / 'results.csv'} says why for each.",
     )
+
+
+def _since(moment: float) -> float:
+    return round(time.monotonic() - moment, 1)

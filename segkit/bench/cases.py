@@ -109,9 +109,14 @@ def cases_of(grid: Grid, *, device: str, flops: float | None, index: Index) -> t
             grid.workers,
             grid.threads or (None,),
         ):
-            settings = {"mode": mode, "size": size, "batch": batch, "classes": classes}
+            settings: dict[str, Any] = {
+                "mode": mode,
+                "size": size,
+                "batch": batch,
+                "classes": classes,
+            }
             settings |= {"precision": precision, "compile": compiled, "channels_last": last}
-            settings |= {"workers": workers, "threads": threads}
+            settings |= {"classes": classes, "workers": workers, "threads": threads}
             for channels in grid.channels or (64 if grid.task == "upsampler" else 3,):
                 case = _case(grid.task, named, settings | {"channels": channels}, device)
                 cases.setdefault(case.name, case)

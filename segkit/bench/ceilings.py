@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch.nn import functional as F
@@ -24,16 +25,16 @@ def measure_ceilings(device: str, precisions: Sequence[str]) -> Ceilings:
         dtype = DTYPES[precision]
         a = torch.randn(side, side, device=device, dtype=dtype)
         b = torch.randn(side, side, device=device, dtype=dtype)
-        products[precision] = 2 * side**3 / _best(lambda a=a, b=b: a @ b, device)
+        products[precision] = 2 * side**3 / _best(partial(torch.mm, a, b), device)
         x_BCHW = torch.randn(batch, channels, pixels, pixels, device=device, dtype=dtype)
         x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
         weight = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype)
         weight = weight.contiguous(memory_format=torch.channels_last)
-        seconds = _best(lambda x=x_BCHW, w=weight: F.conv2d(x, w, padding=1), device)
+        seconds = _best(partial(F.conv2d, x_BCHW, weight, padding=1), device)
         convolutions[precision] = 2 * 9 * channels**2 * batch * pixels**2 / seconds
     source = torch.empty(copied, dtype=torch.uint8, device=device).fill_(1)
     target = torch.empty_like(source)
-    seconds = _best(lambda: target.copy_(source), device)
+    seconds = _best(partial(target.copy_, source), device)
     return Ceilings(
         matmul_flops=products, convolution_flops=convolutions, copy_bytes=2 * copied / seconds
     )

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segkit.errors import UsageError
 
-FORMAT = "segkit-bench/1"
+FORMAT: Literal["segkit-bench/1"] = "segkit-bench/1"
 
 Status = Literal["ok", "oom", "crashed", "refused", "wrong", "skipped"]
 Precision = Literal["fp32", "bf16", "fp16"]
