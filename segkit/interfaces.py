@@ -226,6 +226,14 @@ class Benchmark(Protocol):
 
     Built with device ("cpu", "cuda", ...). set_up() prepares everything that is not to be measured;
     run() does the work once and returns how many units it processed.
+
+    Options named mode, size, batch, classes, precision, channels_last, compile or loss receive the
+    case's own, unless the user wrote another.
+
+    Optional:
+    check()   (error, largest error allowed) of what run() computes, against a reference in float64;
+              no speed is shown where the first is the larger
+    counts    {"parameters": ..., "multiply_adds": ..., "flops": ..., "fewest_bytes": ...} of a run
     """
 
     unit: str
