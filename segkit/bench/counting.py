@@ -192,7 +192,8 @@ class _Counted:
             self.trace.results(each.grad for each in leaves if each.grad is not None)
         with self.trace.phase("optimizer"):
             clip_grad_norm_(leaves, 1.0)
-            optimizer.step()
+            if any(each.grad is not None for each in leaves):
+                optimizer.step()
             if average:
                 followed = [e for e in self.model.state_dict().values() if e.is_floating_point()]
                 following = [e for e in average if e.is_floating_point()]
@@ -321,9 +322,13 @@ class _AdamW:
 
     @torch.no_grad()
     def step(self) -> None:
-        gradients = [each.grad for each in self.parameters]
-        torch._fused_adamw_(
-            *(self.parameters, gradients, self.first, self.second, [], self.steps),
+        states = zip(self.parameters, self.first, self.second, self.steps, strict=True)
+        # Parameters that took no part have no gradient, and are left alone.
+        used = [(each[0].grad, *each) for each in states if each[0].grad is not None]
+        gradients, parameters, first, second, steps = map(list, zip(*used, strict=True))
+        update: Any = torch._fused_adamw_
+        update(
+            *(parameters, gradients, first, second, [], steps),
             **{"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.01, "eps": 1e-8},
             amsgrad=False,
             maximize=False,

@@ -104,8 +104,9 @@ class Trace(TorchDispatchMode):
         if func in SELECTING and any(
             isinstance(e, Tensor) and lacks_numbers(e) for e in tree_leaves(args)
         ):
+            replace: Any = SELECTING[func]
             with self:
-                args = SELECTING[func](*args)
+                args = replace(*args)
             if isinstance(args, Tensor):
                 return args
         returned = func(*args, **kwargs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segkit.bench.records import Row, Run
+from segkit.bench.records import Record, Row, Run
 from segkit.report.benchmark_labels import shared_and_own
 
 MIB = 2**20
@@ -104,13 +104,13 @@ def _main(row: Row) -> dict[str, str]:
     step, counts, achieved = row.times.get("step"), row.counts, row.achieved
     return {
         f"{row.unit}s/s": _number(row.images_per_s),
-        "step ms": _number(step and 1e3 * step.median),
+        "step ms": _scaled(step, "median", 1e3),
         "95 % interval": f"{1e3 * step.low:.4g} to {1e3 * step.high:.4g}" if step else "",
-        "peak MiB": _number(row.memory and row.memory.peak_bytes / MIB),
-        "parameters M": _number(counts and counts.parameters and counts.parameters / 1e6),
-        "multiply-adds G": _number(counts and counts.multiply_adds and counts.multiply_adds / 1e9),
-        "of arithmetic": _percent(achieved and achieved.flops_share),
-        "of bandwidth": _percent(achieved and achieved.bytes_share),
+        "peak MiB": _scaled(row.memory, "peak_bytes", 1 / MIB),
+        "parameters M": _scaled(counts, "parameters", 1e-6),
+        "multiply-adds G": _scaled(counts, "multiply_adds", 1e-9),
+        "of arithmetic": _percent(achieved, "flops_share"),
+        "of bandwidth": _percent(achieved, "bytes_share"),
         "score": _score(row),
         "J per image": _number(row.energy_j_per_image),
     }
@@ -119,14 +119,14 @@ def _main(row: Row) -> dict[str, str]:
 def _more(row: Row) -> dict[str, str]:
     step, achieved, correct = row.times.get("step"), row.achieved, row.correctness
     cells = {
-        "p10 ms": _number(step and 1e3 * step.p10),
-        "p90 ms": _number(step and 1e3 * step.p90),
-        "p99 ms": _number(step and 1e3 * step.p99),
+        "p10 ms": _scaled(step, "p10", 1e3),
+        "p90 ms": _scaled(step, "p90", 1e3),
+        "p99 ms": _scaled(step, "p99", 1e3),
         "steps": f"{step.n:,}" if step else "",
     }
     for phase in ("forward", "backward", "optimizer"):
         summary = row.times.get(phase)
-        cells[f"{phase} ms"] = _number(summary and 1e3 * summary.median)
+        cells[f"{phase} ms"] = _scaled(summary, "median", 1e3)
     return cells | {
         "bound by": (achieved.bound or "") if achieved else "",
         "first step s": _number(row.first_step_s),
@@ -188,7 +188,14 @@ def _score(row: Row) -> str:
     return "n/a" if row.quality.score is None else f"{row.quality.score:.3f}"
 
 
-def _percent(share: float | None) -> str:
+def _scaled(record: Record | None, name: str, factor: float) -> str:
+    """A field in another unit; empty where the record or the field is absent."""
+    value = getattr(record, name, None)
+    return "" if value is None else _number(factor * value)
+
+
+def _percent(record: Record | None, name: str) -> str:
+    share = getattr(record, name, None)
     return "" if share is None else f"{100 * share:.0f} %"
 
 

@@ -167,8 +167,10 @@ def roofline(run: Run, theme: Theme) -> Figure | None:
                 if (row.case.precision, row.case.mode) == (precision, mode)
             ]
             if chosen:
+                xs, ys = coordinates(chosen)
                 axes.scatter(
-                    *zip(*chosen, strict=True),
+                    xs,
+                    ys,
                     s=42,
                     marker=marker,
                     color=theme.colours[at],
@@ -212,6 +214,11 @@ def pareto(points: Sequence[tuple[float, float]], wanted: tuple[int, int]) -> li
     return sorted(front, key=lambda at: points[at])
 
 
+def coordinates(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """The points' first numbers, and their second."""
+    return [x for x, _ in points], [y for _, y in points]
+
+
 def measured(run: Run) -> list[Row]:
     """The rows that hold times."""
     return [row for row in run.rows if row.status == "ok" and "step" in row.times]
@@ -232,8 +239,10 @@ class Scatter:
         names = [_value(row.case, group) for row in self.rows]
         for at, name in enumerate(dict.fromkeys(names)):
             chosen = [p for p, own in zip(self.points, names, strict=True) if own == name]
+            xs, ys = coordinates(chosen)
             axes.scatter(
-                *zip(*chosen, strict=True),
+                xs,
+                ys,
                 s=46,
                 marker=MARKERS[at % len(MARKERS)],
                 color=theme.colours[at % len(theme.colours)],
@@ -244,7 +253,7 @@ class Scatter:
             )
         if len(self.front) > 1:
             line = [self.points[at] for at in self.front]
-            axes.plot(*zip(*line, strict=True), color=theme.faint, lw=1.1, ls=(0, (4, 3)), zorder=2)
+            axes.plot(*coordinates(line), color=theme.faint, lw=1.1, ls=(0, (4, 3)), zorder=2)
         dress(axes, theme)
         self._scale()
         if len(set(names)) > 1:

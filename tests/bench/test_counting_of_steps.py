@@ -230,6 +230,18 @@ def test_every_upsampler_can_be_counted_without_running_it(upsampler):
     assert count_step(step).flops("backward") > count_step(step).flops("forward")
 
 
+def test_parameters_that_take_no_part_are_left_alone():
+    class Spare(nn.Conv2d):
+        def __init__(self):
+            super().__init__(3, 5, 1)
+            self.spare = nn.Conv2d(3, 5, 1)
+
+    count = counted(Spare(), device="cpu")
+    plain = counted(nn.Conv2d(3, 5, 1), device="cpu")
+    assert count.parameters == 2 * plain.parameters
+    assert count.fewest_bytes["optimizer"] == plain.fewest_bytes["optimizer"]
+
+
 def test_what_cannot_be_counted_is_refused_with_the_way_out():
     class Reading(nn.Module):
         def forward(self, image_BCHW):
