@@ -105,7 +105,10 @@ class LiveDisplay(Quiet):
         self.live.stop()
 
     def _show(self) -> None:
-        # What fits the window: the rows around the case at work.
+        self.live.update(self.view())
+
+    def view(self) -> Group:
+        """What fits the window: the rows around the case at work, and how far all is."""
         room = max(self.console.height - 8, 4)
         names = [case.name for case in self.cases]
         at = names.index(self.now[0].name) if self.now and self.now[0].name in names else 0
@@ -124,7 +127,7 @@ class LiveDisplay(Quiet):
             Text(f"{self.share:.0%}  {self.left}"),
             Text("Ctrl-C skips the case, twice ends", style="dim"),
         )
-        self.live.update(Group(Text(f"all: {self.shared}"), _rich_table(cells, rows), bar))
+        return Group(Text(f"all: {self.shared}"), _rich_table(cells, rows), bar)
 
 
 def opening_lines(environment: Environment, ceilings: Ceilings | None) -> list[str]:
@@ -151,7 +154,8 @@ def table_cells(row: Row, name: str) -> list[str]:
         return [name, *[""] * 6, f"{row.status}: {row.reason}"]
     share = row.achieved.flops_share if row.achieved else None
     counts = row.counts
-    notes = [f"noisy: {row.noisy}"] * bool(row.noisy)
+    # The first reason will do; the results hold all.
+    notes = [f"noisy: {row.noisy.partition(';')[0]}"] * bool(row.noisy)
     if row.quality and row.quality.score is not None:
         notes.insert(0, f"{row.quality.metric} {row.quality.score:.3f}")
     if row.checkerboard is not None:
@@ -191,7 +195,8 @@ def closing_lines(run: Run) -> list[str]:
         lines.append("of peak: the step's FLOP/s as a share of this machine's own best.")
     noisy = sum(1 for row in run.rows if row.noisy)
     if noisy:
-        lines.append(f"{noisy} rows are noisy: repeat them on a quieter machine.")
+        rows = "1 row is" if noisy == 1 else f"{noisy} rows are"
+        lines.append(f"{rows} noisy: repeat on a quieter machine.")
     if run.interrupted:
         lines.append("Ended by hand: rows are missing.")
     lines.append(f"{len(run.rows)} cases in {duration(run.seconds)}.")
