@@ -91,9 +91,19 @@ class TrainConfig(BaseModel):
         default="auto",
         description="mask label that counts for nothing; auto asks the data, null is none",
     )
-    instances: Literal["foreground"] | None = Field(
+    crops: Literal["anywhere", "foreground", "classes"] = Field(
+        default="anywhere",
+        description="where training crops are cut: anywhere, more often at any class but 0, or at "
+        "each of an image's classes equally often",
+    )
+    cache: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="keep a folder's decoded pixels in the user's cache; auto: where they fit in it",
+    )
+    instances: Literal["foreground", "boundary"] | None = Field(
         default=None,
-        description="foreground where masks hold object numbers; null where they hold classes",
+        description="where masks hold object numbers: foreground, or boundary for the objects' "
+        "outermost pixels as a class too; null where they hold classes",
     )
     in_channels: int | None = Field(
         default=None, ge=1, description="channels of the image; null asks the data"

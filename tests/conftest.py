@@ -12,6 +12,14 @@ import pytest
 InstallFake = Callable[..., Path]
 
 
+@pytest.fixture(autouse=True)
+def own_data_cache(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keeps what is remembered about made-up data sets out of the user's cache folder."""
+    monkeypatch.setenv("SEGKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def install_fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstallFake:
     """install_fake("dist", {"encoders": {"tiny": "module"}}, module="source of it")."""

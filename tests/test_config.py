@@ -45,12 +45,12 @@ def test_every_setting_is_written_with_its_sentence():
 
 
 def test_an_unknown_key_is_refused_with_file_line_and_nearest_key(file):
-    path = file("epochs: 5\n\nlearning_rate: 0.1\nbacth: 4\n")
+    path = file("epochs: 5\n\nlearning_rate: 0.1\nbatsh: 4\n")
     text = refused(path.with_name("street.yaml"))
     assert text.startswith(f"SK-C008: {path}:3: there is no setting 'learning_rate'.")
-    path.write_text("epochs: 5\nbacth: 4\n")
+    path.write_text("epochs: 5\nbatsh: 4\n")
     assert refused(path) == (
-        f"SK-C008: {path}:2: there is no setting 'bacth'.\n         Did you mean 'batch'?"
+        f"SK-C008: {path}:2: there is no setting 'batsh'.\n         Did you mean 'batch'?"
     )
 
 

@@ -73,14 +73,19 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
             help="[default: standard, light on the demo set]",
         ),
         click.option(
+            "--crops",
+            type=click.Choice(["anywhere", "foreground", "classes"]),
+            help="Where crops are cut. [default: anywhere]",
+        ),
+        click.option(
             "--ignore-index",
             type=IntegerOr("auto", "none"),
             help="Mask label that counts for nothing. [default: auto]",
         ),
         click.option(
             "--instances",
-            type=click.Choice(["foreground"]),
-            help="Masks hold object numbers: learn foreground.",
+            type=click.Choice(["foreground", "boundary"]),
+            help="Masks hold object numbers: learn foreground, or boundaries too.",
         ),
         click.option("--in-channels", type=int, help="[default: as the images]"),
         click.option("--freeze", metavar="PART", help="Does not learn, such as encoder."),

@@ -59,7 +59,7 @@ class Entries:
 
 @dataclass(frozen=True)
 class CachedReader(ItemReader):
-    """Reads from the cache what is there, and puts there what is not; arrays are read-only."""
+    """Reads from the cache what is there, and puts there what is not."""
 
     cache: PixelCache | None = None
     entries: Mapping[Pair, Entries] | None = None

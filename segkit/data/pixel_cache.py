@@ -50,7 +50,7 @@ class PixelCache:
     def array(
         self, name: str, file: Path, seen: Stamp, read: Callable[[], np.ndarray]
     ) -> np.ndarray:
-        """The entry, read-only, or what `read` gives, which becomes the entry.
+        """The entry, or what `read` gives, which becomes the entry; changes to it change no file.
 
         seen   size and time of change that `file` had when `name` was made of its content; a file
                changed since is read anew and not kept
@@ -75,7 +75,7 @@ class PixelCache:
                 return None
             shape = tuple(int(side) for side in header["shape"])
             # A map of fewer bytes than its shape needs raises ValueError.
-            mapped = np.memmap(path, header["type"], "r", HEADER_BYTES, shape)
+            mapped = np.memmap(path, header["type"], "c", HEADER_BYTES, shape)
         except (OSError, ValueError, KeyError, TypeError):
             return None
         array = np.asarray(mapped)

@@ -98,6 +98,7 @@ def prepare(
         batch=config.batch,
         seed=config.seed,
         augmentation=config.augmentation,
+        crops=config.crops,
         ignore_index=data.ignore_index,
         workers=int(config.workers),
         rank=group.rank,
@@ -194,6 +195,7 @@ def _open(config: TrainConfig) -> Data:
         in_channels=config.in_channels,
         val_share=config.val_share,
         seed=config.seed,
+        cache=config.cache,
     )
     if "train" not in data.splits or not len(data.split("train")):
         raise DataError(
