@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import lzma
 import re
 import stat
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from segkit.errors import DataError, StorageError
+from segkit.storage import FULL
 
 LARGEST_WHOLE = 64_000_000_000
 # Images and masks shrink little; text at most about a hundredfold.
@@ -28,6 +32,12 @@ KINDS = {
     tarfile.CHRTYPE: "a device",
     tarfile.BLKTYPE: "a device",
     tarfile.FIFOTYPE: "a named pipe",
+}
+# How a compressed file begins, and what opens it.
+PACKED: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
 }
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
 
@@ -62,7 +72,7 @@ def unpack(archive: Path, into: Path, *, largest_whole: int = LARGEST_WHOLE) -> 
 
 def storage_error(error: OSError, folder: Path) -> StorageError:
     """The disk's refusal to write below a folder, as an error of ours."""
-    if error.errno == 28:
+    if error.errno in FULL:
         return StorageError("SK-S001", f"the disk that holds {folder} is full.", "Free space.")
     return StorageError(
         "SK-S002", f"{folder} cannot be written ({error.strerror}).", "Choose another place."
@@ -120,21 +130,40 @@ class _Writer:
         except (FileExistsError, IsADirectoryError) as error:
             raise _refused(self.archive, f"holds {name!r} twice") from error
         with file:
-            while chunk := self.read(content):
+            while chunk := content.read(CHUNK):
+                self.left -= len(chunk)
+                if self.left < 0:
+                    raise _refused(self.archive, "swells to more than its limit, like a bomb")
                 file.write(chunk)
         self.files += 1
 
-    def read(self, content: Any) -> bytes:
-        """The next bytes of a file, off the budget."""
-        chunk: bytes = content.read(CHUNK)
-        self.left -= len(chunk)
+
+class _Counted:
+    """A stream of so many bytes at most: tarfile takes a member's headers into memory whole."""
+
+    def __init__(self, archive: Path, stream: Any, left: int) -> None:
+        self.archive, self.stream, self.left = archive, stream, left
+
+    def read(self, size: int) -> bytes:
+        content: bytes = self.stream.read(size)
+        self.left -= len(content)
         if self.left < 0:
             raise _refused(self.archive, "swells to more than its limit, like a bomb")
-        return chunk
+        return content
 
 
 def _unpack_tar(archive: Path, writer: _Writer) -> None:
-    with tarfile.open(archive, "r:*") as tar:
+    with archive.open("rb") as file:
+        start = file.read(6)
+    plain = next((known for magic, known in PACKED.items() if start.startswith(magic)), Path.open)
+    with plain(archive, "rb") as stream:
+        # Each member has a header, and its content is filled up to whole blocks.
+        counted = _Counted(archive, stream, 2 * writer.left + ALWAYS_ALLOWED)
+        _unpack_stream(archive, counted, writer)
+
+
+def _unpack_stream(archive: Path, stream: Any, writer: _Writer) -> None:
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
         for member in tar:
             if member.isdir():
                 writer.make_folder(member.name)
@@ -145,10 +174,9 @@ def _unpack_tar(archive: Path, writer: _Writer) -> None:
                 raise _refused(archive, f"holds {member.name!r}, which is {kind}")
             with content:
                 writer.write(member.name, content)
-        # A compressed file's checksum stands behind the tar's end, where tarfile does not look.
-        writer.left = ALWAYS_ALLOWED
-        while tar.fileobj is not None and writer.read(tar.fileobj):
-            pass
+    # A compressed file's checksum stands behind the tar's end, where tarfile does not look.
+    while stream.read(CHUNK):
+        pass
 
 
 def _unpack_zip(archive: Path, writer: _Writer) -> None:

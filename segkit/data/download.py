@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +14,11 @@ from pathlib import Path
 from segkit.data.archive import place_inside, storage_error, unpack
 from segkit.data.published import Archive, PublishedData
 from segkit.data.transfer import Progress, fetch
-from segkit.errors import DataError, EnvironmentFault, PluginError, UsageError
+from segkit.errors import DataError, EnvironmentFault, PluginError, StorageError, UsageError
 
 RECORD = "segkit-download.json"
 PARTIAL = ".partial"
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -76,20 +77,23 @@ def download(
     work = out.with_name(out.name + ".part")
     whole = work / "unpacked"
     try:
-        whole.parent.mkdir(parents=True, exist_ok=True)
-        fetched = []
-        for archive in published.archives:
-            known = (expected or {}).get(archive.name)
-            fetched.append(_fetched(archive, source or work, known, progress, given=bool(source)))
-        shutil.rmtree(whole, ignore_errors=True)
-        whole.mkdir()
-        files = _unpack_all(published.archives, source or work, whole)
-        _record(name, published, fetched, whole / RECORD)
-        whole.rename(out)
-        _clear(work, published.archives)
-    except DataError:
-        # An archive that may not be unpacked is not what to go on from.
-        _clear(work, published.archives)
+        work.mkdir(parents=True, exist_ok=True)
+        with _locked(work):
+            fetched = []
+            for archive in published.archives:
+                known = (expected or {}).get(archive.name)
+                given = source is not None
+                fetched.append(_fetched(archive, source or work, known, progress, given=given))
+            shutil.rmtree(whole, ignore_errors=True)
+            whole.mkdir()
+            files = _unpack_all(published.archives, source or work, whole)
+            _record(name, published, fetched, whole / RECORD)
+            whole.rename(out)
+            _clear(work, published.archives)
+    except (DataError, UsageError, EnvironmentFault) as error:
+        # Only a connection that broke, or a wrong checksum among several, leaves what to go on from.
+        if source is not None or isinstance(error, DataError):
+            _clear(work, published.archives)
         raise
     except OSError as error:
         raise storage_error(error, work) from error
@@ -107,6 +111,26 @@ def read_expected(file: Path) -> dict[str, str]:
             f"{file} is no {RECORD} ({type(error).__name__}: {error}).",
             "Give the one that lies in another copy of the data set.",
         ) from error
+
+
+@contextmanager
+def _locked(work: Path) -> Iterator[None]:
+    """Keeps a second download out of the folder; the lock ends with the process."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with (work / LOCK).open("a", encoding="utf-8") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StorageError(
+                "SK-S003",
+                f"another process is downloading to {work}.",
+                "Wait for it, or choose another place with --out.",
+            ) from error
+        yield
 
 
 def _refuse_unsound(name: str, archive: Archive) -> None:
@@ -184,7 +208,8 @@ def _clear(work: Path, archives: tuple[Archive, ...]) -> None:
     for archive in archives:
         for suffix in ("", PARTIAL, PARTIAL + ".json"):
             (work / (archive.name + suffix)).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
+    (work / LOCK).unlink(missing_ok=True)
+    with suppress(OSError):
         work.rmdir()
 
 

@@ -204,6 +204,15 @@ def test_a_part_that_is_whole_already_is_taken(server, tmp_path):
     assert (out / "noise").read_bytes() == NOISE
 
 
+def test_an_archive_that_came_whole_before_is_not_fetched_again(server, tmp_path):
+    (tmp_path / "set.part" / "unpacked").mkdir(parents=True)
+    (tmp_path / "set.part" / "unpacked" / "half").write_bytes(b"of an unpacking that was killed")
+    (tmp_path / "set.part" / "set.tar").write_bytes(CONTENT)
+    done = download("set", published(server), tmp_path / "set")
+    assert server.asked == []
+    assert sorted(path.name for path in done.folder.iterdir()) == ["noise", RECORD]
+
+
 def test_a_part_longer_than_the_file_is_thrown_away(server, tmp_path):
     out = tmp_path / "set"
     broken_off(server, out, SOUND, after=120_000)
@@ -304,6 +313,17 @@ def test_a_folder_that_exists_is_left_alone(server, tmp_path):
     assert server.asked == []
 
 
+def test_two_downloads_to_one_place_do_not_meet(server, tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    (tmp_path / "set.part").mkdir()
+    with (tmp_path / "set.part" / ".lock").open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(StorageError, match="SK-S003: another process is downloading to"):
+            download("set", published(server), tmp_path / "set")
+    assert server.asked == []
+    assert download("set", published(server), tmp_path / "set").files == 1
+
+
 def test_what_else_lies_in_the_working_folder_is_left_alone(server, tmp_path):
     (tmp_path / "set.part").mkdir()
     (tmp_path / "set.part" / "mine.txt").write_text("kept")
@@ -330,6 +350,7 @@ def test_an_archive_that_was_to_be_fetched_by_hand_and_is_not_there_is_named(tmp
         download("set", set_, tmp_path / "set", source=tmp_path)
     assert caught.value.what == f"{tmp_path} holds no set.tar."
     assert caught.value.fix == "Fetch http://a/set.tar first."
+    assert not (tmp_path / "set.part").exists()
 
 
 def test_what_may_not_be_passed_on_is_answered_with_the_way_to_it(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -154,6 +155,19 @@ def test_a_bomb_is_stopped_while_it_swells(tmp_path, into, make, monkeypatch):
         unpack(file, into)
     written = sum(len(content) for content in content_of(into).values())
     assert written <= max(1_000_000, 200 * file.stat().st_size)
+
+
+def test_a_bomb_in_a_header_is_stopped_before_it_is_in_memory(tmp_path, into, monkeypatch):
+    monkeypatch.setattr(unpacking, "ALWAYS_ALLOWED", 1_000_000)
+    info = tarfile.TarInfo("a")
+    info.pax_headers = {"comment": "0" * 50_000_000}
+    file = make_tar(tmp_path / "bomb", info)
+    tracemalloc.start()
+    with pytest.raises(DataError, match="bomb swells to more than its limit"):
+        unpack(file, into)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 45_000_000
 
 
 def test_content_beyond_what_was_published_is_refused(tmp_path, into):
