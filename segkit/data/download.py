@@ -74,6 +74,14 @@ def download(
         )
     for archive in published.archives:
         _refuse_unsound(name, archive)
+        if expected is not None and archive.name not in expected:
+            raise UsageError(
+                "SK-C009",
+                f"the record given with --expect holds no {archive.name}.",
+                f"Give that of another copy of {name}.",
+            )
+    # Archives fetched by other means are the user's, wherever they lie.
+    own = () if source is not None else published.archives
     work = out.with_name(out.name + ".part")
     whole = work / "unpacked"
     try:
@@ -89,11 +97,11 @@ def download(
             files = _unpack_all(published.archives, source or work, whole)
             _record(name, published, fetched, whole / RECORD)
             whole.rename(out)
-            _clear(work, published.archives)
+            _clear(work, own)
     except (DataError, UsageError, EnvironmentFault) as error:
-        # Only a connection that broke, or a wrong checksum among several, leaves what to go on from.
+        # Only what did not come whole over the net leaves something to go on from.
         if source is not None or isinstance(error, DataError):
-            _clear(work, published.archives)
+            _clear(work, own)
         raise
     except OSError as error:
         raise storage_error(error, work) from error

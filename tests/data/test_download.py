@@ -251,6 +251,21 @@ def test_another_copys_record_is_held_to(server, tmp_path):
         download("set", plain, tmp_path / "third", expected=expected)
 
 
+def test_a_record_of_another_set_is_refused(server, tmp_path):
+    with pytest.raises(UsageError) as caught:
+        download("set", published(server), tmp_path / "set", expected={"other.zip": "00"})
+    assert caught.value.what == "the record given with --expect holds no set.tar."
+    assert server.asked == []
+
+
+def test_archives_in_the_working_folder_stay_where_they_were_fetched_by_hand(tmp_path):
+    (tmp_path / "set.part").mkdir()
+    (tmp_path / "set.part" / "set.tar").write_bytes(CONTENT)
+    set_ = PublishedData("http://home", "CC0", "x", (replace(SOUND, url="http://a/set.tar"),))
+    download("set", set_, tmp_path / "set", source=tmp_path / "set.part")
+    assert (tmp_path / "set.part" / "set.tar").read_bytes() == CONTENT
+
+
 def test_a_file_that_is_no_record_is_refused(tmp_path):
     (tmp_path / "x.json").write_text("[]")
     with pytest.raises(UsageError, match=f"SK-C010: .*x.json is no {RECORD}"):
