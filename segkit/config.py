@@ -98,7 +98,7 @@ class TrainConfig(BaseModel):
     )
     cache: Literal["auto", "on", "off"] = Field(
         default="auto",
-        description="keep a folder's decoded pixels in the user's cache; auto: where they fit in it",
+        description="keep a folder's decoded pixels in the user's cache; auto: where they fit",
     )
     instances: Literal["foreground", "boundary"] | None = Field(
         default=None,
