@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from segkit.bench.conditions import load
 from segkit.bench.process import WorkerFailed, WorkerProcess
 from segkit.bench.quality import QualitySettings, with_quality
 from segkit.bench.records import Case, Ceilings, Environment, Row, Run, write_csv
-from segkit.bench.runner import Runner, Settings, achieved
+from segkit.bench.rows import achieved
+from segkit.bench.runner import Runner, Settings
 from segkit.bench.suites import Suite
 from segkit.bench.watching import Watcher
 from segkit.errors import EnvironmentFault, StorageError, UsageError
@@ -56,7 +57,8 @@ def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
     watcher.began(environment, ceilings)
     cases = planned_cases(order, grids, ceilings)
     make_folder(folder)
-    runner = Runner(order.settings, watcher, ceilings)
+    settings = replace(order.settings, memory_bytes=environment.device_memory_bytes)
+    runner = Runner(settings, watcher, ceilings)
     complete = runner.run(cases)
     if complete:
         ceilings = ceilings_again(order, ceilings)

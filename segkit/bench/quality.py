@@ -133,7 +133,7 @@ def _trained(
     folder: Path,
     share: float,
 ) -> dict[str, Any] | None:
-    from segkit.bench.runner import file_name
+    from segkit.bench.rows import file_name
 
     parts = dict(zip(("encoder", "decoder", "upsampler", "loss", "precision"), key, strict=True))
     picture = folder / f"checkerboard-{file_name(case)}.png"

@@ -10,56 +10,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from segkit.bench.conditions import available_bytes
 from segkit.bench.interrupts import Interrupts
 from segkit.bench.process import WorkerFailed, WorkerProcess
-from segkit.bench.records import (
-    Achieved,
-    Case,
-    Ceilings,
-    Counts,
-    Memory,
-    Method,
-    Row,
-    TwinPair,
-    Twins,
-)
-from segkit.bench.statistics import by_phase, noise, ratio_interval
+from segkit.bench.records import Case, Ceilings, Method, Row, TwinPair, Twins
+from segkit.bench.rows import Entrant, file_name, row_of
+from segkit.bench.statistics import ratio_interval
 from segkit.bench.watching import Watcher
 
 MOST_ALIVE = 8
 # Of the memory that is free at the start; above that, the heat is full.
 MEMORY_SHARE = 0.6
+# A row of a benchmark that was ended by hand has this many rounds at least.
+FEWEST_ROUNDS = 2
 # A worker's own needs beyond its case: interpreter, torch, its libraries.
 WORKER_BYTES = 700 * 2**20
 ORDER = "each round in another order: rotated by one case"
-
-
-@dataclass
-class Entrant:
-    """A case with its worker, and what it has said so far."""
-
-    case: Case
-    worker: WorkerProcess
-    found: dict[str, Any]
-    twin: bool = False
-    rounds: list[dict[str, list[float]]] = field(default_factory=list)
-    joules: list[float] = field(default_factory=list)
-    lost: WorkerFailed | None = None
-    files: tuple[str, ...] = ()
-
-    def samples(self) -> dict[str, list[list[float]]]:
-        """By phase, then round."""
-        phases = self.rounds[0] if self.rounds else {}
-        return {
-            phase: [each[phase] for each in self.rounds if phase in each]
-            for phase in phases
-            if phase != "load"
-        }
 
 
 @dataclass(frozen=True)
@@ -68,6 +38,7 @@ class Settings:
 
     prepare_timeout   seconds a worker may take until its first turn
     trace_folder      where profiles go; None makes none
+    memory_bytes      of the device, where its memory is not the machine's
     """
 
     rounds: int = 5
@@ -77,6 +48,7 @@ class Settings:
     twins: bool = True
     seed: int = 0
     trace_folder: Path | None = None
+    memory_bytes: int | None = None
 
     @property
     def method(self) -> Method:
@@ -134,6 +106,10 @@ class Runner:
             heat = self._fill(waiting)
             try:
                 self._race(heat)
+            except Interrupted:
+                # What had its turn twice has an interval, though a wide one.
+                self._conclude([e for e in heat if len(e.rounds) >= FEWEST_ROUNDS or e.lost])
+                raise
             finally:
                 for entrant in heat:
                     entrant.worker.close()
@@ -142,7 +118,7 @@ class Runner:
     def _fill(self, waiting: list[Case]) -> list[Entrant]:
         """Prepares workers until the heat is full; takes their cases off the list."""
         heat: list[Entrant] = []
-        memory = MEMORY_SHARE * available_bytes()
+        memory = MEMORY_SHARE * (self.settings.memory_bytes or available_bytes())
         try:
             while waiting and len(heat) < self.settings.most_alive:
                 needs = [_needs(entrant) for entrant in heat]
@@ -250,8 +226,8 @@ class Runner:
                 self._add(row_of(entrant, self.ceilings, self.settings.seed))
         alive = {id(e): e.samples() for e in heat if e.lost is None and e.rounds}
         for twin in (e for e in heat if e.twin and id(e) in alive):
-            first = next(e for e in heat if e.case == twin.case and not e.twin)
-            if id(first) in alive:
+            first = next((e for e in heat if e.case == twin.case and not e.twin), None)
+            if first is not None and id(first) in alive:
                 ratio, low, high = ratio_interval(
                     alive[id(first)]["step"], alive[id(twin)]["step"], self.settings.seed
                 )
@@ -319,72 +295,6 @@ def rotated(entrants: Sequence[Any], round_number: int) -> list[Any]:
     """The entrants, begun one place later each round: none is always the first."""
     start = round_number % max(len(entrants), 1)
     return [*entrants[start:], *entrants[:start]]
-
-
-def row_of(entrant: Entrant, ceilings: Ceilings | None, seed: int = 0) -> Row:
-    """What an entrant's answers amount to."""
-    found, case = entrant.found, entrant.case
-    if entrant.lost is not None:
-        return Row(case=case, status=entrant.lost.status, reason=entrant.lost.reason)  # type: ignore[arg-type]
-    samples = entrant.samples()
-    times = by_phase(samples, seed)
-    counts = Counts.model_validate(found["counts"]) if "counts" in found else None
-    units = found["units_per_step"]
-    joules = sum(entrant.joules) / len(entrant.joules) if entrant.joules else None
-    row = Row(
-        case=case,
-        status="ok",
-        unit=found["unit"],
-        units_per_step=units,
-        times=times,
-        samples={phase: tuple(map(tuple, rounds)) for phase, rounds in samples.items()},
-        images_per_s=units / times["step"].median,
-        memory=Memory.model_validate(found["memory"]),
-        counts=counts,
-        compile_s=found["compile_s"],
-        first_step_s=found["first_step_s"],
-        set_up_s=found["set_up_s"],
-        warm_up_steps=found["warm_up_steps"],
-        noisy=noise(samples["step"], times["step"]),
-        correctness=found.get("correctness"),
-        energy_j_per_image=joules / units if joules is not None else None,
-        clock=found["clock"],
-        files=entrant.files,
-    )
-    return row.model_copy(update={"achieved": achieved(row, ceilings)})
-
-
-def achieved(row: Row, ceilings: Ceilings | None) -> Achieved | None:
-    """Rates and their shares of the ceilings; the nearer ceiling is the one that takes longer.
-
-    No shares where the case has threads of its own: the ceilings are those of all.
-    """
-    counts, step = row.counts, row.times.get("step")
-    if step is None or counts is None or (counts.flops is None and counts.fewest_bytes is None):
-        return None
-    if row.case.threads is not None:
-        ceilings = None
-    flops = counts.flops / step.median if counts.flops else None
-    moved = counts.fewest_bytes / step.median if counts.fewest_bytes else None
-    most = ceilings.flops(row.case.precision) if ceilings else None
-    flops_share = flops / most if flops and most else None
-    bytes_share = moved / ceilings.copy_bytes if moved and ceilings else None
-    bound: Literal["arithmetic", "memory"] | None = None
-    if flops_share is not None and bytes_share is not None:
-        bound = "arithmetic" if flops_share >= bytes_share else "memory"
-    return Achieved(
-        flops_per_s=flops,
-        bytes_per_s=moved,
-        flops_share=flops_share,
-        bytes_share=bytes_share,
-        bound=bound,
-    )
-
-
-def file_name(case: Case) -> str:
-    """A case's name as part of a file's."""
-    kept = [letter if letter.isalnum() or letter in "-_." else "-" for letter in case.name]
-    return "-".join(filter(None, "".join(kept).split("-")))[:150]
 
 
 def _needs(entrant: Entrant) -> int:

@@ -9,16 +9,8 @@ from segkit.bench.benchmark import higher
 from segkit.bench.interrupts import Interrupts
 from segkit.bench.process import WorkerFailed
 from segkit.bench.records import Case, Ceilings, Counts, Row
-from segkit.bench.runner import (
-    Entrant,
-    Progress,
-    Runner,
-    Settings,
-    achieved,
-    file_name,
-    rotated,
-    row_of,
-)
+from segkit.bench.rows import Entrant, achieved, file_name, row_of
+from segkit.bench.runner import Progress, Runner, Settings, rotated
 from segkit.bench.statistics import summarise
 from segkit.bench.watching import Quiet
 
@@ -160,6 +152,21 @@ def test_one_interrupt_skips_the_case_and_two_end_the_benchmark(pretend):
     statuses = [runner.rows[case.name].status for case in CASES[:4]]
     assert statuses == ["ok", "skipped", "skipped", "skipped"]
     assert Pretender.alive == 0
+
+
+def test_a_benchmark_ended_in_its_rounds_keeps_the_cases_that_had_two(pretend):
+    def behaviour(worker, request):
+        turns = Pretender.turns
+        if request["do"] == "turn" and len(turns) in (6, 7):
+            return KeyboardInterrupt()
+        return None
+
+    runner = pretend(behaviour)
+    assert not runner.run(CASES[:3])
+    assert Pretender.turns == [*"abc", *"bca", "c"]
+    rows = [runner.rows[case.name] for case in CASES[:3]]
+    assert [row.status for row in rows] == ["skipped", "ok", "ok"]
+    assert [row.times["step"].n for row in rows[1:]] == [4, 4]
 
 
 def test_a_signal_waits_until_a_case_can_be_given_up():
