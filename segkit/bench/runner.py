@@ -147,7 +147,7 @@ class Runner:
     ) -> Entrant | Literal["alone"] | None:
         """A prepared worker; None where the case has its row already; "alone": only by itself."""
         worker = self.start_worker()
-        request = {"do": "prepare", "case": case.model_dump()}
+        request = {"do": "prepare", "case": case.model_dump(), "gate": not twin}
         start = time.monotonic()
         try:
             answer = self._patiently(

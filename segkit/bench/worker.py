@@ -72,7 +72,8 @@ class _Worker:
         case = Case.model_validate(request["case"])
         refuse_impossible(case)
         self.trial = Trial(case)
-        return {"event": "prepared", "found": self.trial.prepare(self._stage)}
+        found = self.trial.prepare(self._stage, gate=request["gate"])
+        return {"event": "prepared", "found": found}
 
     def _turn(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"event": "turned", **self.trial.turn(request["seconds"])}

@@ -50,7 +50,11 @@ class BenchCommand(click.Command):
 @click.option("--threads", metavar="N", help="Of torch, on a CPU. [default: torch's choice]")
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps. [default: auto]")
 @click.option("--rounds", type=click.IntRange(2), help="Turns of each case. [default: the suite's]")
-@click.option("--seconds", type=float, help="Length of a turn. [default: the suite's]")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    help="Length of a turn. [default: the suite's]",
+)
 @click.option("--quality", is_flag=True, help="Train each network briefly and add its score.")
 @click.option("--data", metavar="DIR", help="For --quality. [default: the demo set]")
 @click.option("--epochs", type=click.IntRange(1), default=4, help="For --quality. [default: 4]")

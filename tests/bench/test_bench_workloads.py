@@ -198,3 +198,11 @@ def test_a_compiled_networks_memory_does_not_count_the_compiler(monkeypatch):
     )
     assert plain["compile_s"] is None and compiled["compile_s"] >= 0
     assert compiled["memory"]["idle_bytes"] > 0
+
+
+def test_a_twin_is_neither_checked_nor_counted_again():
+    stages: list[str] = []
+    case = Case(encoder=TINY_UNET, loss="ce", **TINY)
+    found = Trial(case).prepare(stages.append, gate=False)
+    assert stages == ["building", "first step", "warming up"]
+    assert "correctness" not in found and "counts" not in found
