@@ -100,6 +100,10 @@ class TrainConfig(BaseModel):
         default="auto",
         description="keep a folder's decoded pixels in the user's cache; auto: where they fit",
     )
+    on_bad_sample: Literal["error", "skip"] = Field(
+        default="error",
+        description="skip leaves out samples whose files are damaged, up to 5 % of all",
+    )
     instances: Literal["foreground", "boundary"] | None = Field(
         default=None,
         description="where masks hold object numbers: foreground, or boundary for the objects' "

@@ -44,7 +44,8 @@ CODES: dict[str, str] = {
     "SK-D010": "The split does not exist, or there are too few images to make one.",
     "SK-D011": "An image's channels or bit depth do not fit the data set or the model.",
     "SK-D012": "A mask holds a label that is neither a declared class nor the ignored one.",
-    "SK-D013": "An image carries an EXIF orientation, and its mask's size does not tell whether to apply it.",
+    "SK-D013": "An image carries an EXIF orientation, and its mask's size does not tell whether to "
+    "apply it.",
     "SK-D014": "An image has more pixels than allowed.",
     "SK-D015": "An image file holds several pages.",
     "SK-D016": "An image holds pixels that are no finite number.",
@@ -64,6 +65,7 @@ CODES: dict[str, str] = {
     "SK-D030": "Augmentation broke the rule that image and mask stay squares of one size and type.",
     "SK-D031": "Neighbouring frames of one recording lie in two splits.",
     "SK-D032": "The masks' edges do not follow the images' edges.",
+    "SK-D033": "More samples are bad than may be skipped.",
     "SK-E001": "torch and torchvision were built for different releases or devices.",
     "SK-E002": "The device asked for is not there.",
     "SK-E003": "An optional package that this feature needs is not installed.",

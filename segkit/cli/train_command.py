@@ -78,6 +78,11 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
             help="Where crops are cut. [default: anywhere]",
         ),
         click.option(
+            "--on-bad-sample",
+            type=click.Choice(["error", "skip"]),
+            help="Leave out damaged files, up to 5 %. [default: error]",
+        ),
+        click.option(
             "--ignore-index",
             type=IntegerOr("auto", "none"),
             help="Mask label that counts for nothing. [default: auto]",

@@ -19,11 +19,13 @@ from segkit.data.labels import IgnoreIndex, Wishes
 from segkit.data.layouts import Layout
 from segkit.data.masks import RGB
 from segkit.data.pairing import EXPECTED, Pair
+from segkit.data.skipping import Skipped, skipped_note, without_bad_samples
 from segkit.errors import DataError, UsageError, did_you_mean
 from segkit.interfaces import Dataset, Sample
 
 ALL = "all"
 CacheMode = Literal["auto", "on", "off"]
+OnBadSample = Literal["error", "skip"]
 Keep = Callable[[Inspection, ItemReader], tuple[ItemReader, str]]
 
 
@@ -39,6 +41,7 @@ class Data:
     splits        names that `split` takes; "all" is always taken too
     notes         what was found and decided, a sentence each
     default_size  side of the training crop that fits the images, pixels
+    skipped       bad samples that were left out, where that was asked for
     """
 
     classes: tuple[str, ...]
@@ -50,6 +53,7 @@ class Data:
     notes: tuple[str, ...]
     default_size: int
     datasets: Mapping[str, Dataset]
+    skipped: tuple[Skipped, ...] = ()
 
     def split(self, name: str) -> Dataset:
         """The samples of one split; raises UsageError SK-D010 where there is none of that name."""
@@ -115,6 +119,7 @@ def open_data(
     seed: int = 0,
     progress: Progress | None = None,
     cache: CacheMode = "off",
+    on_bad_sample: OnBadSample = "error",
 ) -> Data:
     """The data set of a folder (or of the data.yaml given), or the demo set where root is None.
 
@@ -129,6 +134,7 @@ def open_data(
     progress      called with (files looked at, files in all)
     cache         keep decoded pixels in the user's cache folder: "on", "off", or "auto": where
                   they fit in it (SEGKIT_CACHE_GB, 10 where it is not set)
+    on_bad_sample  "skip" leaves out samples whose files are at fault, up to 5 % of all
 
     Every file is decoded once and remembered in the user's cache folder. Raises DataError SK-D0xx
     with all files at fault, and StorageError SK-D018.
@@ -146,14 +152,20 @@ def open_data(
         seed=seed,
         progress=progress,
     )
-    return data_of(seen, None if cache == "off" else partial(cached_reader, Path(root), mode=cache))
+    keep = None if cache == "off" else partial(cached_reader, Path(root), mode=cache)
+    return data_of(seen, keep, on_bad_sample)
 
 
-def data_of(seen: Inspection, keep: Keep | None = None) -> Data:
+def data_of(
+    seen: Inspection, keep: Keep | None = None, on_bad_sample: OnBadSample = "error"
+) -> Data:
     """The data set that was looked at; raises DataError or StorageError with all that is wrong.
 
     keep   makes a reader that keeps what it decodes, given the look and a plain reader
     """
+    skipped: tuple[Skipped, ...] = ()
+    if on_bad_sample == "skip":
+        seen, skipped = without_bad_samples(seen)
     error = as_error(seen.findings)
     if error is not None:
         raise error
@@ -177,7 +189,9 @@ def data_of(seen: Inspection, keep: Keep | None = None) -> Data:
             *labelling.notes,
             *_warned(warnings),
             *((kept,) if kept else ()),
+            *((skipped_note(skipped),) if skipped else ()),
         ),
+        skipped=skipped,
         default_size=_default_size(seen.items),
         datasets=_datasets(seen, labelling, reader),
     )

@@ -47,7 +47,8 @@ def sheet_of_samples(
     """A row per sample of the training split: as stored, then three times as training sees it."""
     dataset = data.split("train" if "train" in data.splits else "all")
     tiles = []
-    for index in range(min(count, len(dataset))):
+    step = max(1, len(dataset) // count)
+    for index in range(0, len(dataset), step)[:count]:
         sample = dataset[index]
         views = [sample] + [
             augment(sample, size, recipe, ignore_index, np.random.default_rng([seed, index, draw]))

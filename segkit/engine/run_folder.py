@@ -8,13 +8,14 @@ import json
 import math
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from segkit.config import TrainConfig, to_yaml
+from segkit.data.skipping import Skipped, as_csv
 from segkit.engine.checkpoints import CheckpointFolder
 from segkit.engine.events import EpochReport
 from segkit.errors import StorageError
@@ -90,6 +91,12 @@ class RunFolder:
         """Saves the settings, resolved."""
         with storage_errors(self.config_file):
             replace_text(self.config_file, to_yaml(config))
+
+    def write_skipped(self, skipped: Sequence[Skipped]) -> None:
+        """Names the samples that were left out, in skipped.csv; no file where there are none."""
+        if skipped:
+            with storage_errors(self.folder / "skipped.csv"):
+                replace_text(self.folder / "skipped.csv", as_csv(skipped))
 
     def append(self, report: EpochReport) -> None:
         """Adds an epoch to metrics.csv and metrics.jsonl; n/a is an empty cell and a null."""

@@ -134,6 +134,7 @@ def _open(request: Request, settings: TrainConfig, record: ModelRecord, root: Pa
         in_channels=record.in_channels,
         val_share=settings.val_share,
         seed=settings.seed,
+        on_bad_sample=settings.on_bad_sample,
     )
 
 

@@ -196,6 +196,7 @@ def _open(config: TrainConfig) -> Data:
         val_share=config.val_share,
         seed=config.seed,
         cache=config.cache,
+        on_bad_sample=config.on_bad_sample,
     )
     if "train" not in data.splits or not len(data.split("train")):
         raise DataError(

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from segkit import __version__
 from segkit.config import TrainConfig, read_config
+from segkit.data.skipping import skipped_note
 from segkit.engine.checkpoints import Checkpoint
 from segkit.engine.device import describe
 from segkit.engine.distributed import Group, process_group
@@ -52,9 +53,13 @@ def train(
                 run = RunFolder.create(Path(config.out or run_name(config)).expanduser())
                 stack.enter_context(run.locked())
                 run.write_config(prepared.config)
+                run.write_skipped(prepared.data.skipped)
                 watching.decided([("run", str(run.folder))])
                 watching.started(run.folder)
-            return _Training(prepared, run, watching).run()
+            result = _Training(prepared, run, watching).run()
+            if prepared.data.skipped:
+                watching.warned(f"{skipped_note(prepared.data.skipped)} See skipped.csv.")
+            return result
 
 
 def resume(
