@@ -15,7 +15,7 @@ from typing import Any
 import pluggy
 
 from segkit.environment import explain_import_error
-from segkit.errors import PluginError, SegkitError, UsageError, did_you_mean
+from segkit.errors import EnvironmentFault, PluginError, SegkitError, UsageError, did_you_mean
 from segkit.expression import ComponentExpression, parse_component
 from segkit.hookspecs import HOOKS, Factory, HookSpecs
 from segkit.index import Entry, Index, singular
@@ -84,7 +84,11 @@ class Registry:
         return tuple(sorted(found or ()))
 
     def load(self, entry: Entry) -> ModuleType:
-        """Imports the entry's module and registers its hooks, once; raises PluginError SK-P001."""
+        """Imports the entry's module and registers its hooks, once.
+
+        Raises PluginError SK-P001, or EnvironmentFault SK-E001 where torch and torchvision, which
+        it imports, do not fit each other.
+        """
         if entry.module in self._loaded:
             return self._loaded[entry.module]
         module = None
@@ -96,13 +100,17 @@ class Registry:
         except (Exception, SystemExit) as error:
             if module is not None and self._manager.is_registered(module):
                 self._manager.unregister(module)
-            cause = f"{type(error).__name__}: {error}"
+            what = (
+                f"{entry.distribution} {entry.version} cannot be loaded: its entry point "
+                f"'{entry.name} = {entry.module}' (segkit.{entry.kind}) failed "
+                f"({type(error).__name__}: {error})."
+            )
+            if mismatch := explain_import_error(error):
+                raise EnvironmentFault("SK-E001", what, mismatch) from error
             raise PluginError(
                 "SK-P001",
-                f"{entry.distribution} {entry.version} cannot be loaded: its entry point "
-                f"'{entry.name} = {entry.module}' (segkit.{entry.kind}) failed ({cause}).",
-                explain_import_error(error)
-                or f"`segkit plugins --check` tests every plugin; reinstall or remove it with "
+                what,
+                f"`segkit plugins --check` tests every plugin; reinstall or remove it with "
                 f"`python -m pip uninstall {entry.distribution}`.",
             ) from error
         self._loaded[entry.module] = module

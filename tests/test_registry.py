@@ -2,7 +2,7 @@
 
 import pytest
 
-from segkit.errors import PluginError, UsageError
+from segkit.errors import EnvironmentFault, PluginError, UsageError
 from segkit.index import Index
 from segkit.registry import Registry
 
@@ -88,8 +88,9 @@ def test_a_plugin_that_cannot_be_loaded_is_named_with_the_cause(
 def test_a_torchvision_that_does_not_fit_torch_is_explained(install_fake, registry):
     source = "raise RuntimeError('operator torchvision::nms does not exist')"
     install_fake("acme", {"encoders": {"tiny": "acme_module"}}, acme_module=source)
-    with pytest.raises(PluginError) as caught:
+    with pytest.raises(EnvironmentFault) as caught:
         registry().component("encoders", "tiny")
+    assert caught.value.code == "SK-E001"
     assert "python -m pip install --force-reinstall torch torchvision" in caught.value.fix
 
 
