@@ -34,6 +34,7 @@ MODES = {"train": "training", "infer": "inference"}
 PHASES = ("forward", "backward", "optimizer")
 GROUPS = ("encoder", "upsampler", "loss", "decoder", "precision", "benchmark", "compile", "size")
 MOST_BARS, MOST_PANELS, FEW_GROUPS = 48, 6, 4
+MOST_STRETCH = 1.5
 
 
 def speed_and_memory(run: Run, theme: Theme) -> Figure | None:
@@ -313,6 +314,10 @@ def _bars(axes: Axes, rows: Sequence[Row], theme: Theme) -> None:
     places = range(len(rows))
     scale, unit = (1e3, "ms") if max(map(_step, rows)) < 1 else (1, "s")
     left = [0.0] * len(rows)
+    # Of two rounds an interval may reach beyond all sense: then it is cut, not the bars squeezed.
+    widest = scale * min(
+        max(row.times["step"].high for row in rows), MOST_STRETCH * max(map(_step, rows))
+    )
     phases = [p for p in PHASES if all(p in row.times for row in rows)]
     for at, phase in enumerate(phases if len(phases) > 1 else ["step"]):
         widths = [scale * row.times[phase].median for row in rows]
@@ -324,7 +329,7 @@ def _bars(axes: Axes, rows: Sequence[Row], theme: Theme) -> None:
         axes.errorbar(
             scale * step.median,
             place,
-            xerr=[[low], [high]],
+            xerr=[[low], [min(high, widest - scale * step.median)]],
             color=theme.ink,
             lw=1.1,
             capsize=2.5,
@@ -332,7 +337,7 @@ def _bars(axes: Axes, rows: Sequence[Row], theme: Theme) -> None:
         )
         speed = f"{row.images_per_s:.3g} {row.unit}s/s" if row.images_per_s else ""
         mark = " *" if row.noisy else ""
-        end = max(scale * step.high, left[place])
+        end = min(max(scale * step.high, left[place]), widest)
         _at_end(axes, end, place, f"{scale * step.median:.3g} {unit}  {speed}{mark}", theme)
     axes.set_yticks(places, [own[row.case.name] for row in rows])
     axes.invert_yaxis()
@@ -340,7 +345,7 @@ def _bars(axes: Axes, rows: Sequence[Row], theme: Theme) -> None:
     axes.set_xlabel(f"{unit}, median of a step with its 95 % interval{noisy}")
     dress(axes, theme, grid="x")
     axes.tick_params(axis="y", labelcolor=theme.ink, length=0)
-    axes.set_xlim(0, 1.28 * max(scale * row.times["step"].high for row in rows))
+    axes.set_xlim(0, 1.28 * widest)
     if len(phases) > 1:
         legend(axes, theme, loc="upper right")
 

@@ -230,6 +230,21 @@ def test_a_page_without_twins_says_what_that_means():
     assert "small differences cannot be told from noise" in text
 
 
+def test_a_page_of_noise_says_that_it_tells_nothing_apart():
+    twins = Twins(pairs=(TwinPair(case="unet", ratio=1.5, low=1e-8, high=3e7),))
+    text = page(run(aa=twins), [])
+    assert "Too few rounds, or too much noise, to tell the cases apart:" in text
+    assert "up to a factor of 1e+08" in text
+
+
+def test_an_interval_beyond_all_sense_does_not_squeeze_the_bars():
+    rows = [row("unet", name, "infer", 0.4) for name in UPSAMPLERS]
+    wide = rows[0].times["step"].model_copy(update={"high": 3e4})
+    rows[0] = rows[0].model_copy(update={"times": {"step": wide}})
+    drawn = PICTURES["step-times"](run(rows=rows), LIGHT)
+    assert drawn.axes[0].get_xlim()[1] < 1000  # ms, beside bars of 400
+
+
 def test_tables_show_the_quickest_first_and_no_empty_column():
     training, inference = tables(run())
     assert training.header == [
