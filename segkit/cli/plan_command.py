@@ -199,6 +199,14 @@ def _times(plan: Plan) -> list[str]:
     ]
     if bounds.launches:
         labelled.append(("  the host, to launch it", bounds.launches))
-    rows = [[name, f"{1e3 * s:.3g} ms", f"{images / s:,.0f} images/s"] for name, s in labelled if s]
+    rows = [[name, _time(s), f"{_rate(images / s)} images/s"] for name, s in labelled if s]
     table = aligned(rows, ["no step is quicker than", "a step", "at most"])
     return ["", table, "", f"rates: {plan.device.source}"]
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
+
+
+def _rate(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

@@ -347,7 +347,8 @@ def _bars(axes: Axes, rows: Sequence[Row], theme: Theme) -> None:
     axes.tick_params(axis="y", labelcolor=theme.ink, length=0)
     axes.set_xlim(0, 1.28 * widest)
     if len(phases) > 1:
-        legend(axes, theme, loc="upper right")
+        # Beside the title, where no bar can reach.
+        legend(axes, theme, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3)
 
 
 def _at_end(axes: Axes, x: float, y: float, text: str, theme: Theme) -> None:
