@@ -110,6 +110,12 @@ def _from_items(datasets: Mapping[str, Dataset], splits: Sequence[str]) -> Itera
             continue
         for index, item in enumerate(dataset.items):
             pair = item.pair
+            if pair.more:
+                raise UsageError(
+                    "SK-C009",
+                    f"{pair.image} has its channels in several files, which are not joined.",
+                    "Train on the folder as it is.",
+                )
             yield _Piece(split, pair.id, pair.image, item.image_upright, _reader(dataset, index))
 
 

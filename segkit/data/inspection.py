@@ -19,7 +19,7 @@ from segkit.data.layouts import Declared, Layout, find_layout
 from segkit.data.masks import MaskFacts
 from segkit.data.neighbours import neighbours_across_splits
 from segkit.data.pairing import Pair
-from segkit.data.pixels import Pixels, find_pixels
+from segkit.data.pixels import Pixels, find_pixels, joined
 from segkit.data.reading import Reading
 from segkit.data.settings import DataSettings, find_settings
 from segkit.errors import DataError
@@ -101,14 +101,14 @@ def inspect(
     reading = settings.reading(max_pixels)
     cache = FactCache.of(root, reading)
     images, masks, unreadable = look_at_all(
-        [pair.image for pair in pairs],
+        [path for pair in pairs for path in pair.images],
         [pair.mask for pair in pairs],
         cache,
         progress,
         reading,
     )
     findings = [*layout.findings, *unreadable]
-    readable = [pair for pair in pairs if pair.image in images and pair.mask in masks]
+    readable = [p for p in pairs if set(p.images) <= images.keys() and p.mask in masks]
     items, misfits = _fitting(readable, images, masks, settings)
     findings += misfits
     labelling, pixels = None, None
@@ -117,6 +117,7 @@ def inspect(
             pixels = find_pixels(
                 list(images.values()), in_channels or settings.in_channels, reading.alpha
             )
+            pixels = joined(pixels, [len(p.images) for p in pairs], list(images.values()))
     except DataError as error:
         findings.append(from_error(error))
     try:
@@ -185,6 +186,11 @@ def _fitting(
             findings.append(_unclear_orientation(pair, image.orientation))
         if (upright if apply else stored) != mask_size:
             misfits.append((pair, stored, mask_size))
+            continue
+        unequal = [p for p in pair.more if (images[p].height, images[p].width) != stored]
+        if unequal:
+            what = f"{unequal[0]} and {pair.image.name}, channels of one image, differ in size."
+            findings.append(Finding("SK-D003", what, "Export them again.", (*unequal, pair.image)))
             continue
         if min(mask_size) < LEAST_SIDE:
             what = f"{pair.image} is {mask_size[1]} x {mask_size[0]}: narrower than {LEAST_SIDE}."

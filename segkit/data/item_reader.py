@@ -33,9 +33,12 @@ class ItemReader:
 
     def image(self, item: Item) -> np.ndarray:
         """(H, W, channels); raises DataError as `read_image` does."""
-        return read_image(
-            item.pair.image, self.channels, upright=item.image_upright, reading=self.reading
-        )
+        channels = 1 if item.pair.more else self.channels
+        parts = [
+            read_image(path, channels, upright=item.image_upright, reading=self.reading)
+            for path in item.pair.images
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
     def values(self, item: Item) -> np.ndarray:
         """(H, W) stored values of the mask; raises DataError as `read_values` does."""
@@ -53,8 +56,8 @@ class Entries:
 
     image: str
     mask: str
-    image_seen: Stamp
-    mask_seen: Stamp
+    image_seen: Mapping[Path, Stamp]
+    mask_seen: Mapping[Path, Stamp]
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,14 @@ class CachedReader(ItemReader):
         if self.cache is None or self.entries is None:
             return read()
         kept = self.entries[item.pair]
-        return self.cache.array(kept.image, item.pair.image, kept.image_seen, read)
+        return self.cache.array(kept.image, kept.image_seen, read)
 
     def values(self, item: Item) -> np.ndarray:
         read = partial(super().values, item)
         if self.cache is None or self.entries is None:
             return read()
         kept = self.entries[item.pair]
-        return self.cache.array(kept.mask, item.pair.mask, kept.mask_seen, read)
+        return self.cache.array(kept.mask, kept.mask_seen, read)
 
 
 def plain_reader(seen: Inspection, labelling: Labelling, pixels: Pixels) -> ItemReader:
@@ -98,12 +101,13 @@ def cached_reader(
 
 
 def _entries(seen: Inspection, item: Item) -> Entries:
-    image, mask = seen.images[item.pair.image], seen.masks[item.pair.mask]
+    images, mask = [seen.images[path] for path in item.pair.images], seen.masks[item.pair.mask]
+    turns = [image.orientation if item.image_upright else 1 for image in images]
     return Entries(
-        entry_name("image", image.digest, image.orientation if item.image_upright else 1),
+        entry_name("image", [image.digest for image in images], turns),
         entry_name("mask", mask.digest, mask.orientation if item.mask_upright else 1),
-        seen.stamps[item.pair.image],
-        seen.stamps[item.pair.mask],
+        {path: seen.stamps[path] for path in item.pair.images},
+        {item.pair.mask: seen.stamps[item.pair.mask]},
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from segkit.data.layouts import Declared, Draw, FindLayout, Layout, split_by_lists
@@ -53,25 +54,42 @@ def read_labelmap(file: Path) -> Declared:
 
 
 def nnunet(base: Path, settings: DataSettings, draw: Draw) -> Layout | None:
-    """imagesTr/ and labelsTr/ with dataset.json, for flat images: x_0000.png belongs to x.png."""
+    """imagesTr/ and labelsTr/ with dataset.json, for flat images: x_0000.png belongs to x.png.
+
+    x_0001.png and so on are further channels of the same image.
+    """
     if not (base / "imagesTr").is_dir() or not (base / "labelsTr").is_dir():
         return None
     images, masks = list_files(base / "imagesTr"), list_files(base / "labelsTr")
-    several = [id for id in images if re.search(r"_000[1-9]$", id)]
-    if several:
-        raise DataError(
-            "SK-D011",
-            f"{base / 'imagesTr'} holds channels in files of their own, such as {several[0]}.",
-            "Join each case's channels in one file.",
-        )
+    cases: dict[str, list[Path]] = {}
+    for id, files in images.items():
+        cases.setdefault(re.sub(r"_\d{4}$", "", id), []).append(files[0])
     pairs = tuple(
-        Pair(id.removesuffix("_0000"), files[0], masks[id.removesuffix("_0000")][0])
-        for id, files in images.items()
-        if id.removesuffix("_0000") in masks
+        Pair(case, files[0], masks[case][0], tuple(files[1:]))
+        for case, files in cases.items()
+        if case in masks
     )
+    _refuse_uneven(pairs)
     about = base / "dataset.json"
     declared = _nnunet_labels(about) if about.is_file() else None
     return draw.layout(pairs, "Layout: nnU-Net.", declared=declared)
+
+
+def _refuse_uneven(pairs: Sequence[Pair]) -> None:
+    """Raises DataError SK-D002 where a case has not the channels that the others have."""
+    numbers = {p.id: [path.stem[-4:] for path in p.images] for p in pairs if p.more}
+    if not numbers:
+        return
+    most = max(numbers.values(), key=len)
+    for pair in pairs:
+        if numbers.get(pair.id) != most:
+            have = ", ".join(numbers.get(pair.id, [pair.image.stem[-4:]]))
+            raise DataError(
+                "SK-D002",
+                f"{pair.image.parent} holds channels {have} of {pair.id}, and {', '.join(most)} of "
+                "others.",
+                "Complete it, or take the image and its label out.",
+            )
 
 
 def _nnunet_labels(file: Path) -> Declared:

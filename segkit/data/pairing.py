@@ -22,11 +22,20 @@ EXPECTED = (
 
 @dataclass(frozen=True)
 class Pair:
-    """An image file and its mask file; `id` is the image's path below its folder, no suffix."""
+    """An image file and its mask file; `id` is the image's path below its folder, no suffix.
+
+    more   files with the image's further channels, one each
+    """
 
     id: str
     image: Path
     mask: Path
+    more: tuple[Path, ...] = ()
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """All files that make the image."""
+        return (self.image, *self.more)
 
 
 def is_system_file(path: Path) -> bool:

@@ -48,20 +48,20 @@ class PixelCache:
         self.verified: set[str] = set()
 
     def array(
-        self, name: str, file: Path, seen: Stamp, read: Callable[[], np.ndarray]
+        self, name: str, seen: Mapping[Path, Stamp], read: Callable[[], np.ndarray]
     ) -> np.ndarray:
         """The entry, or what `read` gives, which becomes the entry; changes to it change no file.
 
-        seen   size and time of change that `file` had when `name` was made of its content; a file
-               changed since is read anew and not kept
+        seen   size and time of change of each file when `name` was made of their content; where
+               one has changed since, they are read anew and not kept
         """
-        if stamp(file) != list(seen):
+        if not _unchanged(seen):
             return read()
         found = self._load(name)
         if found is not None:
             return found
         array = np.ascontiguousarray(read())
-        if stamp(file) == list(seen):
+        if _unchanged(seen):
             self._write(name, array)
         return array
 
@@ -100,6 +100,10 @@ class PixelCache:
         except OSError:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def _unchanged(seen: Mapping[Path, Stamp]) -> bool:
+    return all(stamp(file) == list(before) for file, before in seen.items())
 
 
 def entry_name(*content: object) -> str:

@@ -26,6 +26,22 @@ def find_pixels(images: Sequence[ImageFacts], wanted: int | None, alpha: str = "
     return Pixels(channels, full_scale, (note, *notes))
 
 
+def joined(pixels: Pixels, files: Sequence[int], images: Sequence[ImageFacts]) -> Pixels:
+    """Where an image is several files, of one channel each: as many channels as files."""
+    count = max(files, default=1)
+    if count == 1:
+        return pixels
+    if pixels.channels not in (1, count) or any(facts.channels != 1 for facts in images):
+        raise DataError(
+            "SK-D011",
+            f"each image is {count} files, which hold or are wanted as {pixels.channels} channels.",
+            f"Files of one grey channel each are read, as {count} channels.",
+        )
+    return Pixels(
+        count, pixels.full_scale, (f"Images: {count} channels, a file each.", *pixels.notes[1:])
+    )
+
+
 def _channels(images: Sequence[ImageFacts], wanted: int | None, alpha: str) -> tuple[int, str]:
     """Channels of the images given out, and the note that says how they come about."""
     counts = Counter(facts.channels for facts in images)

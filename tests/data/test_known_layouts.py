@@ -112,12 +112,55 @@ def test_nnunet_takes_names_and_ignored_label_from_dataset_json(tmp_path, labels
     assert ids(data, "all") == ["a", "b", "c"]
 
 
-def test_nnunet_channels_in_files_of_their_own_are_refused(tmp_path):
-    for name in ("a_0000", "a_0001"):
-        write(tmp_path / "imagesTr" / f"{name}.png")
-    write(tmp_path / "labelsTr" / "a.png", MASK)
-    with pytest.raises(DataError, match="channels in files of their own, such as a_0001"):
+def channel_files(root: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """imagesTr/ with a grey file of noise a name, labelsTr/a.png and b.png."""
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.integers(0, 256, (32, 40), np.uint8) for name in names}
+    for name, array in arrays.items():
+        write(root / "imagesTr" / f"{name}.png", array)
+    for case in ("a", "b"):
+        write(root / "labelsTr" / f"{case}.png", np.tri(32, 40, dtype=np.uint8))
+    return arrays
+
+
+@pytest.mark.parametrize("cache", ["off", "on"])
+def test_nnunet_files_of_one_channel_each_become_one_image(tmp_path, cache):
+    arrays = channel_files(tmp_path, ("a_0000", "a_0001", "b_0000", "b_0001"))
+    data = open_data(tmp_path, cache=cache)
+    assert data.in_channels == 2
+    assert "Images: 2 channels, a file each." in data.notes
+    for _ in range(2):
+        for case, sample in zip("ab", map(data.split("all").__getitem__, range(2)), strict=True):
+            expected = np.stack([arrays[f"{case}_0000"], arrays[f"{case}_0001"]], axis=2)
+            assert sample.id == case and np.array_equal(sample.image, expected)
+
+
+def test_a_changed_channel_file_is_read_anew(tmp_path):
+    channel_files(tmp_path, ("a_0000", "a_0001", "b_0000", "b_0001"))
+    dataset = open_data(tmp_path, cache="on").split("all")
+    assert not (dataset[0].image[:, :, 1] == 9).all()
+    write(tmp_path / "imagesTr" / "a_0001.png", np.full((32, 40), 9, np.uint8))
+    assert (dataset[0].image[:, :, 1] == 9).all()
+
+
+def test_nnunet_cases_with_other_channels_than_the_rest_are_named(tmp_path):
+    channel_files(tmp_path, ("a_0000", "a_0001", "b_0000"))
+    with pytest.raises(DataError, match="holds channels 0000 of b, and 0000, 0001 of others"):
         open_data(tmp_path)
+
+
+def test_nnunet_channels_of_different_sizes_are_refused(tmp_path):
+    channel_files(tmp_path, ("a_0000", "a_0001", "b_0000", "b_0001"))
+    write(tmp_path / "imagesTr" / "b_0001.png", np.zeros((32, 41), np.uint8))
+    with pytest.raises(DataError, match=r"b_0001\.png and b_0000\.png, channels of one image"):
+        open_data(tmp_path)
+
+
+def test_channel_files_cannot_be_asked_for_as_another_number(tmp_path):
+    channel_files(tmp_path, ("a_0000", "a_0001", "b_0000", "b_0001"))
+    with pytest.raises(DataError, match="each image is 2 files") as caught:
+        open_data(tmp_path, in_channels=3)
+    assert caught.value.fix == "Files of one grey channel each are read, as 2 channels."
 
 
 def two_cells() -> np.ndarray:

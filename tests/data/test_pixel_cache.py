@@ -225,7 +225,7 @@ def test_many_writers_of_one_entry_leave_one_whole_entry(tmp_path: Path):
     found: list[bool] = []
 
     def use(cache: PixelCache) -> None:
-        found.append(np.array_equal(cache.array("entry", source, seen, lambda: array), array))
+        found.append(np.array_equal(cache.array("entry", {source: seen}, lambda: array), array))
 
     threads = [threading.Thread(target=use, args=(cache,)) for cache in caches]
     for thread in threads:
