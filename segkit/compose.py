@@ -249,8 +249,7 @@ def _build_decoder(
             unpadded, padded = padded, unpadded
         raise UsageError(
             "SK-C007",
-            f"{unpadded} convolves without padding and {padded} with it: "
-            "their maps would not fit.",
+            f"{unpadded} convolves without padding and {padded} with it: their maps would not fit.",
             "Give both the option padding=valid, or both padding=same.",
         )
     return decoder
