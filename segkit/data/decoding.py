@@ -317,7 +317,7 @@ def _decode_tiff(path: Path, content: bytes, reading: Reading) -> Decoded | None
             pixels = np.iinfo(pixels.dtype).max - pixels
         if pixels.ndim not in (2, 3):
             raise _pages(path, int(np.prod(pixels.shape[:-3])))
-        # 1 and 2 of ExtraSamples: alpha, premultiplied or not.
-        alpha = tuple(page.extrasamples) in ((1,), (2,))
+        # 2 of ExtraSamples is plain alpha; 1 is premultiplied, which laying on white would darken.
+        alpha = tuple(page.extrasamples) == (2,)
         mode = {2: "LA", 4: "RGBA"}.get(page.samplesperpixel, "") if alpha else ""
         return Decoded(pixels, mode, "TIFF", None, _tiff_orientation(page))

@@ -255,3 +255,20 @@ def test_what_a_killed_process_leaves_is_no_entry_and_is_swept_later(photos: Pat
 
 def test_sizes_are_told_in_units_people_read():
     assert [size(n) for n in (0, 999, 1_230_000, 45.6e9)] == ["0 B", "999 B", "1.23 MB", "45.6 GB"]
+
+
+def test_the_cache_writes_nothing_into_the_data_folder(photos: Path):
+    def tree() -> dict[Path, tuple[int, bytes]]:
+        files = (path for path in sorted(photos.rglob("*")) if path.is_file())
+        return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+    before = tree()
+    folders = [photos, photos / "images", photos / "masks"]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        samples(open_data(photos, cache="on").split("all"))
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+    assert tree() == before

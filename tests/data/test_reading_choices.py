@@ -130,3 +130,14 @@ def test_a_choice_that_is_none_is_refused(make_set: MakeSet, line: str, fix: str
     with pytest.raises(DataError) as caught:
         open_data(make_set({"a": TRI}, yaml=line + "\n"))
     assert caught.value.fix == fix
+
+
+def test_the_alpha_of_a_tiff_is_laid_on_white_where_it_is_not_premultiplied(tmp_path: Path):
+    for part, array in (("images", COLOUR), ("masks", TRI)):
+        (tmp_path / part).mkdir()
+        extra = {"photometric": "rgb", "extrasamples": ["unassalpha"]} if part == "images" else {}
+        tifffile.imwrite(tmp_path / part / "a.tif", array, **extra)
+    (tmp_path / "data.yaml").write_text("alpha: white\n")
+    share = COLOUR[:, :, 3:].astype(float) / 255
+    expected = np.rint(COLOUR[:, :, :3] * share + 255 * (1 - share))
+    assert np.array_equal(first(tmp_path), expected)
