@@ -116,9 +116,7 @@ def test_an_unknown_way_of_placing_crops_is_refused_with_the_nearest():
 def test_a_pipeline_that_breaks_size_or_type_is_told(broken):
     right = Sample(np.zeros((32, 32, 1), np.uint8), np.zeros((32, 32), np.int64), "street/7")
     assert fitting(right, 32, OneImage()[0]) is right
-    with pytest.raises(
-        SegkitError, match=r"SK-D030: .* of street/7, not squares"
-    ):
+    with pytest.raises(SegkitError, match=r"SK-D030: .* of street/7, not squares"):
         fitting(replace(right, **broken), 32, replace(OneImage()[0], id="street/7"))
 
 
