@@ -109,6 +109,15 @@ class TrainConfig(BaseModel):
         description="where masks hold object numbers: foreground, or boundary for the objects' "
         "outermost pixels as a class too; null where they hold classes",
     )
+    binarize: int | None = Field(
+        default=None,
+        ge=1,
+        le=255,
+        description="mask values from here on are foreground, for smeared masks; null is none",
+    )
+    max_pixels: int | None = Field(
+        default=None, ge=1, description="the largest image allowed, pixels; null is 178,956,970"
+    )
     in_channels: int | None = Field(
         default=None, ge=1, description="channels of the image; null asks the data"
     )

@@ -42,6 +42,13 @@ def _labels(function: Any) -> Any:
             type=click.Choice(["foreground", "boundary"]),
             help="Masks hold object numbers: learn foreground, or boundaries too.",
         ),
+        click.option(
+            "--binarize",
+            type=click.IntRange(1, 255),
+            metavar="NUMBER",
+            help="Smeared masks: values from here on are foreground.",
+        ),
+        click.option("--max-pixels", type=click.IntRange(min=1), help="Largest image, pixels."),
     ):
         function = option(function)
     return function
@@ -55,7 +62,6 @@ def command() -> None:
 @command.command("check")
 @click.argument("folder", type=click.Path(path_type=Path))
 @_labels
-@click.option("--max-pixels", type=click.IntRange(min=1), help="Largest image, pixels.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Where the report goes. [default: check-FOLDER]"
 )
@@ -76,13 +82,11 @@ def command() -> None:
 def check(
     ctx: click.Context,
     folder: Path,
-    ignore_index: Any,
-    instances: str | None,
-    max_pixels: int | None,
     out: Path | None,
     as_json: bool,
     write_manifest: Path | None,
     manifest: Path | None,
+    **wishes: Any,
 ) -> None:
     """Decode every file of FOLDER and tell all that is wrong or odd; status 3 if anything is wrong.
 
@@ -102,9 +106,8 @@ def check(
 
     if write_manifest is not None:
         _outside(write_manifest, folder)
-    wishes = Wishes(ignore_index=ignore_index, instances=instances)
     with _progress(as_json, "checking") as progress:
-        seen = inspect(folder, wishes, progress=progress, max_pixels=max_pixels)
+        seen = inspect(folder, Wishes(**wishes), progress=progress)
     with _progress(as_json, "comparing") as progress:
         differences = against_manifest(folder, manifest, progress) if manifest else []
     report = report_on(seen, differences)
@@ -143,14 +146,13 @@ def check(
 @click.option("--out", type=click.Path(path_type=Path), default=Path("preview.png"))
 def preview(
     folder: Path | None,
-    ignore_index: Any,
-    instances: str | None,
     augmentation: str,
     crops: str,
     size: int | None,
     count: int,
     seed: int,
     out: Path,
+    **wishes: Any,
 ) -> None:
     """Write a picture of samples as training sees them (of the demo set without FOLDER)."""
     from segkit.data import open_data
@@ -160,7 +162,7 @@ def preview(
     from segkit.report.pictures import write_picture
 
     recipe = find_recipe(augmentation, crops)
-    data = open_data(folder, ignore_index=ignore_index, instances=instances)
+    data = open_data(folder, **wishes)
     ignored = training_ignore_index(data)
     side = size or data.default_size
     picture = sheet_of_samples(data, recipe, side, ignored, count=count, seed=seed)
@@ -173,9 +175,7 @@ def preview(
 @_labels
 @click.option("--split", default="train", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def stats(
-    folder: Path | None, ignore_index: Any, instances: str | None, split: str, as_json: bool
-) -> None:
+def stats(folder: Path | None, split: str, as_json: bool, **wishes: Any) -> None:
     """Mean and deviation per channel, and each class's share and balancing weight."""
     from dataclasses import asdict
 
@@ -183,7 +183,7 @@ def stats(
     from segkit.data.statistics import balanced_weights, measure
     from segkit.report.tables import aligned
 
-    data = open_data(folder, ignore_index=ignore_index, instances=instances)
+    data = open_data(folder, **wishes)
     found = measure(data, split)
     weights = balanced_weights(found)
     if as_json:
@@ -203,7 +203,7 @@ def stats(
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @_labels
-def convert_command(source: Path, out: Path, ignore_index: Any, instances: str | None) -> None:
+def convert_command(source: Path, out: Path, **wishes: Any) -> None:
     """Write SOURCE, in any layout segkit reads or as annotations, as images/ and masks/.
 
     \b
@@ -216,9 +216,8 @@ def convert_command(source: Path, out: Path, ignore_index: Any, instances: str |
     from segkit.data.conversion import convert
     from segkit.data.labels import Wishes
 
-    wishes = Wishes(ignore_index=ignore_index, instances=instances)
     with _progress(False, "converting") as progress:
-        written = convert(source, out, wishes, progress)
+        written = convert(source, out, Wishes(**wishes), progress)
     counts = ", ".join(f"{count} {split}" for split, count in written.splits.items())
     click.echo(f"{written.kind}: {counts} written to {written.out}.")
     if written.note:
@@ -243,6 +242,10 @@ def _progress(quiet: bool, doing: str) -> Iterator[Callable[[int, int], None] | 
         yield lambda done, count: bar.update(task, completed=done, total=count)
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _show(report: CheckReport) -> None:
     from segkit.report.tables import aligned
 
@@ -261,7 +264,7 @@ def _show(report: CheckReport) -> None:
     errors = sum(group["count"] for group in report.findings if group["level"] == "error")
     warnings = sum(group["count"] for group in report.findings if group["level"] != "error")
     verdict = "ready to train" if not errors else "not ready to train"
-    click.echo(f"\n{verdict}: {errors} errors, {warnings} warnings.")
+    click.echo(f"\n{verdict}: {_count(errors, 'error')}, {_count(warnings, 'warning')}.")
 
 
 def _show_group(group: dict[str, Any]) -> None:

@@ -92,6 +92,10 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(["foreground", "boundary"]),
             help="Masks hold object numbers: learn foreground, or boundaries too.",
         ),
+        click.option(
+            "--binarize", type=int, help="Smeared masks: values from here on are foreground."
+        ),
+        click.option("--max-pixels", type=int, help="Largest image, pixels."),
         click.option("--in-channels", type=int, help="[default: as the images]"),
         click.option("--freeze", metavar="PART", help="Does not learn, such as encoder."),
         click.option("--thaw-epoch", type=int, help="Epoch in which it begins to learn."),

@@ -60,7 +60,7 @@ def jpeg_masks(masks: Sequence[MaskFacts]) -> DataError:
         f"{len(masks)} masks are JPEG, which smears labels: {worst.path} holds {len(worst.counts)} "
         "values.",
         "Export them again as PNG. Where they mean foreground and background only, "
-        "`binarize: 128` in data.yaml splits them at 128.",
+        "--binarize 128, or `binarize: 128` in data.yaml, splits them at 128.",
     )
 
 
@@ -77,12 +77,13 @@ def smeared(masks: Sequence[MaskFacts], *, both_kinds: bool = False) -> DataErro
         )
     worst = max(masks, key=lambda facts: len(facts.counts))
     high = max(worst.counts)
+    middle = (high + 1) // 2
     return DataError(
         "SK-D008",
         f"{worst.path} holds {len(worst.counts)} values between {min(worst.counts)} and {high}, "
         "most of them on a few pixels: it was smoothed or resized.",
         "Export the masks again without smoothing. Where they mean foreground and background "
-        f"only, `binarize: {(high + 1) // 2}` in data.yaml splits them there.",
+        f"only, --binarize {middle}, or `binarize: {middle}` in data.yaml, splits them there.",
     )
 
 

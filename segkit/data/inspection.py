@@ -85,7 +85,6 @@ def inspect(
     val_share: float = 0.2,
     seed: int = 0,
     progress: Progress | None = None,
-    max_pixels: int | None = None,
 ) -> Inspection:
     """Decodes every file once (or remembers it, see `facts`) and collects all that is wrong.
 
@@ -95,10 +94,9 @@ def inspect(
         raise DataError("SK-D001", f"there is no folder {root}.", "Check the path given as --data.")
     settings = find_settings(root)
     layout = find_layout(root, settings, val_share=val_share, seed=seed)
-    settings = with_declared(settings, layout.declared)
-    wishes = wishes.with_settings(settings)
-    pairs = layout.pairs
-    reading = settings.reading(max_pixels)
+    wishes = wishes.with_settings(with_declared(settings, layout.declared))
+    settings, pairs = wishes.settings, layout.pairs
+    reading = settings.reading()
     cache = FactCache.of(root, reading)
     images, masks, unreadable = look_at_all(
         [path for pair in pairs for path in pair.images],

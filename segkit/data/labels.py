@@ -43,14 +43,23 @@ class Wishes:
     num_classes   None to find out
     instances     the masks hold object numbers: "foreground" learns objects against background,
                   "boundary" their outermost pixels as a third class
+    binarize      values from here on are foreground, the rest background
+    max_pixels    the largest image allowed, pixels
     """
 
     settings: DataSettings = field(default_factory=DataSettings)
     ignore_index: IgnoreIndex = "auto"
     num_classes: int | None = None
     instances: str | None = None
+    binarize: int | None = None
+    max_pixels: int | None = None
 
     def with_settings(self, settings: DataSettings) -> Wishes:
+        settings = replace(
+            settings,
+            binarize=self.binarize or settings.binarize,
+            max_pixels=self.max_pixels or settings.max_pixels,
+        )
         return replace(self, settings=settings)
 
 
@@ -59,7 +68,7 @@ def find_labels(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
     settings = wishes.settings
     jpegs = [facts for facts in masks if facts.format in ("JPEG", "MPO")]
     if settings.binarize is not None:
-        note = f"Masks: values from {settings.binarize} on are foreground (binarize in data.yaml)."
+        note = f"Masks: values from {settings.binarize} on are foreground (binarize)."
         rule = LabelRule(threshold=settings.binarize)
         return _labelling(rule, masks, wishes, BINARY, None, [note])
     if jpegs:

@@ -114,6 +114,8 @@ def open_data(
     ignore_index: IgnoreIndex = "auto",
     num_classes: int | None = None,
     instances: str | None = None,
+    binarize: int | None = None,
+    max_pixels: int | None = None,
     in_channels: int | None = None,
     val_share: float = 0.2,
     seed: int = 0,
@@ -128,6 +130,8 @@ def open_data(
     num_classes   where it cannot be told from the masks, or to check that it is so many
     instances     the masks hold object numbers: "foreground" makes all one class, "boundary" their
                   outermost pixels another
+    binarize      values from here on are foreground, the rest background: for smeared masks
+    max_pixels    the largest image allowed, pixels; None: 178,956,970
     in_channels   channels wanted; None: those the images have (alpha dropped, grey copied if mixed)
     val_share     share of the images drawn for validation where no split is given
     seed          of that draw, and of the demo set
@@ -143,7 +147,13 @@ def open_data(
         from segkit.data.demo import open_demo
 
         return open_demo(seed, in_channels=in_channels or 3)
-    wishes = Wishes(ignore_index=ignore_index, num_classes=num_classes, instances=instances)
+    wishes = Wishes(
+        ignore_index=ignore_index,
+        num_classes=num_classes,
+        instances=instances,
+        binarize=binarize,
+        max_pixels=max_pixels,
+    )
     seen = inspect(
         Path(root),
         wishes,

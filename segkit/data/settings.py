@@ -65,9 +65,9 @@ class DataSettings:
     nan_fill: float | None = None
     soft: bool = False
 
-    def reading(self, max_pixels: int | None = None) -> Reading:
-        """How the files are read; `max_pixels` of the command line comes first."""
-        limit = max_pixels or self.max_pixels or MAX_PIXELS
+    def reading(self) -> Reading:
+        """How the files are read."""
+        limit = self.max_pixels or MAX_PIXELS
         return Reading(limit, self.page, self.nan_fill, self.alpha, self.soft)
 
 

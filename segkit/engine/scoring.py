@@ -131,6 +131,8 @@ def _open(request: Request, settings: TrainConfig, record: ModelRecord, root: Pa
         ignore_index=record.ignore_index if record.ignore_index is not None else "auto",
         num_classes=record.num_classes,
         instances=settings.instances,
+        binarize=settings.binarize,
+        max_pixels=settings.max_pixels,
         in_channels=record.in_channels,
         val_share=settings.val_share,
         seed=settings.seed,

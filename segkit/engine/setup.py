@@ -192,6 +192,8 @@ def _open(config: TrainConfig) -> Data:
         root,
         ignore_index=config.ignore_index,
         instances=config.instances,
+        binarize=config.binarize,
+        max_pixels=config.max_pixels,
         in_channels=config.in_channels,
         val_share=config.val_share,
         seed=config.seed,

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 import segkit
 from segkit.data.images import read_image
-from segkit.storage import replace_text, storage_errors
 from segkit.errors import DataError, SegkitError, StorageError, UsageError
 from segkit.inference.predictor import Predictor, full_scale_of
 from segkit.inference.sources import Source
 from segkit.model import ModelRecord
 from segkit.report.pictures import overlay, palette_for, to_uint8, write_mask, write_picture
+from segkit.storage import replace_text, storage_errors
 
 REPORT = "predictions.json"
 

@@ -61,7 +61,7 @@ def test_all_faults_are_told_at_once_grouped_by_kind(run, make_set):
         "masks/d.png is 16 x 16, its image d.png is 32 x 32.",
         "warning SK-D020: Images are of one colour all over.",
         "-> Export the masks again at their images' size.",
-        "not ready to train: 4 errors, 1 warnings.",
+        "not ready to train: 4 errors, 1 warning.",
     ):
         assert line in told
     report = json.loads(Path("check-set/check.json").read_text())

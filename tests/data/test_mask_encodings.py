@@ -149,8 +149,11 @@ def test_jpeg_masks_are_refused_unless_binarized(make_set):
     assert error.code == "SK-D008"
     assert "2 masks are JPEG, which smears labels" in error.what
     assert "binarize: 128" in error.fix
+    assert "--binarize 128" in error.fix
+    assert np.array_equal(open_data(root, binarize=128).split("all")[0].mask, disc)
     (root / "data.yaml").write_text("binarize: 128\n")
     assert np.array_equal(open_data(root).split("all")[0].mask, disc)
+    assert not open_data(root, binarize=255, num_classes=2).split("all")[0].mask[16, 6:8].all()
 
 
 def test_smoothed_masks_are_refused_with_a_threshold(make_set):
