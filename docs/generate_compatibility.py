@@ -9,6 +9,7 @@ works or is refused when it is named (SK-C007); anything else is a bug, and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,30 +89,42 @@ def all_cells() -> Iterator[Cell]:
                 yield try_cell(encoder, decoder, upsampler)
 
 
+def general(refusal: str) -> str:
+    """A refusal without the names it quotes, so that one reason is one note."""
+    return re.sub(r" '[^']*'", "", refusal)
+
+
+def summary(cells: list[Cell]) -> str:
+    """Which upsamplers work with one encoder and decoder, in the fewest words."""
+    works = [f"`{cell.upsampler}`" for cell in cells if not cell.refusal]
+    refused = [f"`{cell.upsampler}`" for cell in cells if cell.refusal]
+    if not refused:
+        return "all"
+    if not works:
+        return "none"
+    return f"all but {', '.join(refused)}" if len(refused) < len(works) else ", ".join(works)
+
+
 def as_markdown(cells: list[Cell]) -> str:
-    """A table of decoders by encoders; a cell counts the upsamplers that work."""
-    columns = list(dict.fromkeys(c.decoder for c in cells))
-    total = len(dict.fromkeys(c.upsampler for c in cells))
+    """A table of decoders by encoders: the upsamplers that work, and notes on why others do not."""
     notes: dict[str, int] = {}
     lines = [
         "# Which parts go together",
         "",
         "Written by `python docs/generate_compatibility.py`: each combination was built by name",
-        f"and run forward and backward on two images of {HEIGHT}x{WIDTH} pixels. A cell counts the",
-        f"upsamplers, of {total}, that work; a number in brackets is the reason for which the",
-        "others are refused.",
+        f"and run forward and backward on two images of {HEIGHT}x{WIDTH} pixels. A cell names the",
+        "upsamplers that work; a number in brackets is the reason for which others are refused.",
         "",
         "| decoder | " + " | ".join(f"`{e}`" for e in ENCODERS) + " |",
         "|---" * (len(ENCODERS) + 1) + "|",
     ]
-    for decoder in columns:
+    for decoder in dict.fromkeys(cell.decoder for cell in cells):
         row = [f"`{decoder}`"]
         for encoder in ENCODERS:
             tried = [c for c in cells if (c.encoder, c.decoder) == (encoder, decoder)]
-            works = sum(not c.refusal for c in tried)
-            reasons = dict.fromkeys(c.refusal for c in tried if c.refusal)
-            marks = " ".join(f"[{notes.setdefault(r, len(notes) + 1)}]" for r in reasons)
-            row.append(f"{'all' if works == total else works} {marks}".strip())
+            reasons = dict.fromkeys(general(c.refusal) for c in tried if c.refusal)
+            marks = [f"[{notes.setdefault(reason, len(notes) + 1)}]" for reason in reasons]
+            row.append(" ".join([summary(tried), *marks]))
         lines.append("| " + " | ".join(row) + " |")
     lines += ["", f"The upsamplers: {', '.join(f'`{u}`' for u in upsamplers())}.", ""]
     lines += [f"{number}. {reason}" for reason, number in notes.items()]
