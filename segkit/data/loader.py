@@ -7,7 +7,7 @@ change a batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.context import BaseContext
@@ -30,7 +30,7 @@ START_METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spa
 
 @dataclass(frozen=True)
 class Batch:
-    """Images of one size with their truth, on the CPU, not normalised.
+    """Images of one size with their truth, not normalised; loaders give them on the CPU.
 
     image_BCHW      uint8, int32 (from 16 bits) or float32, as stored
     target_BHW      int64: class or ignored label
@@ -46,12 +46,17 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device; a copy from pinned memory is not waited for."""
+        return self._mapped(lambda plane: plane.to(device, non_blocking=True))
+
     def pin_memory(self) -> Batch:
         """A copy in page-locked memory; torch's DataLoader calls this where pinning is on."""
-        instances = None if self.instances_BHW is None else self.instances_BHW.pin_memory()
-        return Batch(
-            self.image_BCHW.pin_memory(), self.target_BHW.pin_memory(), instances, self.ids
-        )
+        return self._mapped(Tensor.pin_memory)
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        instances = None if self.instances_BHW is None else change(self.instances_BHW)
+        return Batch(change(self.image_BCHW), change(self.target_BHW), instances, self.ids)
 
 
 class TrainingLoader:
@@ -59,7 +64,8 @@ class TrainingLoader:
 
     size          side of the square crops, pixels
     batch         images a step over all processes: a multiple of world_size
-    augmentation  a preset: none, light, standard, strong or microscopy
+    augmentation  a preset: none, light, standard, strong or microscopy; or a recipe of one's own,
+                  which says itself where its crops are cut
     crops         where they are cut: anywhere, or more often at the foreground, or at each of an
                   image's classes equally often
     ignore_index  the data set's ignored label; None: it has none, and `self.ignore_index` is the
@@ -79,7 +85,7 @@ class TrainingLoader:
         size: int,
         batch: int,
         seed: int,
-        augmentation: str = "standard",
+        augmentation: str | Recipe = "standard",
         crops: str = "anywhere",
         ignore_index: int | None = None,
         workers: int = 0,
@@ -98,9 +104,9 @@ class TrainingLoader:
         self.rank, self.world_size = rank, world_size
         own = training_ignore_index(dataset)
         self.ignore_index = own if ignore_index is None else ignore_index
-        items = _TrainingItems(
-            dataset, size, find_recipe(augmentation, crops), self.ignore_index, seed
-        )
+        if isinstance(augmentation, str):
+            augmentation = find_recipe(augmentation, crops)
+        items = _TrainingItems(dataset, size, augmentation, self.ignore_index, seed)
         self._plan = _Plan()
         self._loader = _torch_loader(items, self._plan, workers, seed, _gather)
 

@@ -231,6 +231,7 @@ class Loop:
         share = learning_rate_share(position.step, self.prepared.total_steps, self._warmup_steps())
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = self.config.lr * share
+        batch = self._augmented(batch)
         image_BCHW = move(batch.image_BCHW, self.group.device, self.config.channels_last)
         with autocast(self.group.device, self.config.precision):
             logits_BKHW = self.parallel(self.model.normalize(image_BCHW, data.full_scale))
@@ -246,6 +247,12 @@ class Loop:
         # The step before has ended by now: asking for its loss keeps no device waiting.
         self.settle()
         self.pending = Pending(batch, loss.detach(), norm, self.config.lr * share)
+
+    def _augmented(self, batch: Batch) -> Batch:
+        augmentation, position = self.prepared.on_device, self.position
+        if augmentation is None:
+            return batch
+        return augmentation(batch.to(self.group.device), position.epoch, position.batch)
 
     def _loss(self, logits_BKHW: Tensor, batch: Batch) -> Tensor:
         target_BHW = batch.target_BHW.to(logits_BKHW.device, non_blocking=True)

@@ -16,6 +16,7 @@ from torch import nn
 from segkit.compose import build_loss, build_model
 from segkit.config import TrainConfig
 from segkit.data import Data, TrainingLoader, open_data
+from segkit.data.recipes import find_recipe
 from segkit.data.named import open_named
 from segkit.engine.device import (
     choose_precision,
@@ -23,6 +24,7 @@ from segkit.engine.device import (
     describe,
     make_deterministic,
 )
+from segkit.engine.device_augmentation import DeviceAugmentation, host_part
 from segkit.engine.distributed import Group
 from segkit.engine.evaluation import Judge
 from segkit.engine.events import Events
@@ -44,6 +46,7 @@ class Prepared:
 
     config        with everything left to segkit now decided
     model         on the device, nothing frozen yet
+    on_device     what is augmented there, where the settings say so
     """
 
     config: TrainConfig
@@ -53,6 +56,7 @@ class Prepared:
     loss: nn.Module
     loader: TrainingLoader
     judge: Judge
+    on_device: DeviceAugmentation | None = None
 
     @property
     def epochs(self) -> int:
@@ -92,13 +96,19 @@ def prepare(
     data = _open(config)
     config = _resolved(config, data, group)
     classes, size = len(data.classes), config.size or data.default_size
+    recipe = find_recipe(config.augmentation, config.crops)
+    on_device = None
+    if config.augment_on == "device":
+        on_device = DeviceAugmentation(
+            recipe, seed=config.seed, full_scale=data.full_scale, rank=group.rank
+        )
+        recipe = host_part(recipe)
     loader = TrainingLoader(
         data.split("train"),
         size=size,
         batch=config.batch,
         seed=config.seed,
-        augmentation=config.augmentation,
-        crops=config.crops,
+        augmentation=recipe,
         ignore_index=data.ignore_index,
         workers=int(config.workers),
         rank=group.rank,
@@ -114,7 +124,7 @@ def prepare(
     refuse_single_values(model, data.in_channels, size, config.batch // group.world_size)
     if config.freeze:
         named_parts(model, config.freeze)  # an unknown part is refused here and now
-    return Prepared(config, group, data, model, loss.to(group.device), loader, judge)
+    return Prepared(config, group, data, model, loss.to(group.device), loader, judge, on_device)
 
 
 def decisions(prepared: Prepared) -> list[tuple[str, str]]:
