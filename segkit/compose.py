@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from segkit.errors import ModelFileError, PluginError, SegkitError, UsageError, WeightsUnavailable
@@ -18,6 +19,9 @@ Options = Mapping[str, Any]
 DEFAULT_UPSAMPLER = "bilinear"
 
 
+# Built as usual wherever it is called: a parameter made in inference mode could never be trained.
+@torch.inference_mode(False)
+@torch.enable_grad()
 def build_model(
     encoder: str,
     decoder: str = "unet",
@@ -58,6 +62,8 @@ def build_model(
     )
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def build_recorded(record: ModelRecord, registry: Registry | None = None) -> SegmentationModel:
     """The network a record describes, at random weights; never touches the network.
 

@@ -45,6 +45,15 @@ def test_a_saved_model_gives_the_same_logits(model, tmp_path):
         assert list(loaded.record.classes) == ["a", "b", "c", "d"]
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_model_loaded_where_gradients_are_off_can_still_be_trained(model, tmp_path, mode):
+    segkit.save_model(model, tmp_path / "model")
+    with mode():
+        loaded = segkit.load_model(tmp_path / "model")
+    loaded(torch.randn(1, 1, 16, 16)).sum().backward()
+    assert loaded.head.weight.grad is not None
+
+
 def test_saving_again_replaces_the_whole_folder(model, tmp_path):
     for note in ("first", "second"):
         segkit.save_model(model, tmp_path / "model", training={"note": note})

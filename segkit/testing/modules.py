@@ -39,13 +39,15 @@ def every_parameter_gets_a_gradient(subject: Subject) -> None:
 
 
 def state_dict_restores_it(subject: Subject) -> None:
-    """A fresh build with the other's state dict, loaded strictly, gives the very same output."""
+    """A fresh build, where gradients are off as when a model is loaded to predict, takes the
+    other's state dict strictly and gives the very same output."""
     trial = trial_of(subject)
     trained = trial.build().train()
     # One pass in training moves the running statistics away from where every build starts.
     trained(*trial.arguments)
     torch.manual_seed(1)
-    restored = trial.build()
+    with torch.no_grad():
+        restored = trial.build()
     restored.load_state_dict(trained.state_dict(), strict=True)
     expected, found = _evaluated(trained, trial), _evaluated(restored, trial)
     require(_equal(expected, found), "its output depends on something that its state dict lacks")

@@ -107,6 +107,7 @@ class Skipped(nn.Module):
         return x
 
 
+@torch.enable_grad()
 def trim(network: nn.Module) -> None:
     """Takes out what no map depends on: deeper levels and classifiers' ends."""
     training = network.training

@@ -217,6 +217,7 @@ class Findings(NamedTuple):
     unused: frozenset[str]
 
 
+@torch.enable_grad()
 def examine(network: nn.Module, sizes: Sizes) -> Findings:
     """Runs the network forward and backward."""
     side = 8 * _power_of_two(_reduction(network))
