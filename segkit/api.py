@@ -40,9 +40,9 @@ from segkit.weights import (
 )
 
 if TYPE_CHECKING:
-    from segkit.data.images import read_image
-    from segkit.data.masks import read_values
-    from segkit.data.published import Archive, PublishedData
+    from segkit.data.fetching.published import Archive, PublishedData
+    from segkit.data.files.images import read_image
+    from segkit.data.files.masks import read_values
 
 __all__ = [
     "Archive",
@@ -81,10 +81,10 @@ __all__ = [
 
 # What data sets need comes from the data room, whose image libraries no other plugin waits for.
 _OF_DATA = {
-    "Archive": "segkit.data.published",
-    "PublishedData": "segkit.data.published",
-    "read_image": "segkit.data.images",
-    "read_values": "segkit.data.masks",
+    "Archive": "segkit.data.fetching.published",
+    "PublishedData": "segkit.data.fetching.published",
+    "read_image": "segkit.data.files.images",
+    "read_values": "segkit.data.files.masks",
 }
 
 

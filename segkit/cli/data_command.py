@@ -13,7 +13,7 @@ import click
 from segkit.cli.data_download import download_command
 
 if TYPE_CHECKING:
-    from segkit.data.check import CheckReport
+    from segkit.data.checks.report import CheckReport
 
 SHOWN = 20
 
@@ -98,11 +98,11 @@ def check(
     """
     from dataclasses import asdict
 
-    from segkit.data.check import report_on
+    from segkit.data.checks.report import report_on
+    from segkit.data.files.manifest import against_manifest
+    from segkit.data.files.manifest import write_manifest as write
     from segkit.data.inspection import inspect
-    from segkit.data.labels import Wishes
-    from segkit.data.manifest import against_manifest
-    from segkit.data.manifest import write_manifest as write
+    from segkit.data.meaning.labels import Wishes
 
     if write_manifest is not None:
         _outside(write_manifest, folder)
@@ -156,9 +156,9 @@ def preview(
 ) -> None:
     """Write a picture of samples as training sees them (of the demo set without FOLDER)."""
     from segkit.data import open_data
-    from segkit.data.augmentation import training_ignore_index
-    from segkit.data.recipes import find_recipe
-    from segkit.data.sheets import sheet_of_samples
+    from segkit.data.augmentation.crops import training_ignore_index
+    from segkit.data.augmentation.recipes import find_recipe
+    from segkit.data.checks.sheets import sheet_of_samples
     from segkit.report.pictures import write_picture
 
     recipe = find_recipe(augmentation, crops)
@@ -180,7 +180,7 @@ def stats(folder: Path | None, split: str, as_json: bool, **wishes: Any) -> None
     from dataclasses import asdict
 
     from segkit.data import open_data
-    from segkit.data.statistics import balanced_weights, measure
+    from segkit.data.checks.statistics import balanced_weights, measure
     from segkit.report.tables import aligned
 
     data = open_data(folder, **wishes)
@@ -213,8 +213,8 @@ def convert_command(source: Path, out: Path, **wishes: Any) -> None:
     segkit data convert brushes street          Label Studio: a PNG per label, and the tasks' JSON
     segkit data convert VOC2012 street          indices, colours and object numbers become labels
     """
-    from segkit.data.conversion import convert
-    from segkit.data.labels import Wishes
+    from segkit.data.layouts.conversion import convert
+    from segkit.data.meaning.labels import Wishes
 
     with _progress(False, "converting") as progress:
         written = convert(source, out, Wishes(**wishes), progress)
@@ -282,7 +282,7 @@ def _show_group(group: dict[str, Any]) -> None:
 def _write(report: CheckReport, seen: Any, folder: Path, out: Path) -> None:
     from dataclasses import asdict
 
-    from segkit.data.sheets import sheet_of_files
+    from segkit.data.checks.sheets import sheet_of_files
     from segkit.report.pictures import write_picture
 
     _outside(out, folder).mkdir(parents=True, exist_ok=True)

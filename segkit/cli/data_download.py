@@ -11,7 +11,7 @@ import click
 from segkit.cli.completion import ComponentName
 
 if TYPE_CHECKING:
-    from segkit.data.published import PublishedData
+    from segkit.data.fetching.published import PublishedData
     from segkit.registry import Registry
 
 
@@ -49,7 +49,7 @@ def download_command(
     if name is None:
         click.echo(_table(registry))
         return
-    from segkit.data.download import download, read_expected
+    from segkit.data.fetching.download import download, read_expected
 
     component = registry.component("datasets", name)
     plain = component.entry.name
@@ -71,7 +71,7 @@ def download_command(
 
 
 def _published(factory: Any, name: str) -> PublishedData:
-    from segkit.data.published import PublishedData
+    from segkit.data.fetching.published import PublishedData
     from segkit.errors import DataError
 
     published = getattr(factory, "published", None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from segkit.data.images import read_image
+from segkit.data.files.images import read_image
 from segkit.data.opening import Data, open_data
 
 if TYPE_CHECKING:

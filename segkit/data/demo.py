@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
-from segkit.data.colours import default_palette
-from segkit.data.images import fit_channels
-from segkit.data.masks import RGB
+from segkit.data.files.images import fit_channels
+from segkit.data.files.masks import RGB
+from segkit.data.meaning.colours import default_palette
 from segkit.data.opening import Data
 from segkit.errors import UsageError
 from segkit.interfaces import Sample

@@ -11,16 +11,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from segkit.data.facts import FactCache, ImageFacts, Progress, look_at_all
-from segkit.data.findings import ERROR, WARNING, Finding, from_error
-from segkit.data.label_rule import Labelling
-from segkit.data.labels import Wishes, find_labels
-from segkit.data.layouts import Declared, Layout, find_layout
-from segkit.data.masks import MaskFacts
-from segkit.data.neighbours import neighbours_across_splits
-from segkit.data.pairing import Pair
-from segkit.data.pixels import Pixels, find_pixels, joined
-from segkit.data.reading import Reading
+from segkit.data.checks.findings import ERROR, WARNING, Finding, from_error
+from segkit.data.checks.neighbours import neighbours_across_splits
+from segkit.data.files.facts import FactCache, ImageFacts, Progress, look_at_all
+from segkit.data.files.masks import MaskFacts
+from segkit.data.files.pairing import Pair
+from segkit.data.files.pixels import Pixels, find_pixels, joined
+from segkit.data.files.reading import Reading
+from segkit.data.layouts.folders import Declared, Layout, find_layout
+from segkit.data.meaning.label_rule import Labelling
+from segkit.data.meaning.labels import Wishes, find_labels
 from segkit.data.settings import DataSettings, find_settings
 from segkit.errors import DataError
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from segkit.data.augmentation import augment, training_ignore_index
-from segkit.data.recipes import Recipe, find_recipe
+from segkit.data.augmentation.crops import augment, training_ignore_index
+from segkit.data.augmentation.recipes import Recipe, find_recipe
 from segkit.errors import DataError, SegkitError, UsageError
 from segkit.interfaces import Dataset, Sample
 

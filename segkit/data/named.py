@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit.data.images import fit_channels
-from segkit.data.masks import RGB
+from segkit.data.files.images import fit_channels
+from segkit.data.files.masks import RGB
+from segkit.data.files.pixels import white_of
 from segkit.data.opening import ALL, Data
-from segkit.data.pixels import white_of
 from segkit.errors import DataError, UsageError
 from segkit.interfaces import Dataset, Sample
 from segkit.registry import Component, Registry, default_registry

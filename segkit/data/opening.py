@@ -10,16 +10,16 @@ from typing import Literal
 
 import numpy as np
 
-from segkit.data.facts import Progress
-from segkit.data.findings import WARNING, Finding, as_error, by_code
+from segkit.data.checks.findings import WARNING, Finding, as_error, by_code
+from segkit.data.checks.skipping import Skipped, skipped_note, without_bad_samples
+from segkit.data.files.facts import Progress
+from segkit.data.files.item_reader import ItemReader, cached_reader, plain_reader
+from segkit.data.files.masks import RGB
+from segkit.data.files.pairing import EXPECTED, Pair
 from segkit.data.inspection import Inspection, Item, inspect
-from segkit.data.item_reader import ItemReader, cached_reader, plain_reader
-from segkit.data.label_rule import Labelling, LabelRule
-from segkit.data.labels import IgnoreIndex, Wishes
-from segkit.data.layouts import Layout
-from segkit.data.masks import RGB
-from segkit.data.pairing import EXPECTED, Pair
-from segkit.data.skipping import Skipped, skipped_note, without_bad_samples
+from segkit.data.layouts.folders import Layout
+from segkit.data.meaning.label_rule import Labelling, LabelRule
+from segkit.data.meaning.labels import IgnoreIndex, Wishes
 from segkit.errors import DataError, UsageError, did_you_mean
 from segkit.interfaces import Dataset, Sample
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from segkit.data.masks import RGB
-from segkit.data.reading import ALPHA, MAX_PIXELS, Reading
+from segkit.data.files.masks import RGB
+from segkit.data.files.reading import ALPHA, MAX_PIXELS, Reading
 from segkit.errors import DataError, did_you_mean
 
 FILE_NAMES = ("data.yaml", "data.yml")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from segkit.data import Batch
-from segkit.data.recipes import Recipe
+from segkit.data.augmentation.recipes import Recipe
 
 STREAM = 0x6465_7669  # apart from every other use of the seed
 
@@ -66,7 +66,7 @@ class DeviceAugmentation:
         return _Moves(*(torch.from_numpy(each).to(device) for each in (*drawn, quarters)))
 
     def _colours(self, image_BCHW: Tensor, rng: np.random.Generator) -> Tensor:
-        """As segkit.data.colour_changes does it for one image; range and means are the batch's."""
+        """As segkit.data.augmentation.colour_changes has it, for a whole batch of floats."""
         recipe, top = self.recipe, self.full_scale
         count, channels = image_BCHW.shape[:2]
 

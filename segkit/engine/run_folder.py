@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit.config import TrainConfig, to_yaml
-from segkit.data.skipping import Skipped, as_csv
+from segkit.data.checks.skipping import Skipped, as_csv
 from segkit.engine.checkpoints import CheckpointFolder
 from segkit.engine.events import EpochReport
 from segkit.errors import StorageError

@@ -16,8 +16,8 @@ from torch import nn
 from segkit.compose import build_loss, build_model
 from segkit.config import TrainConfig
 from segkit.data import Data, TrainingLoader, open_data
+from segkit.data.augmentation.recipes import find_recipe
 from segkit.data.named import open_named
-from segkit.data.recipes import find_recipe
 from segkit.engine.device import (
     choose_precision,
     default_workers,

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from segkit import __version__
 from segkit.config import TrainConfig, read_config
-from segkit.data.skipping import skipped_note
+from segkit.data.checks.skipping import skipped_note
 from segkit.engine.checkpoints import Checkpoint
 from segkit.engine.device import describe
 from segkit.engine.distributed import Group, process_group

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import segkit
-from segkit.data.images import read_image
+from segkit.data.files.images import read_image
 from segkit.errors import DataError, SegkitError, StorageError, UsageError
 from segkit.inference.predictor import Predictor, full_scale_of
 from segkit.inference.sources import Source

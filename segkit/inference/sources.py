@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from os.path import commonpath, normpath
 from pathlib import Path
 
-from segkit.data.decoding import SUFFIXES
-from segkit.data.pairing import is_system_file
+from segkit.data.files.decoding import SUFFIXES
+from segkit.data.files.pairing import is_system_file
 from segkit.errors import DataError
 
 

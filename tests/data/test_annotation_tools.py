@@ -12,8 +12,8 @@ from PIL import Image
 
 from segkit.cli.main import main
 from segkit.data import open_data
-from segkit.data.conversion import convert
-from segkit.data.labels import Wishes
+from segkit.data.layouts.conversion import convert
+from segkit.data.meaning.labels import Wishes
 from segkit.errors import DataError
 
 HEIGHT, WIDTH = 24, 32

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from segkit.data.augmentation import augment
-from segkit.data.recipes import RECIPES, Recipe, find_recipe
+from segkit.data.augmentation.crops import augment
+from segkit.data.augmentation.recipes import RECIPES, Recipe, find_recipe
 from segkit.errors import UsageError
 from segkit.interfaces import Sample
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from segkit.data import Data, open_data
-from segkit.data.skipping import as_csv
+from segkit.data.checks.skipping import as_csv
 from segkit.engine.run_folder import RunFolder
 from segkit.errors import DataError
 

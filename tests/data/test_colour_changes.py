@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segkit.data.colour_changes import change_colours
-from segkit.data.recipes import Recipe
+from segkit.data.augmentation.colour_changes import change_colours
+from segkit.data.augmentation.recipes import Recipe
 
 IMAGE = np.random.default_rng(0).integers(60, 190, (12, 16, 3), dtype=np.uint8)
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from segkit.data import TrainingLoader, augmentation
-from segkit.data.augmentation import augment, fitting
-from segkit.data.recipes import AIMS, RECIPES, find_recipe
+from segkit.data import TrainingLoader
+from segkit.data.augmentation import crops
+from segkit.data.augmentation.crops import augment, fitting
+from segkit.data.augmentation.recipes import AIMS, RECIPES, find_recipe
 from segkit.errors import SegkitError, UsageError
 from segkit.interfaces import Sample
 
@@ -121,7 +122,7 @@ def test_a_pipeline_that_breaks_size_or_type_is_told(broken):
 
 
 def test_a_broken_step_of_the_pipeline_reaches_the_user_as_that_error(monkeypatch):
-    monkeypatch.setattr(augmentation, "_flip", lambda image, planes, *_: (image[:-1], planes))
+    monkeypatch.setattr(crops, "_flip", lambda image, planes, *_: (image[:-1], planes))
     loader = TrainingLoader(OneImage(), size=32, batch=2, seed=0)
     with pytest.raises(SegkitError, match=r"augmentation made uint8 \(31, 32\), int64 \(32, 32\)"):
         next(iter(loader.epoch(0)))
@@ -132,7 +133,7 @@ def test_the_u_net_papers_deformation_moves_pixels_by_about_what_it_says():
     spread = RECIPES["microscopy"].elastic * 512
     assert spread == pytest.approx(10, abs=0.5)
     moves_NHW = np.stack(
-        [augmentation._bumps(512, spread, np.random.default_rng(seed)) for seed in range(300)]
+        [crops._bumps(512, spread, np.random.default_rng(seed)) for seed in range(300)]
     )
     # The middle is a point of the grid; a normal draw held within two deviations keeps 0.96 of
     # its own.

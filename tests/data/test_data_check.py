@@ -12,7 +12,7 @@ from PIL import Image
 
 from segkit.cli.data_command import command
 from segkit.data import open_data
-from segkit.data.statistics import balanced_weights, measure
+from segkit.data.checks.statistics import balanced_weights, measure
 from segkit.errors import SegkitError
 
 MASK = np.tri(32, dtype=np.uint8)

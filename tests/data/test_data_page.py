@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from segkit.data.recipes import AIMS, RECIPES
+from segkit.data.augmentation.recipes import AIMS, RECIPES
 from segkit.data.settings import KEYS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")

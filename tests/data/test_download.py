@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segkit.data import transfer
-from segkit.data.download import RECORD, download, read_expected
-from segkit.data.published import Archive, PublishedData
+from segkit.data.fetching import transfer
+from segkit.data.fetching.download import RECORD, download, read_expected
+from segkit.data.fetching.published import Archive, PublishedData
 from segkit.errors import (
     DataError,
     EnvironmentFault,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from segkit.data import archive as unpacking
-from segkit.data.archive import unpack
+from segkit.data.fetching import archive as unpacking
+from segkit.data.fetching.archive import unpack
 from segkit.errors import DataError
 
 Member = tuple[str, bytes] | tarfile.TarInfo

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from segkit.data import EvaluationLoader, TrainingLoader, open_data
-from segkit.data.masks import scan_mask
+from segkit.data.files.masks import scan_mask
 from segkit.errors import SegkitError, UsageError
 
 MASK = np.tri(32, dtype=np.uint8)
@@ -304,14 +304,15 @@ def test_one_picture_in_two_splits_is_refused_unless_allowed(make_set):
 def test_facts_are_remembered_outside_the_data_and_forgotten_when_a_file_changes(
     make_set, own_cache, monkeypatch
 ):
-    monkeypatch.setattr("segkit.data.facts.WORTH_KEEPING", 1)
+    monkeypatch.setattr("segkit.data.files.facts.WORTH_KEEPING", 1)
     root = make_set(dict.fromkeys("abc", MASK))
     first = open_data(root)
     (remembered,) = own_cache.rglob("*.json")
     assert len(json.loads(remembered.read_text())["entries"]) == 6
     looks: list[Path] = []
     monkeypatch.setattr(
-        "segkit.data.facts.scan_mask", lambda path, how: looks.append(path) or scan_mask(path, how)
+        "segkit.data.files.facts.scan_mask",
+        lambda path, how: looks.append(path) or scan_mask(path, how),
     )
     assert open_data(root).notes == first.notes
     assert looks == []
@@ -324,7 +325,7 @@ def test_facts_are_remembered_outside_the_data_and_forgotten_when_a_file_changes
     "content", ["", "{", '{"version": 1}', '{"version": 1, "entries": {"a": 1}}']
 )
 def test_a_damaged_cache_is_no_cache(make_set, own_cache, monkeypatch, content):
-    monkeypatch.setattr("segkit.data.facts.WORTH_KEEPING", 1)
+    monkeypatch.setattr("segkit.data.files.facts.WORTH_KEEPING", 1)
     root = make_set(dict.fromkeys("abc", MASK))
     first = open_data(root)
     (remembered,) = own_cache.rglob("*.json")

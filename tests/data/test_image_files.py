@@ -13,9 +13,9 @@ import tifffile
 from PIL import Image, ImageOps
 
 from segkit.data import read_image
-from segkit.data.decoding import check_png
-from segkit.data.images import fit_channels, turned
-from segkit.data.reading import Reading
+from segkit.data.files.decoding import check_png
+from segkit.data.files.images import fit_channels, turned
+from segkit.data.files.reading import Reading
 from segkit.errors import DataError
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)

@@ -14,10 +14,10 @@ from PIL import Image
 
 from segkit.cli.main import main
 from segkit.data import open_data
-from segkit.data.edges import edge_agreement
+from segkit.data.checks.edges import edge_agreement
+from segkit.data.files.manifest import against_manifest, write_manifest
 from segkit.data.inspection import Inspection, inspect
-from segkit.data.labels import Wishes
-from segkit.data.manifest import against_manifest, write_manifest
+from segkit.data.meaning.labels import Wishes
 from segkit.errors import DataError
 
 SIDE = 96

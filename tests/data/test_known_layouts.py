@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from segkit.data import open_data
-from segkit.data.encoding_faults import CITYSCAPES_IDS
+from segkit.data.meaning.encoding_faults import CITYSCAPES_IDS
 from segkit.errors import DataError
 
 MASK = np.tri(32, dtype=np.uint8)

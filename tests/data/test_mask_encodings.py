@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from segkit.data import open_data
-from segkit.data.colours import default_palette, voc_colour
-from segkit.data.masks import pack, read_values, scan_mask, unpack
+from segkit.data.files.masks import pack, read_values, scan_mask, unpack
+from segkit.data.meaning.colours import default_palette, voc_colour
 from segkit.errors import DataError
 
 SIDE = 32

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from segkit.data import TrainingLoader, open_data
-from segkit.data.pixel_cache import PixelCache, open_cache, size
+from segkit.data.files.pixel_cache import PixelCache, open_cache, size
 from segkit.errors import UsageError
 from segkit.interfaces import Dataset
 
@@ -63,8 +63,8 @@ def no_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a file was decoded")
 
-    monkeypatch.setattr("segkit.data.images.decode", refuse)
-    monkeypatch.setattr("segkit.data.masks.decode", refuse)
+    monkeypatch.setattr("segkit.data.files.images.decode", refuse)
+    monkeypatch.setattr("segkit.data.files.masks.decode", refuse)
 
 
 def test_the_second_epoch_decodes_no_file_and_gives_the_same_batches(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segkit.data import open_data, read_image
-from segkit.data.masks import read_values, scan_mask
+from segkit.data.files.masks import read_values, scan_mask
 from segkit.errors import DataError
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from segkit.data import Batch
-from segkit.data.colour_changes import change_colours
-from segkit.data.recipes import RECIPES, Recipe
+from segkit.data.augmentation.colour_changes import change_colours
+from segkit.data.augmentation.recipes import RECIPES, Recipe
 from segkit.engine.device_augmentation import DeviceAugmentation, host_part
 from segkit.engine.training import train
 

@@ -1,0 +1,143 @@
+"""The report of `segkit data check`: the classes found, the files, and all findings by kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from segkit.data.checks.edges import EdgeAgreement, edge_agreement, edge_finding
+from segkit.data.checks.findings import ERROR, Finding, by_code
+from segkit.data.files.masks import unpack
+from segkit.data.inspection import Inspection, label_counts
+from segkit.data.meaning.label_rule import UNKNOWN, Labelling
+from segkit.data.opening import data_of
+from segkit.errors import CODES, SegkitError
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One stored value, or one label where the masks are understood.
+
+    label    None where its meaning is not known
+    values   the values stored for it, as text; colours as (r, g, b)
+    pixels   in all masks
+    masks    in how many masks it occurs
+    """
+
+    label: int | None
+    values: str
+    name: str
+    pixels: int
+    masks: int
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check tells.
+
+    splits    pairs by split
+    classes   the class table
+    sizes     how many images of each "width x height", most frequent first
+    kinds     how many images of each "mode dtype format"
+    notes     what was found and decided
+    edges     how far the masks' edges follow the pictures' (see `edges`); None for too few pairs
+    findings  by code: level, the code's meaning, and each finding's text, repair and files
+    """
+
+    splits: dict[str, int]
+    classes: tuple[ClassRow, ...]
+    sizes: dict[str, int]
+    kinds: dict[str, int]
+    notes: tuple[str, ...]
+    edges: EdgeAgreement | None
+    findings: tuple[dict[str, Any], ...]
+
+    @property
+    def has_errors(self) -> bool:
+        return any(group["level"] == ERROR for group in self.findings)
+
+
+def report_on(seen: Inspection, more: Sequence[Finding] = ()) -> CheckReport:
+    """The report of a look at a data set, and what was found besides."""
+    edges = edge_agreement(seen)
+    findings = [*seen.findings, *edge_finding(edges), *more]
+    images = seen.images.values()
+    sizes = Counter(f"{facts.width} x {facts.height}" for facts in images)
+    kinds = Counter(f"{facts.channels} x {facts.dtype} {facts.format}" for facts in images)
+    return CheckReport(
+        splits={split: len(pairs) for split, pairs in seen.layout.splits.items()},
+        classes=tuple(_class_table(seen)),
+        sizes=dict(sizes.most_common()),
+        kinds=dict(kinds.most_common()),
+        notes=_notes(seen),
+        edges=edges,
+        findings=tuple(_groups(findings)),
+    )
+
+
+def _notes(seen: Inspection) -> tuple[str, ...]:
+    """The sentences a training would print too, as far as they can be said."""
+    try:
+        return data_of(seen).notes
+    except SegkitError:
+        labelling = seen.labelling
+        return (*seen.layout.notes, *(labelling.notes if labelling is not None else ()))
+
+
+def _groups(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    return [
+        {
+            "code": code,
+            "level": ERROR if any(f.level == ERROR for f in alike) else alike[0].level,
+            "meaning": CODES[code],
+            "count": len(alike),
+            "findings": [
+                {"what": f.what, "fix": f.fix, "files": [str(path) for path in f.files]}
+                for f in alike
+            ],
+        }
+        for code, alike in by_code(findings).items()
+    ]
+
+
+def _class_table(seen: Inspection) -> list[ClassRow]:
+    labelling = seen.labelling
+    pixels: Counter[int] = Counter()
+    masks: Counter[int] = Counter()
+    for facts in seen.masks.values():
+        counts = facts.counts if labelling is None else label_counts(facts, labelling)
+        pixels.update(counts)
+        masks.update(counts.keys())
+    if labelling is not None:
+        stored = _stored_values(seen, labelling)
+        labels = sorted(set(pixels) | set(range(len(labelling.classes))))
+        return [
+            ClassRow(k, stored.get(k, ""), _name(labelling, k), pixels[k], masks[k]) for k in labels
+        ]
+    colour = any(facts.colour for facts in seen.masks.values())
+    return [
+        ClassRow(None, str(unpack(v)) if colour else str(v), "", pixels[v], masks[v])
+        for v, _ in pixels.most_common()
+    ]
+
+
+def _stored_values(seen: Inspection, labelling: Labelling) -> dict[int, str]:
+    """The values behind each label, a few of them."""
+    values: dict[int, set[int]] = {}
+    for facts in seen.masks.values():
+        for value in labelling.rule.values_of(facts):
+            values.setdefault(labelling.rule.label(value), set()).add(value)
+    shown: dict[int, str] = {}
+    for label, alike in values.items():
+        few = sorted(alike)[:3]
+        text = ", ".join(str(unpack(v)) if labelling.rule.colour else str(v) for v in few)
+        shown[label] = text + (f", … ({len(alike)})" if len(alike) > 3 else "")
+    return shown
+
+
+def _name(labelling: Labelling, label: int) -> str:
+    if label == labelling.ignore_index:
+        return "(ignored)"
+    return labelling.classes[label] if label != UNKNOWN else ""

@@ -1,0 +1,1 @@
+"""Published data sets: fetched, held to checksums, unpacked inside their folder."""

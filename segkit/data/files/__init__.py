@@ -1,0 +1,1 @@
+"""Files to arrays: what is opened, how it is decoded, paired, remembered and kept."""

@@ -1,0 +1,323 @@
+"""Files to arrays: which formats are opened, full decoding, and a name in every error.
+
+Pillow decodes with an allowlist of formats (without one it would run Ghostscript on a PostScript
+file renamed .png); tifffile decodes TIFF deeper than 8 bits. OpenCV never reads: it expands
+palettes.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import tifffile
+from PIL import Image, UnidentifiedImageError
+
+from segkit.data.files.reading import MAX_PIXELS, PLAIN, Reading
+from segkit.errors import DataError, StorageError
+
+# A camera's MPO file opens as JPEG.
+IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM", "JPEG2000")
+MASK_FORMATS = ("PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG")
+SUFFIXES = frozenset(
+    [
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".webp",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".jp2",
+        ".gif",
+    ]
+)
+ORIENTATION_TAG = 274
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+# Layouts of no use to a network as they are.
+TO_RGB = ("CMYK", "YCbCr", "LAB", "HSV", "PA", "RGBX")
+
+# Our own limit speaks instead of Pillow's warning.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+# What a file that is no image begins with: failed downloads first of all.
+TELLTALES: tuple[tuple[bytes, str], ...] = (
+    (b"<!doctype html", "looks like HTML, not an image: probably a failed download"),
+    (b"<html", "looks like HTML, not an image: probably a failed download"),
+    (b"<?xml", "looks like XML or SVG, not an image"),
+    (b"<svg", "looks like SVG, a drawing and not an image"),
+    (b"%!ps", "is PostScript, which segkit never opens"),
+    (b"\xc5\xd0\xd3\xc6", "is PostScript (EPS), which segkit never opens"),
+    (b"%pdf", "is a PDF document, not an image"),
+    (b"pk\x03\x04", "is a ZIP archive, not an image"),
+    (b"version https://git-lfs", "is a Git LFS pointer, not the image itself"),
+    (b"gif8", "is a GIF, which segkit reads for masks only"),
+)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded file, before any meaning is given to its numbers.
+
+    pixels       (H, W) or (H, W, C), as stored: bool, uint8, uint16, int32, float32, ...; RGB where
+                 the file holds CMYK, YCbCr, Lab or HSV
+    mode         Pillow's name of the layout ("L", "P", "RGBA", "CMYK", ...); "" from tifffile
+    format       "PNG", "JPEG", "TIFF", ...
+    palette      (N, 3) uint8 colours where mode is "P", else None
+    orientation  EXIF orientation, 1 where there is none (pixels are not turned yet)
+    """
+
+    pixels: np.ndarray
+    mode: str
+    format: str
+    palette: np.ndarray | None = None
+    orientation: int = 1
+
+
+def decode(
+    path: Path,
+    *,
+    formats: tuple[str, ...] = IMAGE_FORMATS,
+    code: str = "SK-D004",
+    reading: Reading = PLAIN,
+) -> Decoded:
+    """The whole file, decoded; raises DataError (`code`, SK-D006, D014, D015), naming the file."""
+    content = _content(path, code)
+    try:
+        if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") and "TIFF" in formats:
+            deep = _decode_tiff(path, content, reading)
+            if deep is not None:
+                return deep
+        check_png(content)
+        if is_deep_colour_png(content) and "PNG" in formats:
+            return _decode_deep_png(path, content, reading.max_pixels)
+        with _opened(path, content, formats, code, reading) as image:
+            image.load()
+            return _decoded(image)
+    except DataError:
+        raise
+    # Decoders raise whatever comes to them on damaged files.
+    except Exception as error:
+        raise DataError(
+            code,
+            f"{path} {_damage(error)} ({type(error).__name__}: {error}).",
+            "Copy or download the file again, or take it out of the data set.",
+        ) from error
+
+
+def check_png(content: bytes) -> None:
+    """Raises EOFError where a PNG ends early, ValueError where a checksum is wrong."""
+    if not content.startswith(PNG_SIGNATURE):
+        return
+    position, ended = len(PNG_SIGNATURE), False
+    while position + 12 <= len(content) and not ended:
+        (length,) = struct.unpack_from(">I", content, position)
+        name = content[position + 4 : position + 8]
+        end = position + 12 + length
+        if end > len(content):
+            break
+        (stored,) = struct.unpack_from(">I", content, end - 4)
+        if zlib.crc32(content[position + 4 : end - 4]) != stored:
+            raise ValueError(f"the checksum of its {name.decode('latin-1')} block is wrong")
+        ended = name == b"IEND"
+        position = end
+    if not ended:
+        raise EOFError(f"it stops after {len(content)} bytes, before its end mark")
+
+
+def is_deep_colour_png(content: bytes) -> bool:
+    """Whether it holds 16 bits in several channels, of which Pillow would drop the lower eight."""
+    return content.startswith(PNG_SIGNATURE) and content[24] == 16 and content[25] in (2, 4, 6)
+
+
+def _decode_deep_png(path: Path, content: bytes, max_pixels: int) -> Decoded:
+    width, height = struct.unpack_from(">II", content, 16)
+    _check_pixels(path, height, width, max_pixels)
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        orientation = _orientation(image)
+    pixels = imagecodecs.png_decode(content)
+    return Decoded(pixels, {2: "RGB", 4: "LA", 6: "RGBA"}[content[25]], "PNG", None, orientation)
+
+
+def _content(path: Path, code: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except PermissionError as error:
+        raise StorageError(
+            "SK-D018", f"{path} may not be read ({error.strerror}).", "Change its permissions."
+        ) from error
+    except OSError as error:
+        broken = (
+            "is a link to nothing" if path.is_symlink() and not path.exists() else "cannot be read"
+        )
+        raise DataError(
+            code, f"{path} {broken} ({error.strerror}).", "Copy the file again, or take it out."
+        ) from error
+    if not content:
+        raise DataError(code, f"{path} is empty (0 bytes).", "Copy or download the file again.")
+    return content
+
+
+def _opened(
+    path: Path, source: bytes | Path, formats: tuple[str, ...], code: str, reading: Reading
+) -> Image.Image:
+    max_pixels = reading.max_pixels
+    if max_pixels > MAX_PIXELS:
+        Image.MAX_IMAGE_PIXELS = None
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    try:
+        image = Image.open(file, formats=list(formats))
+    except UnidentifiedImageError as error:
+        raise _unidentified(path, source, code, formats) from error
+    except Image.DecompressionBombError as error:
+        raise DataError(
+            "SK-D014",
+            f"{path} has more pixels than the {max_pixels:,} allowed.",
+            "If that is right, allow more: `max_pixels: …` in data.yaml, or --max-pixels.",
+        ) from error
+    _check_pixels(path, image.height, image.width, max_pixels)
+    if image.format in ("TIFF", "GIF"):
+        image.seek(_page(path, getattr(image, "n_frames", 1), reading.page))
+    return image
+
+
+def _unidentified(
+    path: Path, source: bytes | Path, code: str, formats: tuple[str, ...]
+) -> DataError:
+    start = source[:512] if isinstance(source, bytes) else _content(path, code)[:512]
+    begins = start.lstrip().lower()
+    allowed = ", ".join(formats)
+    for telltale, meaning in TELLTALES:
+        if begins.startswith(telltale):
+            return DataError(
+                "SK-D006",
+                f"{path} {meaning}.",
+                f"Replace it by an image, or take it out. segkit opens {allowed}.",
+            )
+    if _is_text(start):
+        return DataError(
+            "SK-D006",
+            f"{path} is a text file, not an image.",
+            f"Replace it by an image, or take it out. segkit opens {allowed}.",
+        )
+    return DataError(
+        code,
+        f"{path} is damaged, or in a format that segkit does not open.",
+        f"Copy the file again, or convert it: segkit opens {allowed}.",
+    )
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        text = start.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return all(character.isprintable() or character.isspace() for character in text)
+
+
+def _damage(error: Exception) -> str:
+    words = str(error).lower()
+    if isinstance(error, EOFError) or "truncated" in words or "premature" in words:
+        return "is cut short: its data end before the picture does"
+    return "is damaged"
+
+
+def _check_pixels(path: Path, height: int, width: int, max_pixels: int) -> None:
+    if height * width > max_pixels:
+        raise DataError(
+            "SK-D014",
+            f"{path} is {width} x {height}, {height * width:,} pixels; {max_pixels:,} are allowed.",
+            "If that is right, allow more: `max_pixels: …` in data.yaml, or --max-pixels.",
+        )
+
+
+def _page(path: Path, pages: int, wanted: int | None) -> int:
+    """Which page to read, from 0; raises DataError SK-D015 where that is not clear."""
+    if pages > 1 and wanted is None:
+        raise _pages(path, pages)
+    if wanted is not None and wanted > pages:
+        raise DataError(
+            "SK-D015",
+            f"{path} holds {pages} page{'s' * (pages > 1)}, and page {wanted} is wanted.",
+            f"Correct `page: {wanted}` in data.yaml; pages count from 1.",
+        )
+    return (wanted or 1) - 1
+
+
+def _pages(path: Path, pages: int) -> DataError:
+    return DataError(
+        "SK-D015",
+        f"{path} holds {pages} pages, and segkit reads flat images.",
+        "Save the pages you mean as files of their own, or write `page: 1` (or another) into "
+        "data.yaml: none is chosen silently.",
+    )
+
+
+def _decoded(image: Image.Image) -> Decoded:
+    palette = None
+    if image.mode == "P":
+        colours = np.array(image.getpalette("RGB") or [], dtype=np.uint8)
+        palette = colours.reshape(-1, 3)
+    pixels = np.array(image.convert("RGB") if image.mode in TO_RGB else image)
+    return Decoded(pixels, image.mode, image.format or "", palette, _orientation(image))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        turned = int(image.getexif().get(ORIENTATION_TAG, 1))
+    # Damaged EXIF blocks raise all sorts of things; the pixels are still good.
+    except Exception:
+        return 1
+    return turned if 1 <= turned <= 8 else 1
+
+
+def _simple_tiff(page: tifffile.TiffPage) -> bool:
+    """Whether Pillow reads it better: palettes, 1-bit, CMYK, Lab and YCbCr."""
+    photometric = tifffile.PHOTOMETRIC
+    plain = (photometric.MINISBLACK, photometric.MINISWHITE, photometric.RGB)
+    return page.photometric not in plain or page.bitspersample < 8
+
+
+def _tiff_orientation(page: tifffile.TiffPage) -> int:
+    tag = page.tags.get(ORIENTATION_TAG)
+    return int(tag.value) if tag is not None and 1 <= int(tag.value) <= 8 else 1
+
+
+def _tiff_page(tif: tifffile.TiffFile, number: int) -> tifffile.TiffPage:
+    page = tif.pages.get(number, aspage=True)
+    # Without aspage it may be a frame, which borrows its tags from the first page.
+    if not isinstance(page, tifffile.TiffPage):
+        raise TypeError(f"page {number} is a {type(page).__name__}")
+    return page
+
+
+def _decode_tiff(path: Path, content: bytes, reading: Reading) -> Decoded | None:
+    with tifffile.TiffFile(io.BytesIO(content)) as tif:
+        number = _page(path, len(tif.pages), reading.page)
+        page = tif.pages.first if number == 0 else _tiff_page(tif, number)
+        _check_pixels(path, page.imagelength, page.imagewidth, reading.max_pixels)
+        if _simple_tiff(page):
+            return None
+        pixels = page.asarray()
+        if page.axes.startswith("S"):
+            pixels = np.moveaxis(pixels, 0, -1)
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind == "u":
+            pixels = np.iinfo(pixels.dtype).max - pixels
+        if pixels.ndim not in (2, 3):
+            raise _pages(path, int(np.prod(pixels.shape[:-3])))
+        # 2 of ExtraSamples is plain alpha; 1 is premultiplied, which laying on white would darken.
+        alpha = tuple(page.extrasamples) == (2,)
+        mode = {2: "LA", 4: "RGBA"}.get(page.samplesperpixel, "") if alpha else ""
+        return Decoded(pixels, mode, "TIFF", None, _tiff_orientation(page))

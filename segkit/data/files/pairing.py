@@ -1,0 +1,187 @@
+"""Images and their masks by name: files of a folder, pairs, lists of names, and drawn splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+
+from segkit.data.checks.findings import WARNING, Finding
+from segkit.data.files.decoding import SUFFIXES
+from segkit.errors import DataError
+
+SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini"))
+EXPECTED = (
+    "segkit looks for images/ and masks/, with or without train/, val/ and test/ in each, "
+    "or for a data.yaml that says where they are."
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image file and its mask file; `id` is the image's path below its folder, no suffix.
+
+    more   files with the image's further channels, one each
+    """
+
+    id: str
+    image: Path
+    mask: Path
+    more: tuple[Path, ...] = ()
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """All files that make the image."""
+        return (self.image, *self.more)
+
+
+def is_system_file(path: Path) -> bool:
+    """Files that operating systems leave behind: .DS_Store, ._x.jpg, Thumbs.db."""
+    return path.name.startswith(".") or path.name.lower() in SYSTEM_FILES
+
+
+def list_files(folder: Path) -> dict[str, list[Path]]:
+    """Image files below `folder` by id, the path below it without suffix."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        below = path.relative_to(folder)
+        # .ipynb_checkpoints and the like hold copies that are not meant.
+        if any(is_system_file(Path(part)) for part in below.parts):
+            continue
+        if path.suffix.lower() not in SUFFIXES or path.is_dir():
+            continue
+        found.setdefault(below.with_suffix("").as_posix(), []).append(path)
+    return found
+
+
+def pair_folders(
+    images: Path, masks: Path, mask_suffix: str = ""
+) -> tuple[tuple[Pair, ...], tuple[Finding, ...]]:
+    """Every image of one folder with its mask of the other, and what does not pair (SK-D002).
+
+    Raises DataError SK-D001 where there are no images at all.
+    """
+    image_files, mask_files = list_files(images), list_files(masks)
+    if not image_files:
+        raise DataError("SK-D001", f"{images} holds no images.", EXPECTED)
+    findings = [*_twins(image_files, "image"), *_twins(mask_files, "mask")]
+    findings += _case_clashes(image_files)
+    suffixed = {id + mask_suffix for id in image_files}
+    lonely = [id for id in image_files if id + mask_suffix not in mask_files]
+    spare = [id for id in mask_files if id not in suffixed]
+    if lonely:
+        what = f"{len(lonely)} of {len(image_files)} images in {images} have no mask: "
+        files = tuple(image_files[id][0] for id in lonely)
+        fix = _suffix_rule(lonely, spare)
+        findings.append(Finding("SK-D002", what + first_of(lonely) + ".", fix, files))
+    if spare:
+        what = f"{len(spare)} masks in {masks} have no image: {first_of(spare)}."
+        files = tuple(mask_files[id][0] for id in spare)
+        findings.append(Finding("SK-D002", what, _suffix_rule(lonely, spare), files))
+    pairs = tuple(
+        Pair(id, files[0], mask_files[id + mask_suffix][0])
+        for id, files in image_files.items()
+        if id + mask_suffix in mask_files
+    )
+    return pairs, tuple(findings)
+
+
+def _twins(files: Mapping[str, Sequence[Path]], what: str) -> list[Finding]:
+    twins = [paths for paths in files.values() if len(paths) > 1]
+    if not twins:
+        return []
+    names = " and ".join(str(path) for path in twins[0])
+    return [
+        Finding(
+            "SK-D002",
+            f"{len(twins)} {what}s exist twice under one name: {names}.",
+            "Keep one of each: segkit does not guess which is meant.",
+            tuple(path for paths in twins for path in paths),
+        )
+    ]
+
+
+def _case_clashes(files: Mapping[str, Sequence[Path]]) -> list[Finding]:
+    """Names that differ in case alone: on Windows and macOS one would overwrite the other."""
+    first: dict[str, str] = {}
+    clashes = [id for id in files if first.setdefault(id.casefold(), id) != id]
+    return [
+        Finding(
+            "SK-D023",
+            f"{files[id][0]} and {files[first[id.casefold()]][0].name} differ in case alone.",
+            "Rename one: not every system keeps both.",
+            (files[id][0], files[first[id.casefold()]][0]),
+            WARNING,
+        )
+        for id in clashes
+    ]
+
+
+def first_of(names: Sequence[str], shown: int = 5) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
+def _suffix_rule(lonely: Sequence[str], spare: Sequence[str]) -> str:
+    """The repair: a suffix that pairs most of them, the nearest name, or where files should go."""
+    for id in lonely[:5]:
+        for other in (mask for mask in spare if mask.startswith(id) and mask != id):
+            suffix = other[len(id) :]
+            fitting = sum(f"{each}{suffix}" in set(spare) for each in lonely)
+            if fitting > len(lonely) / 2:
+                return (
+                    f"{id} and {other} look like a pair, and so do {fitting} in all: "
+                    f"write `mask_suffix: {suffix}` into data.yaml."
+                )
+    near = [(id, get_close_matches(id, spare, n=1)) for id in lonely[:5]]
+    for id, matches in near:
+        if matches:
+            return f"{id} and {matches[0]} are nearly alike: give an image and its mask one name."
+    return "Give an image and its mask one name, and take out what has no partner."
+
+
+def split_note(val_share: float, seed: int) -> str:
+    return f"No split is given: {val_share:.0%} is drawn for validation with seed {seed}."
+
+
+def seeded_split(
+    pairs: Sequence[Pair], val_share: float, seed: int
+) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    """(train, val), at least one of each where there are two, drawn by the seed alone."""
+    count = min(max(1, round(len(pairs) * val_share)), len(pairs) - 1)
+    drawn = set(np.random.default_rng(seed).permutation(len(pairs))[:count].tolist())
+    train = tuple(pair for i, pair in enumerate(pairs) if i not in drawn)
+    return train, tuple(pair for i, pair in enumerate(pairs) if i in drawn)
+
+
+def listed(pairs: Sequence[Pair], file: Path) -> tuple[tuple[Pair, ...], tuple[Finding, ...]]:
+    """The pairs a text file names, and the names that are none (SK-D002)."""
+    by_id = {pair.id: pair for pair in pairs}
+    chosen, missing = [], []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        name = line.strip()
+        if not name or name.startswith("#"):
+            continue
+        id = _id(name)
+        pair = by_id.get(name) or by_id.get(id) or by_id.get(Path(id).name)
+        if pair is None:
+            missing.append(name)
+        else:
+            chosen.append(pair)
+    findings = []
+    if missing:
+        what = f"{file} names {len(missing)} images that do not exist: {first_of(missing)}."
+        fix = "A line holds an image's name below images/, with or without suffix."
+        findings.append(Finding("SK-D002", what, fix, (file,)))
+    elif not chosen:
+        what = f"{file} is empty."
+        findings.append(Finding("SK-D010", what, "It holds an image's name a line.", (file,)))
+    return tuple(dict.fromkeys(chosen)), tuple(findings)
+
+
+def _id(name: str) -> str:
+    path = Path(name)
+    return path.with_suffix("").as_posix() if path.suffix.lower() in SUFFIXES else path.as_posix()

@@ -1,0 +1,105 @@
+"""Channels and depth of a data set's images: what all of them are given out as."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from segkit.data.files.facts import ImageFacts
+from segkit.errors import DataError
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """channels of every image given out, the value of white, and sentences on both."""
+
+    channels: int
+    full_scale: float
+    notes: tuple[str, ...]
+
+
+def find_pixels(images: Sequence[ImageFacts], wanted: int | None, alpha: str = "drop") -> Pixels:
+    """Channels (those wanted, or fitting all images) and white; raises DataError SK-D011."""
+    channels, note = _channels(images, wanted, alpha)
+    full_scale, notes = _full_scale(images)
+    return Pixels(channels, full_scale, (note, *notes))
+
+
+def joined(pixels: Pixels, files: Sequence[int], images: Sequence[ImageFacts]) -> Pixels:
+    """Where an image is several files, of one channel each: as many channels as files."""
+    count = max(files, default=1)
+    if count == 1:
+        return pixels
+    if pixels.channels not in (1, count) or any(facts.channels != 1 for facts in images):
+        raise DataError(
+            "SK-D011",
+            f"each image is {count} files, which hold or are wanted as {pixels.channels} channels.",
+            f"Files of one grey channel each are read, as {count} channels.",
+        )
+    return Pixels(
+        count, pixels.full_scale, (f"Images: {count} channels, a file each.", *pixels.notes[1:])
+    )
+
+
+def _channels(images: Sequence[ImageFacts], wanted: int | None, alpha: str) -> tuple[int, str]:
+    """Channels of the images given out, and the note that says how they come about."""
+    counts = Counter(facts.channels for facts in images)
+    have = ", ".join(f"{number} with {channels}" for channels, number in sorted(counts.items()))
+    if wanted is not None:
+        return wanted, f"Images: {wanted} channels wanted; of the files, {have}."
+    if max(counts) > 4:
+        raise DataError(
+            "SK-D011",
+            f"the images have many channels: {have}.",
+            f"Say how many are meant: `in_channels: {max(counts)}` in data.yaml.",
+        )
+    if alpha == "channel":
+        return _with_alpha(counts, have)
+    channels = 1 if set(counts) <= {1, 2} else 3
+    dropped = sum(counts[c] for c in (2, 4))
+    see_through = sum(facts.mode in ("LA", "RGBA") for facts in images)
+    policy = f"; alpha is dropped in {dropped}" if dropped else ""
+    if alpha == "white" and see_through:
+        policy = f"; {see_through} with alpha are laid on white"
+    mixed = f" (files: {have})" if len(counts) > 1 else ""
+    return channels, f"Images: {channels} channel{'s' * (channels > 1)}{policy}{mixed}."
+
+
+def _with_alpha(counts: Counter[int], have: str) -> tuple[int, str]:
+    """As many channels as the files have, where pictures without alpha can be given an opaque one.
+
+    Raises DataError SK-D011 where they cannot.
+    """
+    channels = max(counts)
+    if len(counts) > 1 and set(counts) != {3, 4}:
+        raise DataError(
+            "SK-D011",
+            f"the images differ in channels ({have}), so alpha cannot be a channel of all.",
+            "Write `alpha: drop` or `alpha: white` into data.yaml.",
+        )
+    return channels, f"Images: {channels} channels, alpha among them (files: {have})."
+
+
+def _full_scale(images: Sequence[ImageFacts]) -> tuple[float, tuple[str, ...]]:
+    """The value of white, and a note where it is not plainly 255."""
+    depths = Counter(facts.dtype for facts in images)
+    if set(depths) == {"uint8"}:
+        return 255.0, ()
+    if len(depths) > 1:
+        have = ", ".join(f"{count} of {dtype}" for dtype, count in sorted(depths.items()))
+        raise DataError(
+            "SK-D011",
+            f"the images differ in depth: {have}.",
+            "Convert them to one: a grey of 8 bits and one of 16 are not comparable.",
+        )
+    highest = max(facts.highest for facts in images)
+    (dtype,) = depths
+    scale = white_of(highest, dtype)
+    return scale, (f"Depth: {dtype}, highest value {highest:g}; {scale:g} counts as white.",)
+
+
+def white_of(highest: float, dtype: str) -> float:
+    """White, for a camera that gave this value: full 8, 10, 12, 14 or 16 bits; floats 1 or 255."""
+    steps = (1.0, 255.0) if dtype == "float32" else (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+    return next((step for step in steps if highest <= step), highest)

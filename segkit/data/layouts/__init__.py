@@ -1,0 +1,1 @@
+"""Where images and masks lie: our folders, those of others, and annotations of objects."""

@@ -1,0 +1,212 @@
+"""Where images and masks lie: the folder layouts segkit knows.
+
+A layout turns a folder into pairs by split. Nothing is guessed: what does not pair is listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segkit.data.checks.findings import Finding
+from segkit.data.files.pairing import (
+    EXPECTED,
+    Pair,
+    is_system_file,
+    listed,
+    pair_folders,
+    seeded_split,
+    split_note,
+)
+from segkit.data.settings import DataSettings
+from segkit.errors import DataError
+
+SPLITS = ("train", "val", "test")
+# What images and masks are called by: us, mmsegmentation, milesial's Pytorch-UNet.
+FOLDERS = (("images", "masks"), ("img_dir", "ann_dir"), ("imgs", "masks"))
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What files other than data.yaml say: names, colours, an ignored label; any may be empty."""
+
+    names: tuple[str, ...] = ()
+    palette: Mapping[str, tuple[int, int, int]] | None = None
+    ignore_index: int | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a folder holds.
+
+    splits    pairs by split, in the order of their ids
+    notes     sentences on what was found and decided
+    findings  what does not pair
+    drawn     the split is not given but drawn
+    declared  what the layout's own files say of names, colours and labels
+    """
+
+    splits: Mapping[str, tuple[Pair, ...]]
+    notes: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+    drawn: bool = False
+    declared: Declared | None = None
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """All pairs by id, each once (two splits may share some)."""
+        every = {pair for pairs in self.splits.values() for pair in pairs}
+        return tuple(sorted(every, key=lambda pair: (pair.id, pair.image)))
+
+
+def find_layout(root: Path, settings: DataSettings, *, val_share: float, seed: int) -> Layout:
+    """The pairs of `root` by split; raises DataError SK-D001 or D009."""
+    from segkit.data.layouts.known import KNOWN
+
+    base = settings.path or (root.parent if root.is_file() else root)
+    if not base.is_dir():
+        raise DataError("SK-D001", f"there is no folder {base}.", "Check the path given as --data.")
+    if settings.train or settings.val or settings.test:
+        return _declared(base, settings)
+    draw = Draw(val_share, seed)
+    for layout in (_split_folders, _flat, *KNOWN):
+        found = layout(base, settings, draw)
+        if found is not None:
+            return found
+    raise DataError("SK-D001", f"{base} holds {_contents(base)}.", EXPECTED)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How a split is drawn where none is given."""
+
+    val_share: float
+    seed: int
+
+    def layout(
+        self,
+        pairs: Sequence[Pair],
+        note: str,
+        findings: Sequence[Finding] = (),
+        declared: Declared | None = None,
+    ) -> Layout:
+        """Training and validation pairs drawn by the seed; one pair alone is not split."""
+        if len(pairs) < 2:
+            few = f"{len(pairs)} pair is too few to train and validate: no split is made."
+            return Layout({"all": tuple(pairs)}, (note, few), tuple(findings), declared=declared)
+        train, val = seeded_split(pairs, self.val_share, self.seed)
+        notes = (note, split_note(self.val_share, self.seed))
+        splits = {"train": train, "val": val}
+        return Layout(splits, notes, tuple(findings), drawn=True, declared=declared)
+
+
+FindLayout = Callable[[Path, DataSettings, Draw], Layout | None]
+
+
+def _contents(base: Path) -> str:
+    names = sorted(p.name + "/" * p.is_dir() for p in base.iterdir() if not is_system_file(p))
+    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return f"no layout that segkit knows, only {shown}" if names else "nothing"
+
+
+def _folders(base: Path) -> tuple[Path, Path] | None:
+    """The folders of images and masks, by the first pair of names that both exist."""
+    for images, masks in FOLDERS:
+        if (base / images).is_dir() and (base / masks).is_dir():
+            return base / images, base / masks
+    return None
+
+
+def _split_folders(base: Path, settings: DataSettings, draw: Draw) -> Layout | None:
+    """images/{train,val,test} and masks/{train,val,test}."""
+    folders = _folders(base)
+    present = [split for split in SPLITS if folders and (folders[0] / split).is_dir()]
+    if folders is None or not present:
+        return None
+    images, masks = folders
+    notes = [f"Layout: {images.name}/ and {masks.name}/ by split."]
+    splits: dict[str, tuple[Pair, ...]] = {}
+    findings: list[Finding] = []
+    for split in present:
+        if not (masks / split).is_dir():
+            notes.append(f"{images / split} has no {masks.name}/{split}: it is left out.")
+            continue
+        splits[split], found = pair_folders(images / split, masks / split, settings.mask_suffix)
+        findings += found
+    if not splits:
+        raise DataError("SK-D001", f"{masks} has none of {', '.join(present)}.", EXPECTED)
+    if set(splits) == {"train"}:
+        return draw.layout(splits["train"], " ".join(notes), findings)
+    return Layout(splits, tuple(notes), tuple(findings))
+
+
+def _flat(base: Path, settings: DataSettings, draw: Draw) -> Layout | None:
+    """images/ and masks/, with train.txt and val.txt or a seeded split."""
+    folders = _folders(base)
+    if folders is None:
+        return None
+    pairs, findings = pair_folders(*folders, settings.mask_suffix)
+    note = f"Layout: {folders[0].name}/ and {folders[1].name}/"
+    by_list = split_by_lists(pairs, base, note, findings)
+    return by_list or draw.layout(pairs, note + ".", findings)
+
+
+def split_by_lists(
+    pairs: Sequence[Pair],
+    folder: Path,
+    note: str,
+    findings: Sequence[Finding] = (),
+    declared: Declared | None = None,
+) -> Layout | None:
+    """The split that train.txt and val.txt (or test.txt) of a folder make; None without them."""
+    lists = {s: folder / f"{s}.txt" for s in SPLITS if (folder / f"{s}.txt").is_file()}
+    if "train" not in lists or len(lists) < 2:
+        return None
+    splits: dict[str, tuple[Pair, ...]] = {}
+    wrong = list(findings)
+    for split, file in lists.items():
+        splits[split], found = listed(pairs, file)
+        wrong += found
+    named = ", ".join(file.name for file in lists.values())
+    return Layout(splits, (f"{note}, split by {named}.",), tuple(wrong), declared=declared)
+
+
+def _declared(base: Path, settings: DataSettings) -> Layout:
+    """The splits that data.yaml names: folders of images, or text files of names."""
+    splits: dict[str, tuple[Pair, ...]] = {}
+    findings: list[Finding] = []
+    for split in SPLITS:
+        given = getattr(settings, split)
+        if given is None:
+            continue
+        place = base / given
+        if place.is_dir():
+            beside = _masks_beside(place, base)
+            splits[split], found = pair_folders(place, beside, settings.mask_suffix)
+            findings += found
+        elif place.is_file():
+            pairs, found = pair_folders(base / "images", base / "masks", settings.mask_suffix)
+            splits[split], missing = listed(pairs, place)
+            findings += [each for each in (*found, *missing) if each not in findings]
+        else:
+            raise DataError(
+                "SK-D009",
+                f"{settings.file} says {split}: {given}, and there is no {place}.",
+                "It is a folder of images or a text file of names, below `path`.",
+            )
+    return Layout(splits, (f"Layout: as {settings.file} says.",), tuple(findings))
+
+
+def _masks_beside(images: Path, base: Path) -> Path:
+    """images/x -> masks/x: the folder with its last part called images replaced."""
+    parts = list(images.relative_to(base).parts) if images.is_relative_to(base) else []
+    for i in reversed(range(len(parts))):
+        if parts[i] == "images":
+            masks = base.joinpath(*parts[:i], "masks", *parts[i + 1 :])
+            if masks.is_dir():
+                return masks
+    fix = "Call the folders images/… and masks/…, alike but for that word."
+    if (base / "labels").is_dir():
+        fix = "labels/ looks like YOLO's polygons: `segkit data convert FOLDER OUT` draws them."
+    raise DataError("SK-D009", f"no folder of masks belongs to {images}.", fix)

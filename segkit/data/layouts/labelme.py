@@ -1,0 +1,137 @@
+"""LabelMe: a JSON file beside each image, with polygons, rectangles and circles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segkit.data.layouts.annotations import (
+    BACKGROUND,
+    Drawing,
+    Drawings,
+    drawn,
+    polygons,
+    refuse_many,
+)
+from segkit.data.layouts.folders import SPLITS
+from segkit.data.settings import find_settings
+from segkit.errors import DataError
+
+CORNERS_OF_A_CIRCLE = 64
+LOOKED_AT = 20
+# What LabelMe itself calls what is no object.
+NO_OBJECT = ("_background_", "__ignore__")
+
+
+def labelme(source: Path) -> Drawings | None:
+    """The annotated images below a folder; None where there are none.
+
+    Classes are the `names` of a data.yaml, else all labels by alphabet. Images without a JSON file
+    are left out: they may not have been looked at yet.
+    """
+    every = sorted(source.rglob("*.json"))
+    # Other sets hold thousands of JSON files; theirs are none of ours.
+    if not any(_is_ours(file) for file in every[:LOOKED_AT]):
+        return None
+    files = [file for file in every if _is_ours(file)]
+    contents = {file: json.loads(file.read_text(encoding="utf-8")) for file in files}
+    used = {shape["label"] for content in contents.values() for shape in content["shapes"]}
+    declared = tuple(n for n in find_settings(source).names if n != BACKGROUND)
+    names = declared or tuple(sorted(used - {*NO_OBJECT, BACKGROUND}))
+    refuse_many(len(names), source)
+    splits: dict[str, list[Drawing]] = {}
+    for file, content in contents.items():
+        drawing = _drawing(source, file, content, names)
+        splits.setdefault(_split_of(file, source), []).append(drawing)
+    return Drawings("LabelMe", (BACKGROUND, *names), {s: tuple(d) for s, d in splits.items()})
+
+
+def _is_ours(file: Path) -> bool:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and "imagePath" in content and "shapes" in content
+
+
+def _split_of(file: Path, source: Path) -> str:
+    first = file.relative_to(source).parts[0]
+    return first if first in SPLITS else "all"
+
+
+def _drawing(source: Path, file: Path, content: Mapping[str, Any], names: Sequence[str]) -> Drawing:
+    # Written on Windows, the path has backslashes; the image lies beside its JSON file.
+    name = content["imagePath"].replace("\\", "/").rpartition("/")[2]
+    image = file.parent / name
+    if not image.is_file():
+        raise DataError(
+            "SK-D002",
+            f"{file} belongs to {name}, which is not beside it.",
+            "Put each image and its JSON file into one folder.",
+        )
+
+    def draw(height: int, width: int) -> np.ndarray:
+        shapes = [shape for shape in content["shapes"] if shape["label"] not in NO_OBJECT]
+        areas = [polygons(_label(file, shape, names), [_outline(file, shape)]) for shape in shapes]
+        return drawn(areas, height, width)
+
+    below = image.relative_to(source).with_suffix("")
+    split = _split_of(file, source)
+    return Drawing((below.relative_to(split) if split != "all" else below).as_posix(), image, draw)
+
+
+def _label(file: Path, shape: Mapping[str, Any], names: Sequence[str]) -> int:
+    if shape["label"] == BACKGROUND:
+        return 0
+    if shape["label"] not in names:
+        raise DataError(
+            "SK-D012",
+            f"{file} says '{shape['label']}', which is not among the names in data.yaml.",
+            "Add it to `names`.",
+        )
+    return names.index(shape["label"]) + 1
+
+
+def _outline(file: Path, shape: Mapping[str, Any]) -> list[float]:
+    """x1, y1, x2, y2, … around a shape; raises DataError SK-D009 for lines and points."""
+    kind = shape.get("shape_type", "polygon")
+    try:
+        points = np.asarray(shape["points"], np.float64).reshape(-1, 2)
+        return OUTLINES[kind](points).ravel().tolist()
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise DataError(
+            "SK-D009",
+            f"{file} holds a {kind} of '{shape['label']}' that has no area segkit can draw.",
+            f"Draw it as one of {', '.join(OUTLINES)}, or delete it.",
+        ) from error
+
+
+def _polygon(points: np.ndarray) -> np.ndarray:
+    if len(points) < 3:
+        raise ValueError("a polygon has three corners or more")
+    return points
+
+
+def _rectangle(points: np.ndarray) -> np.ndarray:
+    (left, top), (right, bottom) = points
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+
+
+def _circle(points: np.ndarray) -> np.ndarray:
+    """From its middle and a point on it."""
+    middle, rim = points
+    angles = np.linspace(0, 2 * np.pi, CORNERS_OF_A_CIRCLE, endpoint=False)
+    radius = float(np.hypot(*(rim - middle)))
+    corners: np.ndarray = middle + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return corners
+
+
+OUTLINES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "polygon": _polygon,
+    "rectangle": _rectangle,
+    "circle": _circle,
+}

@@ -1,0 +1,114 @@
+"""The rule by which stored values become labels, and the labelling of a data set it belongs to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from segkit.data.files.masks import RGB, MaskFacts, pack, unpack
+from segkit.errors import DataError
+
+UNKNOWN = np.iinfo(np.int64).min
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """How stored values become labels.
+
+    table      {stored value: label}; with `colour`, the values are packed colours
+    threshold  values from here on are label 1, the rest 0 (then the table is empty)
+    objects    values are object numbers: label 1 where above 0, unless the table says otherwise
+    boundary   label 2 for the outermost pixels of each object, where objects are told apart
+    """
+
+    table: Mapping[int, int] = field(default_factory=dict)
+    colour: bool = False
+    threshold: int | None = None
+    objects: bool = False
+    boundary: bool = False
+
+    def labels(self, values_HW: np.ndarray, path: Path) -> np.ndarray:
+        """(H, W) int64 labels; raises DataError SK-D012 for a value not there at the start."""
+        if self.threshold is not None:
+            return (values_HW >= self.threshold).astype(np.int64)
+        if values_HW.dtype in (np.uint8, np.uint16):
+            few = 256 if values_HW.dtype == np.uint8 else 65536
+            labels_HW = self._label_of_index[:few][values_HW]
+        else:
+            present, position_HW = np.unique(values_HW, return_inverse=True)
+            labels = np.array([self.label(int(value)) for value in present])
+            labels_HW = labels[position_HW].reshape(values_HW.shape)
+        if labels_HW.min() == UNKNOWN:
+            value = int(values_HW[labels_HW == UNKNOWN][0])
+            raise DataError(
+                "SK-D012",
+                f"{path} holds the value {unpack(value) if self.colour else value}, which no mask "
+                "held when the data set was opened.",
+                "Were the files changed meanwhile? Start again.",
+            )
+        if self.boundary:
+            labels_HW[(labels_HW == 1) & rim(values_HW)] = 2
+        return labels_HW
+
+    @cached_property
+    def _label_of_index(self) -> np.ndarray:
+        return np.array([self.label(value) for value in range(65536)])
+
+    def values_of(self, facts: MaskFacts) -> Mapping[int, int]:
+        """Pixels of each value of a mask, as this rule sees them: indices or colours."""
+        return as_colours(facts).counts if self.colour else facts.counts
+
+    def object_numbers(self, values_HW: np.ndarray, labels_HW: np.ndarray) -> np.ndarray | None:
+        """(H, W) int64, 0 background, one number per object; None where the masks hold none."""
+        if not self.objects:
+            return None
+        return np.where((labels_HW == 1) | (labels_HW == 2), values_HW, 0).astype(np.int64)
+
+    def label(self, value: int) -> int:
+        """The label of one stored value; UNKNOWN where no rule covers it."""
+        if self.threshold is not None:
+            return int(value >= self.threshold)
+        if self.objects:
+            return self.table.get(value, int(value > 0))
+        return self.table.get(value, UNKNOWN)
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """The labels of a data set: the rule, the classes, their colours, and what was decided."""
+
+    rule: LabelRule
+    classes: tuple[str, ...]
+    palette: tuple[RGB, ...]
+    ignore_index: int | None
+    notes: tuple[str, ...]
+
+
+def rim(values_HW: np.ndarray) -> np.ndarray:
+    """(H, W) bool: pixels with another value among their eight neighbours."""
+    wide_HW = np.pad(values_HW, 1, mode="edge")
+    height, width = values_HW.shape
+    differs_HW = np.zeros((height, width), bool)
+    for down in range(3):
+        for right in range(3):
+            differs_HW |= wide_HW[down : down + height, right : right + width] != values_HW
+    return differs_HW
+
+
+def as_colours(facts: MaskFacts) -> MaskFacts:
+    """The facts of an index or grey mask as if its file held colours."""
+    if facts.colour:
+        return facts
+    grey = pack((1, 1, 1))
+    colours: Counter[int] = Counter()
+    for value, pixels in facts.counts.items():
+        known = facts.palette.get(value)
+        colours[pack(known) if known else value * grey] += pixels
+    return MaskFacts(
+        facts.path, facts.height, facts.width, facts.format, dict(colours), colour=True
+    )
