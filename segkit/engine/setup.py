@@ -145,7 +145,8 @@ def decisions(prepared: Prepared) -> list[tuple[str, str]]:
         ("device", f"{describe(prepared.group.device)}, {config.precision}{processes}"),
         (
             "training",
-            f"{config.epochs} epochs of {prepared.loader.batches_per_epoch} steps, batch "
+            f"{config.epochs} epoch{'s' * (config.epochs != 1)} of "
+            f"{prepared.loader.batches_per_epoch} steps, batch "
             f"{config.batch}, crops of {config.size} x {config.size}, {config.augmentation} "
             f"augmentation, learning rate {config.lr:g}",
         ),

@@ -140,7 +140,7 @@ def epoch_line(report: EpochReport) -> str:
 
 def closing_lines(result: TrainingResult) -> list[str]:
     """What was reached, and where everything lies."""
-    lines = [f"Trained {result.epochs} epochs in {duration(result.seconds)}."]
+    lines = [f"Trained {plural(result.epochs, 'epoch')} in {duration(result.seconds)}."]
     if result.stopped:
         lines = [f"Stopped after epoch {result.epochs}: {result.stopped}."]
     if result.best_epoch is not None:
@@ -154,6 +154,10 @@ def closing_lines(result: TrainingResult) -> list[str]:
     lines += [f"{what:<9} {place}" for what, place in places.items()]
     lines.append(f"Next: segkit predict {result.folder} IMAGES... --out DIR")
     return lines
+
+
+def plural(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:
