@@ -7,7 +7,7 @@ one not, so other precisions take fake tensors of a CPU (torch._subclasses), thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,7 @@ from segkit.bench.records import Case, Counts
 from segkit.bench.tracing import Operation, Stand, Trace
 from segkit.compose import build_loss, build_model
 from segkit.errors import SegkitError, UsageError
+from segkit.report.sizing import built_without_memory
 
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Device memory is handed out in multiples of this (c10/cuda/CUDACachingAllocator, kMinBlockSize).
@@ -101,7 +102,7 @@ class StepCount:
 
 def count_step(step: Step) -> StepCount:
     """Counts a step; raises the errors of building its parts, and UsageError SK-C007."""
-    model = _without_memory(lambda: _network(step))
+    model = built_without_memory(lambda: _network(step))
     loss = _loss(step)
     return count_modules(model, loss, step)
 
@@ -281,18 +282,6 @@ def _bare(tensor: Tensor, channels_last: bool) -> Tensor:
     if isinstance(tensor, nn.Parameter):
         return nn.Parameter(bare, requires_grad=tensor.requires_grad)
     return bare
-
-
-def _without_memory(build: Callable[[], Any]) -> Any:
-    """On the meta device, or on the CPU where a constructor needs numbers."""
-    try:
-        with torch.device("meta"):
-            return build()
-    except SegkitError:
-        raise
-    except Exception:
-        # Whatever could not be done without numbers; a real fault shows again here.
-        return build()
 
 
 def _network(step: Step) -> nn.Module:
