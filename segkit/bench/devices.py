@@ -3,6 +3,8 @@
 Rates are FLOP/s without sparsity. The column fp32 is what torch's convolutions use by default:
 TF32 tensor cores where there are any, so it is well above the plain float32 rate. Memory is what a
 process is told it has (`torch.cuda.get_device_properties`), a little less than the name says.
+None of these figures has been compared with a device here: `segkit plan --measured RESULT` takes
+rates that `segkit bench` measured instead.
 """
 
 from __future__ import annotations
@@ -40,7 +42,13 @@ def _gpu(
 ) -> Device:
     """fp32 and half in TFLOP/s, terabytes a second."""
     flops = {"fp32": fp32 * 1e12, "bf16": half * 1e12, "fp16": half * 1e12}
-    return Device(name, round(gibibytes * GIB), flops, terabytes * 1e12, source)
+    return Device(
+        name,
+        round(gibibytes * GIB),
+        flops,
+        terabytes * 1e12,
+        f"{source}; not compared with a device",
+    )
 
 
 def _without_bf16(device: Device) -> Device:
