@@ -14,6 +14,12 @@ from pathlib import Path
 
 from segkit.bench.display import twins_line
 from segkit.bench.records import Row, Run, read_run
+from segkit.report.benchmark_labels import (
+    baselines_line,
+    limit_text,
+    memory_beside_baseline,
+    speed_beside_baseline,
+)
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -34,7 +40,17 @@ order changes; warmed up until the rolling median stands still; random images in
 with 95 % intervals by bootstrap over rounds. No speed is shown for an output outside the tolerance
 of the same weights in float64. Memory is measured in a pass of its own. Under each table stands its
 A/A line: the same case measured in two processes, as if it were two cases. Rows within that band of
-one another are a tie.
+one another are a tie. Where a table has a baseline, ratios to it are taken round by round, with a
+95 % interval. *Times limit* is the step's time over the least it could take at this machine's own
+best arithmetic and copying, everything fused that can be.
+
+A suite is a YAML file: `about`, `rounds`, `round_seconds`, `grids`, and, in the suite or in one of
+its grids, the `baseline` that cases are held against. It is written as a component of one of them
+(`baseline: peers/smp_unet(encoder=resnet18, variant=default)`, `baseline: bilinear`), as a case's
+full name, or as settings that differ from each case's own (`baseline: {{precision: fp32}}`). With a
+component, each case is held against the one that is most like it, of the same mode, size, batch and
+classes: a table of two precisions has two baselines, unless there is only one.
+`segkit bench SUITE --baseline NAME` takes another one.
 """
 # keras.io/api/applications: size MB, million parameters, milliseconds per inference step on CPU
 # (AMD EPYC, 92 cores) and GPU (A100), batch 32, whole classifier.
@@ -118,7 +134,7 @@ def section(name: str, run: Run) -> str:
         "",
         *table(run),
         "",
-        twins_line(run.aa),
+        " ".join(filter(None, [twins_line(run.aa), baselines_line(run.rows)])),
         "",
     ]
     if run.suite == "densenets":
@@ -136,11 +152,14 @@ def table(run: Run) -> list[str]:
         "backward": lambda row: milliseconds(row, "backward"),
         "optimizer": lambda row: milliseconds(row, "optimizer"),
         "images/s": lambda row: f"{row.images_per_s:.1f}" if row.images_per_s else "",
+        "times as fast": speed_beside_baseline,
         "peak MiB": lambda row: f"{row.memory.peak_bytes / 2**20:,.0f}" if row.memory else "",
+        "of its memory": memory_beside_baseline,
         "parameters M": lambda row: of_counts(row, "parameters", 1e6, ".2f"),
         "G multiply-adds": lambda row: of_counts(row, "multiply_adds", 1e9, ".1f"),
         "of peak FLOP/s": lambda row: share(row, "flops_share"),
         "of copy speed": lambda row: share(row, "bytes_share"),
+        "times limit": limit_text,
         "compile s": lambda row: f"{row.compile_s:.0f}" if row.compile_s is not None else "",
         "J an image": lambda row: (
             f"{row.energy_j_per_image:.3g}" if row.energy_j_per_image is not None else ""

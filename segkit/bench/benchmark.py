@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from segkit.bench.baselines import Baseline, baselines_of, together, with_ratios
 from segkit.bench.cases import Grid, cases_of, overridden
 from segkit.bench.conditions import load
 from segkit.bench.process import WorkerFailed, WorkerProcess
@@ -34,6 +35,7 @@ class Order:
     axes      values that replace those of every grid, by axis
     quality   how each case is trained briefly; None leaves it out
     ceilings  whether the machine's ceilings are measured first
+    baseline  the case that all others are held against, in place of the suite's own
     """
 
     suite: Suite
@@ -43,6 +45,7 @@ class Order:
     quality: QualitySettings | None = None
     ceilings: bool = True
     command: str = ""
+    baseline: str | None = None
 
 
 def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
@@ -55,14 +58,18 @@ def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
     grids = overridden(order.suite.grids, order.axes)
     environment, ceilings = survey(order, sorted({p for grid in grids for p in grid.precision}))
     watcher.began(environment, ceilings)
-    cases = planned_cases(order, grids, ceilings)
+    cases, baselines = planned_cases(order, grids, ceilings)
+    if unmet := without_baseline(order, cases, baselines):
+        watcher.noticed(unmet)
     make_folder(folder)
     settings = replace(order.settings, memory_bytes=environment.device_memory_bytes)
     runner = Runner(settings, watcher, ceilings)
-    complete = runner.run(cases)
+    by_name = {case.name: case for case in cases}
+    groups = together(list(by_name), baselines)
+    complete = runner.run(cases, [[by_name[name] for name in group] for group in groups])
     if complete:
         ceilings = ceilings_again(order, ceilings)
-    rows = [runner.rows[case.name] for case in cases]
+    rows = with_ratios([runner.rows[case.name] for case in cases], baselines, runner.twins)
     run = Run(
         command=order.command or " ".join(["segkit", *map(shlex.quote, sys.argv[1:])]),
         started=started.isoformat(timespec="seconds"),
@@ -89,21 +96,46 @@ def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
 
 def planned_cases(
     order: Order, grids: Sequence[Grid], ceilings: Ceilings | None
-) -> tuple[Case, ...]:
-    """Every case of the grids once; raises UsageError SK-B004 where there is none."""
+) -> tuple[tuple[Case, ...], dict[str, str]]:
+    """Every case of the grids once, and the name of each one's baseline, where it has one.
+
+    Raises UsageError SK-B004 where there is no case.
+    """
     index = Index.of_installed()
     flops = ceilings.flops("fp32") if ceilings else None
     cases: dict[str, Case] = {}
+    wanted: dict[str, Baseline] = {}
     for grid in grids:
         for case in cases_of(grid, device=order.device, flops=flops, index=index):
             cases.setdefault(case.name, case)
+            written = order.baseline or grid.baseline or order.suite.baseline
+            if written is not None:
+                wanted.setdefault(case.name, written)
     if not cases:
         raise UsageError(
             "SK-B004",
             f"the suite '{order.suite.name}' holds no case that the installed plugins offer.",
             "`segkit list` shows what is installed.",
         )
-    return tuple(cases.values())
+    return tuple(cases.values()), baselines_of(cases, wanted)
+
+
+def without_baseline(order: Order, cases: Sequence[Case], baselines: Mapping[str, str]) -> str:
+    """What to say where a baseline is wanted and fits no case.
+
+    Raises UsageError SK-C009 where it was wanted by hand.
+    """
+    own = [grid.baseline for grid in order.suite.grids]
+    written = next(filter(None, [order.baseline, order.suite.baseline, *own]), None)
+    if baselines or written is None:
+        return ""
+    if order.baseline:
+        raise UsageError(
+            "SK-C009",
+            f"the baseline '{order.baseline}' is none of the {len(cases)} cases.",
+            "Give a case's name, or that of one of its components; --dry-run lists the cases.",
+        )
+    return f"No ratios: the suite's baseline {written} is not among these cases."
 
 
 def survey(order: Order, precisions: Sequence[str]) -> tuple[Environment, Ceilings | None]:

@@ -74,11 +74,14 @@ class Grid(BaseModel):
     only_installed: bool = Field(
         default=False, description="leave out encoders that no installed plugin offers"
     )
+    baseline: str | dict[str, str | int | bool] | None = Field(
+        default=None, description="the case that this grid's cases are held against"
+    )
 
     @field_validator("*", mode="before")
     @classmethod
     def _as_list(cls, value: Any, info: Any) -> Any:
-        if info.field_name in ("task", "only_installed"):
+        if info.field_name in ("task", "only_installed", "baseline"):
             return value
         values = value if isinstance(value, list | tuple) else [value]
         # YAML reads yes and no as truth values.

@@ -12,11 +12,20 @@ from rich.text import Text
 
 from segkit.bench.records import Case, Ceilings, Environment, Row, Run, Twins
 from segkit.bench.watching import Quiet
-from segkit.report.benchmark_labels import shared_and_own
+from segkit.report.benchmark_labels import (
+    baselines_line,
+    limit_text,
+    memory_beside_baseline,
+    shared_and_own,
+    speed_beside_baseline,
+)
 from segkit.report.progress import duration
 from segkit.report.tables import aligned
 
-COLUMNS = ("case", "ms/step", "95 %", "images/s", "peak MiB", "M par.", "of peak", "notes")
+COLUMNS = (
+    *("case", "ms/step", "95 %", "images/s", "times as fast"),
+    *("peak MiB", "of its", "M par.", "times limit", "notes"),
+)
 STYLES = {"ok": "", "skipped": "dim", "refused": "yellow", "oom": "red", "crashed": "red"}
 
 
@@ -119,7 +128,7 @@ class LiveDisplay(Quiet):
             working = self.now is not None and self.now[0].name == case.name
             stage = self.now[1] if self.now and working else ""
             name = self.own[case.name]
-            cells.append(table_cells(row, name) if row else [name, *[""] * 6, stage])
+            cells.append(table_cells(row, name) if row else _without_figures(name, stage))
             rows.append(row)
         bar = Table.grid(padding=(0, 2))
         bar.add_row(
@@ -151,8 +160,7 @@ def table_cells(row: Row, name: str) -> list[str]:
     """A row as the table shows it, under this name."""
     step = row.times.get("step")
     if row.status != "ok" or step is None:
-        return [name, *[""] * 6, f"{row.status}: {row.reason}"]
-    share = row.achieved.flops_share if row.achieved else None
+        return _without_figures(name, f"{row.status}: {row.reason}")
     counts = row.counts
     # The first reason will do; the results hold all.
     notes = [f"noisy: {row.noisy.partition(';')[0]}"] * bool(row.noisy)
@@ -166,9 +174,11 @@ def table_cells(row: Row, name: str) -> list[str]:
         _milliseconds(step.median),
         f"{_milliseconds(step.low)} to {_milliseconds(step.high)}",
         f"{row.images_per_s:.1f}" if row.images_per_s else "",
+        speed_beside_baseline(row),
         f"{row.memory.peak_bytes / 2**20:,.0f}" if row.memory else "",
+        memory_beside_baseline(row),
         f"{counts.parameters / 1e6:.1f}" if counts and counts.parameters else "",
-        f"{share:.0%}" if share is not None else "",
+        limit_text(row),
         "; ".join(notes),
     ]
 
@@ -178,21 +188,32 @@ def one_line(row: Row) -> str:
     if row.status != "ok":
         return f"{row.status}: {row.reason}"
     cells = table_cells(row, row.case.name)
-    return f"{cells[1]} ms a step ({cells[2]}), {cells[3]} {row.unit}s/s, {cells[4]} MiB"
+    known = dict(zip(COLUMNS, cells, strict=True))
+    return (
+        f"{known['ms/step']} ms a step ({known['95 %']}), {known['images/s']} {row.unit}s/s, "
+        f"{known['peak MiB']} MiB"
+    )
 
 
 def plain_table(rows: Sequence[Row]) -> str:
     """All rows as aligned text, below what all cases have in common."""
     shared, own = shared_and_own([row.case for row in rows])
-    table = aligned([table_cells(row, own[row.case.name]) for row in rows], COLUMNS)
+    cells = [table_cells(row, own[row.case.name]) for row in rows]
+    kept = _filled(cells)
+    table = aligned([[line[at] for at in kept] for line in cells], [COLUMNS[at] for at in kept])
     return f"all: {shared}\n\n{table}" if shared else table
 
 
 def closing_lines(run: Run) -> list[str]:
     """The A/A line, and what the columns mean."""
     lines = [twins_line(run.aa)]
+    if told := baselines_line(run.rows):
+        lines.append(told)
     if run.ceilings:
-        lines.append("of peak: the step's FLOP/s as a share of this machine's own best.")
+        lines.append(
+            "times limit: a step's time over the least it could take at this machine's own best "
+            "arithmetic and copying, everything fused that can be."
+        )
     noisy = sum(1 for row in run.rows if row.noisy)
     if noisy:
         rows = "1 row is" if noisy == 1 else f"{noisy} rows are"
@@ -208,21 +229,35 @@ def twins_line(twins: Twins | None) -> str:
     if twins is None:
         return "A/A: no case was measured twice."
     ratios = ", ".join(f"{pair.ratio:.3f}" for pair in twins.pairs)
+    memory = ""
+    if twins.memory_band > 1:
+        memory = f"; of memory, within {twins.memory_band - 1:.1%}"
     return (
         f"A/A: the same case in two processes gave ratios of {ratios}; "
-        f"within {twins.band - 1:.0%} either way, rows are a tie."
+        f"within {twins.band - 1:.1%} either way, rows are a tie{memory}."
     )
 
 
 def _rich_table(cells: Sequence[Sequence[str]], rows: Sequence[Row | None]) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="bold")
-    for name in COLUMNS:
+    kept = _filled(cells)
+    for name in (COLUMNS[at] for at in kept):
         numeric = name not in ("case", "notes")
         table.add_column(name, justify="right" if numeric else "left", no_wrap=numeric)
     for line, row in zip(cells, rows, strict=True):
         style = "dim" if row is None else STYLES.get(row.status, "red")
-        table.add_row(*(Text(cell) for cell in line), style=style)
+        table.add_row(*(Text(line[at]) for at in kept), style=style)
     return table
+
+
+def _filled(cells: Sequence[Sequence[str]]) -> list[int]:
+    """The columns that some row fills, and those that will be."""
+    always = (0, 1, 2, 3, len(COLUMNS) - 1)
+    return [at for at in range(len(COLUMNS)) if at in always or any(line[at] for line in cells)]
+
+
+def _without_figures(name: str, note: str) -> list[str]:
+    return [name, *[""] * (len(COLUMNS) - 2), note]
 
 
 def _milliseconds(seconds: float) -> str:

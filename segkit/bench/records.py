@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from segkit.bench.quantiles import student_975
 from segkit.errors import UsageError
 
 FORMAT: Literal["segkit-bench/1"] = "segkit-bench/1"
+# One pair of twins that differ throughout is one observation: Student's quantile would be 12.7.
+FEWEST_FREEDOM = 2
 
 Status = Literal["ok", "oom", "crashed", "refused", "wrong", "skipped"]
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -130,6 +135,14 @@ class Achieved(Record):
     bound: Literal["arithmetic", "memory"] | None = Field(
         default=None, description="which ceiling is the nearer for this work on this machine"
     )
+    least_s: float | None = Field(
+        default=None,
+        description="the least a step could take here: its FLOPs at the arithmetic ceiling, or its "
+        "fewest bytes at the copy's, whichever is more",
+    )
+    times_limit: float | None = Field(
+        default=None, description="distance from the limit: the step's time over least_s"
+    )
 
 
 class Correctness(Record):
@@ -138,6 +151,22 @@ class Correctness(Record):
     error: float = Field(description="norm of the difference over norm of the reference")
     tolerance: float
     against: str = Field(description="what was compared, and at which shape")
+
+
+class Relative(Record):
+    """A row beside the case that its suite names as baseline."""
+
+    baseline: str = Field(description="the name of that case; a row may be its own")
+    speed: float = Field(description="times as fast: the baseline's time over this one's, per unit")
+    low: float = Field(description="95 % interval of it, by bootstrap over rounds")
+    high: float
+    memory: float | None = Field(
+        default=None, description="this case's peak memory over the baseline's"
+    )
+    paired: bool = Field(description="whether both had their turns in the same rounds")
+    tie: bool = Field(
+        default=False, description="the interval holds 1, or the speed is within the A/A band"
+    )
 
 
 class Quality(Record):
@@ -186,6 +215,10 @@ class Row(Record):
     warm_up_steps: int = 0
     noisy: str = Field(default="", description="why the times are to be doubted; empty: quiet")
     correctness: Correctness | None = None
+    heat: int = Field(
+        default=0, description="rows of one heat had their turns in the same rounds; from 1"
+    )
+    relative: Relative | None = None
     quality: Quality | None = None
     checkerboard: Checkerboard | None = None
     energy_j_per_image: float | None = None
@@ -248,9 +281,11 @@ class TwinPair(Record):
     """The same case measured twice, in two processes, as if it were two cases."""
 
     case: str
-    ratio: float = Field(description="of the medians of the step")
+    ratio: float = Field(description="of the step's times, round by round")
     low: float = Field(description="95 % interval of the ratio, by bootstrap over rounds")
     high: float
+    rounds: tuple[float, ...] = Field(default=(), description="the ratio of each round's medians")
+    memory_ratio: float | None = Field(default=None, description="of the peak memory")
 
 
 class Twins(Record):
@@ -260,9 +295,34 @@ class Twins(Record):
 
     @property
     def band(self) -> float:
-        """Ratios between 1 / band and band are ties: 1.06 says 6 % either way."""
-        sides = [max(p.ratio, p.high, 1 / p.ratio, 1 / p.low) for p in self.pairs]
-        return max(sides, default=1.0)
+        """Ratios between 1 / band and band are ties: 1.06 says 6 % either way.
+
+        On the logarithm, the ratio of two identical cases varies by its rounds (squared standard
+        error of their mean) and by what lasts as long as two processes live (what the pairs' means
+        vary by beyond that). The root of the sum, times Student's 97.5 % quantile, its degrees of
+        freedom by Satterthwaite (1946), yet no fewer than FEWEST_FREEDOM.
+        """
+        if not self.pairs:
+            return 1.0
+        if any(len(pair.rounds) < 2 for pair in self.pairs):
+            # Results of old know no rounds.
+            return max(max(p.ratio, p.high, 1 / p.ratio, 1 / p.low) for p in self.pairs)
+        logs = [[math.log(ratio) for ratio in pair.rounds] for pair in self.pairs]
+        error = statistics.fmean(statistics.variance(each) / len(each) for each in logs)
+        means = statistics.fmean(statistics.fmean(each) ** 2 for each in logs)
+        lasting = max(0.0, means - error)
+        freedom = error**2 / sum(len(each) - 1 for each in logs) + lasting**2 / len(logs)
+        if freedom == 0:
+            return 1.0
+        degrees = int((error + lasting) ** 2 / freedom)
+        quantile = student_975(max(degrees, FEWEST_FREEDOM))
+        return math.exp(quantile * math.sqrt(error + lasting))
+
+    @property
+    def memory_band(self) -> float:
+        """The same of peak memory, from the ratios alone."""
+        found = [p.memory_ratio for p in self.pairs if p.memory_ratio]
+        return max((max(ratio, 1 / ratio) for ratio in found), default=1.0)
 
 
 class Method(Record):
@@ -342,6 +402,7 @@ def flat(row: Row) -> dict[str, Any]:
         "counts": (Counts, row.counts),
         "achieved": (Achieved, row.achieved),
         "correctness": (Correctness, row.correctness),
+        "relative": (Relative, row.relative),
         "quality": (Quality, row.quality),
         "checkerboard": (Checkerboard, row.checkerboard),
     }

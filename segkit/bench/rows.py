@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from segkit.bench.process import WorkerFailed, WorkerProcess
-from segkit.bench.records import Achieved, Case, Ceilings, Counts, Memory, Row
-from segkit.bench.statistics import by_phase, noise
+from segkit.bench.records import Achieved, Case, Ceilings, Counts, Memory, Row, TwinPair
+from segkit.bench.statistics import by_phase, noise, paired_ratio, round_ratios
 
 
 @dataclass
@@ -18,6 +18,7 @@ class Entrant:
     worker: WorkerProcess
     found: dict[str, Any]
     twin: bool = False
+    heat: int = 0
     rounds: list[dict[str, list[float]]] = field(default_factory=list)
     joules: list[float] = field(default_factory=list)
     lost: WorkerFailed | None = None
@@ -62,8 +63,24 @@ def row_of(entrant: Entrant, ceilings: Ceilings | None, seed: int = 0) -> Row:
         energy_j_per_image=joules / units if joules is not None else None,
         clock=found["clock"],
         files=entrant.files,
+        heat=entrant.heat,
     )
     return row.model_copy(update={"achieved": achieved(row, ceilings)})
+
+
+def pair_of(twin: Entrant, first: Entrant, seed: int = 0) -> TwinPair:
+    """The A/A pair of a case measured by two workers."""
+    own, other = twin.samples()["step"], first.samples()["step"]
+    ratio, low, high = paired_ratio(own, other, seed)
+    bytes_each = [each.found["memory"]["peak_bytes"] for each in (twin, first)]
+    return TwinPair(
+        case=twin.case.name,
+        ratio=ratio,
+        low=low,
+        high=high,
+        rounds=tuple(map(float, round_ratios(own, other))),
+        memory_ratio=bytes_each[0] / bytes_each[1] if all(bytes_each) else None,
+    )
 
 
 def achieved(row: Row, ceilings: Ceilings | None) -> Achieved | None:
@@ -84,12 +101,15 @@ def achieved(row: Row, ceilings: Ceilings | None) -> Achieved | None:
     bound: Literal["arithmetic", "memory"] | None = None
     if flops_share is not None and bytes_share is not None:
         bound = "arithmetic" if flops_share >= bytes_share else "memory"
+    shares = [share for share in (flops_share, bytes_share) if share]
     return Achieved(
         flops_per_s=flops,
         bytes_per_s=moved,
         flops_share=flops_share,
         bytes_share=bytes_share,
         bound=bound,
+        least_s=max(shares) * step.median if shares else None,
+        times_limit=1 / max(shares) if shares else None,
     )
 
 

@@ -2,8 +2,12 @@
 
 Workers stay alive through all rounds of their heat, paused on their pipe between turns: building a
 network anew for every turn would take most of the time and cool every cache. A heat holds as many
-as memory allows, MOST_ALIVE at most. The first case of a heat is measured by two workers, as if it
-were two cases: what differs between those twins is noise (A/A).
+as memory allows, MOST_ALIVE at most, and cases that are held against one another where they fit.
+
+The first case of a heat, and every fifth after it, is measured by two workers, as if it were two
+cases: what differs between those twins is noise (A/A). They live alike to the last step, or the
+state of the heap would tell them apart, and their turns lie half a round apart, as those of two
+cases may. A heat whose twins stray further than BAND_WANTED has more rounds, for as long as it may.
 """
 
 from __future__ import annotations
@@ -18,11 +22,14 @@ from segkit.bench.conditions import available_bytes
 from segkit.bench.interrupts import Interrupts
 from segkit.bench.process import WorkerFailed, WorkerProcess
 from segkit.bench.records import Case, Ceilings, Method, Row, TwinPair, Twins
-from segkit.bench.rows import Entrant, file_name, row_of
-from segkit.bench.statistics import ratio_interval
+from segkit.bench.rows import Entrant, file_name, pair_of, row_of
 from segkit.bench.watching import Watcher
 
-MOST_ALIVE = 8
+MOST_ALIVE = 12
+TWIN_EVERY = 5
+# Rows further apart than this should be no tie; rounds are added until it is so, or time is up.
+BAND_WANTED = 1.06
+MOST_ROUNDS = 3
 # Of the memory that is free at the start; above that, the heat is full.
 MEMORY_SHARE = 0.6
 # A row of a benchmark that was ended by hand has this many rounds at least.
@@ -37,6 +44,7 @@ class Settings:
     """How to measure.
 
     prepare_timeout   seconds a worker may take until its first turn
+    extra_seconds     for which a heat on a noisy machine may have more rounds than asked
     trace_folder      where profiles go; None makes none
     memory_bytes      of the device, where its memory is not the machine's
     """
@@ -44,6 +52,7 @@ class Settings:
     rounds: int = 5
     round_seconds: float = 1.0
     prepare_timeout: float = 900.0
+    extra_seconds: float = 30.0
     most_alive: int = MOST_ALIVE
     twins: bool = True
     seed: int = 0
@@ -86,10 +95,13 @@ class Runner:
     def twins(self) -> Twins | None:
         return Twins(pairs=tuple(self.pairs)) if self.pairs else None
 
-    def run(self, cases: Sequence[Case]) -> bool:
-        """Measures all cases; False where it was interrupted and cases are missing."""
-        waiting = list(cases)
-        self._progress.start(len(waiting))
+    def run(self, cases: Sequence[Case], groups: Sequence[Sequence[Case]] = ()) -> bool:
+        """Measures all cases; False where it was interrupted and cases are missing.
+
+        groups   the cases again, those together that are to have their turns in the same rounds
+        """
+        waiting = [list(group) for group in groups] or [[case] for case in cases]
+        self._progress.start(len(cases))
         self.watcher.planned(cases)
         try:
             with self.interrupts:
@@ -101,9 +113,13 @@ class Runner:
             return False
         return True
 
-    def _all_heats(self, waiting: list[Case]) -> None:
+    def _all_heats(self, waiting: list[list[Case]]) -> None:
+        heats = 0
         while waiting:
             heat = self._fill(waiting)
+            heats += 1
+            for entrant in heat:
+                entrant.heat = heats
             try:
                 self._race(heat)
             except Interrupted:
@@ -115,39 +131,57 @@ class Runner:
                     entrant.worker.close()
             self._conclude(heat)
 
-    def _fill(self, waiting: list[Case]) -> list[Entrant]:
+    def _fill(self, waiting: list[list[Case]]) -> list[Entrant]:
         """Prepares workers until the heat is full; takes their cases off the list."""
         heat: list[Entrant] = []
         memory = MEMORY_SHARE * (self.settings.memory_bytes or available_bytes())
+        begun: list[Case] | None = None
         try:
             while waiting and len(heat) < self.settings.most_alive:
                 needs = [_needs(entrant) for entrant in heat]
                 if needs and sum(needs) + max(needs) > memory:
                     break
-                case = waiting[0]
-                entrant = self._prepare(case, alone=not heat)
+                group = waiting[0]
+                if heat and group is not begun and not self._has_room(len(heat), len(group)):
+                    break
+                begun = group
+                entrant = self._prepare(group[0], alone=not heat)
                 if entrant == "alone":
                     break  # others hold memory: it has the next heat's first place
-                waiting.pop(0)
-                if entrant is None:
-                    continue
-                heat.append(entrant)
-                if self.settings.twins and len(heat) == 1:
-                    twin = self._prepare(case, alone=False, twin=True)
-                    if isinstance(twin, Entrant):
-                        heat.append(twin)
+                group.pop(0)
+                if not group:
+                    waiting.pop(0)
+                if entrant is not None:
+                    heat.append(entrant)
+                    self._add_twin(heat)
         except BaseException:
             for entrant in heat:
                 entrant.worker.kill()
             raise
         return heat
 
+    def _has_room(self, taken: int, wanted: int) -> bool:
+        """Whether a group fits beside what is there; one that fits no heat begins anywhere."""
+        alive = self.settings.most_alive
+        places = wanted + (wanted // TWIN_EVERY) * self.settings.twins
+        return taken + places <= alive or places > alive
+
+    def _add_twin(self, heat: list[Entrant]) -> None:
+        """A second worker of the case that has just joined, where it is one's turn."""
+        firsts = sum(not entrant.twin for entrant in heat)
+        if not self.settings.twins or firsts % TWIN_EVERY != 1:
+            return
+        if len(heat) < self.settings.most_alive:
+            twin = self._prepare(heat[-1].case, alone=False, twin=True)
+            if isinstance(twin, Entrant):
+                heat.append(twin)
+
     def _prepare(
         self, case: Case, *, alone: bool, twin: bool = False
     ) -> Entrant | Literal["alone"] | None:
         """A prepared worker; None where the case has its row already; "alone": only by itself."""
         worker = self.start_worker()
-        request = {"do": "prepare", "case": case.model_dump(), "gate": not twin}
+        request = {"do": "prepare", "case": case.model_dump()}
         start = time.monotonic()
         try:
             answer = self._patiently(
@@ -178,22 +212,38 @@ class Runner:
 
     def _race(self, heat: list[Entrant]) -> None:
         """The rounds: every worker its turn in each, in an order that moves on by one."""
-        for round_number in range(self.settings.rounds):
-            for entrant in rotated(heat, round_number):
-                if entrant.lost is not None:
-                    continue
-                self._tell(entrant.case, f"round {round_number + 1} of {self.settings.rounds}")
-                start = time.monotonic()
-                try:
-                    self._turn(entrant)
-                except WorkerFailed as error:
-                    # A twin has nobody left to be compared with.
-                    for other in (each for each in heat if each.case == entrant.case):
-                        other.lost = error
-                self._progress.turned(time.monotonic() - start)
+        order, rounds = arranged(heat), self.settings.rounds
+        began = time.monotonic()
+        for number in range(MOST_ROUNDS * rounds):
+            if number == rounds:
+                began = time.monotonic()
+            if number >= rounds and not self._needs_more(heat, time.monotonic() - began):
+                break
+            of = f"of {rounds}" if number < rounds else "to quiet the noise"
+            for entrant in rotated(order, number):
+                if entrant.lost is None:
+                    self._tell(entrant.case, f"round {number + 1} {of}")
+                    self._take_turn(entrant, heat)
         for entrant in heat:
             if self.settings.trace_folder and not entrant.twin and entrant.lost is None:
                 entrant.files = self._trace(entrant)
+
+    def _take_turn(self, entrant: Entrant, heat: Sequence[Entrant]) -> None:
+        start = time.monotonic()
+        try:
+            self._turn(entrant)
+        except WorkerFailed as error:
+            # A twin has nobody left to be compared with.
+            for other in (each for each in heat if each.case == entrant.case):
+                other.lost = error
+        self._progress.turned(time.monotonic() - start)
+
+    def _needs_more(self, heat: Sequence[Entrant], passed: float) -> bool:
+        """Whether the heat's twins stray too far yet, and there is time."""
+        pairs = self._pairs(heat)
+        if not pairs or passed >= self.settings.extra_seconds:
+            return False
+        return Twins(pairs=tuple(pairs)).band > BAND_WANTED
 
     def _turn(self, entrant: Entrant) -> None:
         usual = entrant.found.get("usual_step_s", 0.0)
@@ -224,14 +274,17 @@ class Runner:
         for entrant in heat:
             if not entrant.twin:
                 self._add(row_of(entrant, self.ceilings, self.settings.seed))
-        alive = {id(e): e.samples() for e in heat if e.lost is None and e.rounds}
-        for twin in (e for e in heat if e.twin and id(e) in alive):
-            first = next((e for e in heat if e.case == twin.case and not e.twin), None)
-            if first is not None and id(first) in alive:
-                ratio, low, high = ratio_interval(
-                    alive[id(first)]["step"], alive[id(twin)]["step"], self.settings.seed
-                )
-                self.pairs.append(TwinPair(case=twin.case.name, ratio=ratio, low=low, high=high))
+        self.pairs += self._pairs(heat)
+
+    def _pairs(self, heat: Sequence[Entrant]) -> list[TwinPair]:
+        """The A/A pairs of a heat's twins, of those that live."""
+        alive = [each for each in heat if each.lost is None and each.rounds]
+        return [
+            pair_of(twin, first, self.settings.seed)
+            for twin in alive
+            for first in alive
+            if twin.twin and not first.twin and first.case == twin.case
+        ]
 
     def _patiently(self, case: Case, worker: WorkerProcess, ask: Callable[[], Any]) -> Any:
         """Asks; on Ctrl-C gives up the case, and twice in a row the benchmark."""
@@ -295,6 +348,15 @@ def rotated(entrants: Sequence[Any], round_number: int) -> list[Any]:
     """The entrants, begun one place later each round: none is always the first."""
     start = round_number % max(len(entrants), 1)
     return [*entrants[start:], *entrants[:start]]
+
+
+def arranged(heat: Sequence[Entrant]) -> list[Entrant]:
+    """The heat in the order of its turns: every twin half a round away from its like."""
+    order = [entrant for entrant in heat if not entrant.twin]
+    for twin in (entrant for entrant in heat if entrant.twin):
+        like = next((at for at, each in enumerate(order) if each.case == twin.case), 0)
+        order.insert((like + len(order) // 2) % len(order) + 1, twin)
+    return order
 
 
 def _needs(entrant: Entrant) -> int:

@@ -21,8 +21,10 @@ SUFFIXES = (".yaml", ".yml")
 class Suite(BaseModel):
     """What is measured together.
 
-    rounds         how often every case has its turn
+    rounds         how often every case has its turn, at least
     round_seconds  how long a turn lasts, at least
+    baseline       the case that all others are held against (segkit.bench.baselines); a grid's own
+                   comes first
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,6 +33,7 @@ class Suite(BaseModel):
     about: str = ""
     rounds: int = Field(default=5, ge=2)
     round_seconds: float = Field(default=1.0, gt=0)
+    baseline: str | dict[str, str | int | bool] | None = None
     grids: tuple[Grid, ...] = Field(min_length=1)
 
 

@@ -39,10 +39,9 @@ class Trial:
         if case.threads:
             torch.set_num_threads(case.threads)
 
-    def prepare(self, stage: Stage, *, gate: bool = True) -> dict[str, Any]:
+    def prepare(self, stage: Stage) -> dict[str, Any]:
         """Everything before the first turn, and what it found, as fields of a Row.
 
-        gate   whether output is checked and work counted: not for the second of two twins
         Raises WrongOutput, whatever the components raise, and UsageError for what cannot be.
         """
         self.instrument: Instrument = instrument_for(self.case.device)
@@ -59,7 +58,7 @@ class Trial:
         self.step = self._plain_step()
         first = self.instrument.measured(self.step)["step"]
         memory = self._memory(idle)
-        found = self._gate(stage) if gate else {}
+        found = self._gate(stage)
         stage("warming up")
         warm = self._warmed_up()
         return found | {

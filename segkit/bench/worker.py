@@ -72,7 +72,7 @@ class _Worker:
         case = Case.model_validate(request["case"])
         refuse_impossible(case)
         self.trial = Trial(case)
-        found = self.trial.prepare(self._stage, gate=request["gate"])
+        found = self.trial.prepare(self._stage)
         return {"event": "prepared", "found": found}
 
     def _turn(self, request: Mapping[str, Any]) -> Mapping[str, Any]:

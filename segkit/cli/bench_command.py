@@ -55,6 +55,11 @@ class BenchCommand(click.Command):
     type=click.FloatRange(0, min_open=True),
     help="Length of a turn. [default: the suite's]",
 )
+@click.option(
+    "--baseline",
+    metavar="NAME",
+    help="The case, or its component, that all are held against. [default: the suite's]",
+)
 @click.option("--quality", is_flag=True, help="Train each network briefly and add its score.")
 @click.option("--data", metavar="DIR", help="For --quality. [default: the demo set]")
 @click.option("--epochs", type=click.IntRange(1), default=4, help="For --quality. [default: 4]")
@@ -186,7 +191,7 @@ def _measure(suite: Any, axes: dict[str, list[Any]], given: dict[str, Any]) -> N
             device=device,
             checkerboard=given["checkerboard"],
         )
-    order = Order(suite, device, axes, settings, quality)
+    order = Order(suite, device, axes, settings, quality, baseline=given["baseline"])
     live, watcher = None, Quiet()
     if sys.stdout.isatty() and not given["as_json"]:
         from rich.console import Console

@@ -1,10 +1,10 @@
-"""Short names for a benchmark's cases: what they have in common is said once."""
+"""Words for a benchmark's cases: what they share is said once; ratios and limits in words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segkit.bench.records import Case
+from segkit.bench.records import Case, Row
 
 
 def shared_and_own(cases: Sequence[Case]) -> tuple[str, dict[str, str]]:
@@ -22,6 +22,47 @@ def shared_and_own(cases: Sequence[Case]) -> tuple[str, dict[str, str]]:
     if len(set(own.values())) < len(own):
         own = {name: name for name in own}
     return ", ".join(shared), own
+
+
+def speed_beside_baseline(row: Row, *, interval: bool = True) -> str:
+    """How many times as fast as its baseline a row is: "2.51 (2.44 to 2.58)", "1.01, tie"."""
+    relative = row.relative
+    if relative is None:
+        return ""
+    if relative.baseline == row.case.name:
+        return "baseline"
+    text = _three_digits(relative.speed)
+    if interval:
+        text += f" ({_three_digits(relative.low)} to {_three_digits(relative.high)})"
+    return text + ", tie" * relative.tie
+
+
+def memory_beside_baseline(row: Row) -> str:
+    """The share of its baseline's peak memory that a row needs: "0.55"."""
+    relative = row.relative
+    if relative is None or relative.memory is None or relative.baseline == row.case.name:
+        return ""
+    return _three_digits(relative.memory)
+
+
+def limit_text(row: Row) -> str:
+    """How many times the least possible time a row's step takes: "2.9"."""
+    times = row.achieved.times_limit if row.achieved else None
+    return "" if times is None else f"{times:.0f}" if times >= 100 else f"{times:.3g}"
+
+
+def baselines_line(rows: Sequence[Row]) -> str:
+    """Which cases the ratios are to; "" where there are none."""
+    names = dict.fromkeys(row.relative.baseline for row in rows if row.relative)
+    if not names:
+        return ""
+    one = f"baseline: {next(iter(names))}." if len(names) == 1 else ""
+    many = "the baselines are the rows so marked; each case is held against the one most like it."
+    return f"Speed and memory are beside a baseline, speed with its 95 % interval; {one or many}"
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _words(case: Case) -> list[str]:

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segkit.bench.records import Record, Row, Run
-from segkit.report.benchmark_labels import shared_and_own
+from segkit.report.benchmark_labels import (
+    baselines_line,
+    limit_text,
+    memory_beside_baseline,
+    shared_and_own,
+    speed_beside_baseline,
+)
 
 MIB = 2**20
 MODES = {"train": "Training", "infer": "Inference"}
@@ -67,6 +73,7 @@ def page(run: Run, pictures: Sequence[Picture]) -> str:
         duration=_duration(run.seconds),
         twins=run.aa.pairs if run.aa else (),
         band=run.aa.band if run.aa else None,
+        baselines=baselines_line(run.rows),
         noisy=[row for row in run.rows if row.noisy],
         quality=next((row.quality for row in run.rows if row.quality), None),
     )
@@ -101,16 +108,17 @@ def _grid(
 
 
 def _main(row: Row) -> dict[str, str]:
-    step, counts, achieved = row.times.get("step"), row.counts, row.achieved
+    step, counts = row.times.get("step"), row.counts
     return {
         f"{row.unit}s/s": _number(row.images_per_s),
         "step ms": _scaled(step, "median", 1e3),
         "95 % interval": f"{1e3 * step.low:.4g} to {1e3 * step.high:.4g}" if step else "",
+        "times as fast": speed_beside_baseline(row),
         "peak MiB": _scaled(row.memory, "peak_bytes", 1 / MIB),
+        "of its memory": memory_beside_baseline(row),
         "parameters M": _scaled(counts, "parameters", 1e-6),
         "multiply-adds G": _scaled(counts, "multiply_adds", 1e-9),
-        "of arithmetic": _percent(achieved, "flops_share"),
-        "of bandwidth": _percent(achieved, "bytes_share"),
+        "times limit": limit_text(row),
         "score": _score(row),
         "J per image": _number(row.energy_j_per_image),
     }
@@ -128,6 +136,8 @@ def _more(row: Row) -> dict[str, str]:
         summary = row.times.get(phase)
         cells[f"{phase} ms"] = _scaled(summary, "median", 1e3)
     return cells | {
+        "of arithmetic": _percent(achieved, "flops_share"),
+        "of bandwidth": _percent(achieved, "bytes_share"),
         "bound by": (achieved.bound or "") if achieved else "",
         "first step s": _number(row.first_step_s),
         "compile s": _number(row.compile_s),

@@ -134,7 +134,9 @@ def test_the_live_table_ends_as_the_whole_table():
 def test_the_a_a_line_names_the_ratios_and_the_band():
     pairs = (TwinPair(case="a", ratio=1.012, low=0.99, high=1.04),)
     assert twins_line(Twins(pairs=pairs)) == (
-        "A/A: the same case in two processes gave ratios of 1.012; within 4% either way, rows are "
-        "a tie."
+        "A/A: the same case in two processes gave ratios of 1.012; within 4.0% either way, rows "
+        "are a tie."
     )
+    told = (pairs[0].model_copy(update={"memory_ratio": 0.99}),)
+    assert twins_line(Twins(pairs=told)).endswith("are a tie; of memory, within 1.0%.")
     assert twins_line(None) == "A/A: no case was measured twice."

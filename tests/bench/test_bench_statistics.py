@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from segkit.bench.quantiles import STUDENT_975, student_975
+from segkit.bench.records import TwinPair, Twins
 from segkit.bench.statistics import (
-    STUDENT_975,
     is_stable,
     noise,
+    paired_ratio,
     ratio_interval,
+    round_ratios,
     summarise,
     widening,
 )
@@ -41,6 +44,7 @@ def test_equal_times_have_an_interval_without_width():
 def test_students_quantiles_are_scipys():
     for freedom, quantile in enumerate(STUDENT_975, start=1):
         assert quantile == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-5)
+    assert student_975(100) == pytest.approx(stats.t.ppf(0.975, 100), rel=0.02)
     assert widening(1000) == pytest.approx(1, abs=1e-3)
 
 
@@ -76,6 +80,85 @@ def test_a_slow_down_of_a_fifth_stands_outside_the_interval_and_no_change_within
     assert np.mean([low > 1 for _, low, _ in changed]) >= 0.95
     assert np.mean([low <= 1 <= high for _, low, high in same]) >= 0.9
     assert np.mean([ratio for ratio, _, _ in changed]) == pytest.approx(1.2, rel=0.02)
+
+
+def two_machines(rng, ratio, rounds=10, drift=0.2, jitter=0.02):
+    """Times of two cases that drift together, far more than they differ by chance."""
+    drift_R = np.exp(drift * rng.standard_normal(rounds))
+    return [
+        [list(0.1 * factor * d * np.exp(jitter * rng.standard_normal(8))) for d in drift_R]
+        for factor in (ratio, 1.0)
+    ]
+
+
+def test_a_ratio_by_rounds_is_the_hodges_lehmann_estimate_by_hand():
+    ratio, low, high = paired_ratio([[2.0], [4.0], [32.0]], [[1.0], [1.0], [2.0]])
+    # Logarithms to base 2: 1, 2, 4; means of two: 1, 1.5, 2, 2.5, 3, 4; their median 2.25.
+    assert ratio == pytest.approx(2**2.25)
+    assert low <= ratio <= high
+    assert paired_ratio([[0.3]] * 5, [[0.1]] * 5) == pytest.approx((3, 3, 3))
+
+
+def test_drift_that_both_share_cancels_from_a_ratio_by_rounds_only():
+    rng = np.random.default_rng(4)
+    held, widths = [], []
+    for _ in range(150):
+        one, other = two_machines(rng, 1.5)
+        _, low, high = paired_ratio(one, other)
+        held.append(low <= 1.5 <= high)
+        widths.append(high / low - 1)
+    assert np.mean(held) >= 0.91
+    assert np.mean(widths) < 0.05
+    _, low, high = ratio_interval(one, other)
+    assert high / low - 1 > 0.3
+
+
+def test_a_disturbed_round_moves_a_ratio_by_rounds_little():
+    one, other = two_machines(np.random.default_rng(5), 1.2)
+    one[3] = [3 * each for each in one[3]]
+    assert paired_ratio(one, other)[0] == pytest.approx(1.2, rel=0.04)
+
+
+def twins(rng, rounds, scatter, lasting):
+    """A pair whose rounds scatter, between two processes that differ for as long as they live."""
+    ratios = np.exp(lasting * rng.standard_normal() + scatter * rng.standard_normal(rounds))
+    return TwinPair(case="a", ratio=1, low=1, high=1, rounds=tuple(ratios))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "lasting", "least"), [(1, 0.0, 0.93), (2, 0.0, 0.93), (2, 0.02, 0.88), (4, 0.02, 0.9)]
+)
+def test_the_band_holds_another_ratio_of_identical_cases(pairs, lasting, least):
+    rng = np.random.default_rng(6)
+    held, bands = [], []
+    for _ in range(400):
+        band = Twins(pairs=tuple(twins(rng, 10, 0.05, lasting) for _ in range(pairs))).band
+        another = np.exp(np.mean(np.log(twins(rng, 10, 0.05, lasting).rounds)))
+        held.append(1 / band <= another <= band)
+        bands.append(band)
+    assert np.mean(held) >= least
+    # 5 % of scatter over 10 rounds: 1.6 %, so a band of 3.6 % at the least.
+    assert np.median(bands) < 1.09
+
+
+def test_the_band_is_by_hand_students_quantile_of_the_rounds():
+    pair = TwinPair(case="a", ratio=1, low=1, high=1, rounds=(0.9, 1 / 0.9) * 3)
+    error = np.std(np.log(pair.rounds), ddof=1) / np.sqrt(6)
+    assert Twins(pairs=(pair,)).band == pytest.approx(np.exp(stats.t.ppf(0.975, 5) * error))
+    lasting = pair.model_copy(update={"rounds": (1.1,) * 6})
+    assert Twins(pairs=(lasting,)).band == pytest.approx(1.1 ** stats.t.ppf(0.975, 2))
+    four = (lasting, lasting.model_copy(update={"rounds": (1 / 1.1,) * 6})) * 2
+    assert Twins(pairs=four).band == pytest.approx(1.1 ** stats.t.ppf(0.975, 4))
+    assert Twins(pairs=(pair.model_copy(update={"rounds": (1.0,) * 6}),)).band == 1
+
+
+def test_rounds_that_one_of_two_missed_do_not_count():
+    assert list(round_ratios([[2.0], [3.0]], [[1.0], [1.0], [9.0]])) == [2, 3]
+
+
+def test_few_rounds_are_marked():
+    assert noise([[1.0]] * 4, summarise([[1.0]] * 4)) == "4 rounds are too few"
+    assert noise([[1.0]] * 5, summarise([[1.0]] * 5)) == ""
 
 
 def test_a_quiet_machine_is_quiet_and_a_busy_one_is_marked():

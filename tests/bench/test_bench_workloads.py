@@ -200,9 +200,9 @@ def test_a_compiled_networks_memory_does_not_count_the_compiler(monkeypatch):
     assert compiled["memory"]["idle_bytes"] > 0
 
 
-def test_a_twin_is_neither_checked_nor_counted_again():
+def test_every_worker_lives_alike_and_is_checked_and_counted():
     stages: list[str] = []
     case = Case(encoder=TINY_UNET, loss="ce", **TINY)
-    found = Trial(case).prepare(stages.append, gate=False)
-    assert stages == ["building", "first step", "warming up"]
-    assert "correctness" not in found and "counts" not in found
+    found = Trial(case).prepare(stages.append)
+    assert stages == ["building", "first step", "checking", "counting", "warming up"]
+    assert "correctness" in found and "counts" in found
