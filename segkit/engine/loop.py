@@ -255,7 +255,8 @@ class Loop:
         return augmentation(batch.to(self.group.device), position.epoch, position.batch)
 
     def _loss(self, logits_BKHW: Tensor, batch: Batch) -> Tensor:
-        target_BHW = batch.target_BHW.to(logits_BKHW.device, non_blocking=True)
+        # The labels cross to the device in 8 bits where they can.
+        target_BHW = batch.target_BHW.to(logits_BKHW.device, non_blocking=True).long()
         if not getattr(self.loss, "needs_instances", False):
             return self.loss(logits_BKHW, target_BHW)
         instances_BHW = batch.instances_BHW
