@@ -8,7 +8,7 @@ change a batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from segkit.data.augmentation.crops import augment, training_ignore_index
+from segkit.data.augmentation.crops import cut_out, training_ignore_index
 from segkit.data.augmentation.recipes import Recipe, find_recipe
+from segkit.data.stored import Stored, of_sample
 from segkit.errors import DataError, SegkitError, UsageError
 from segkit.interfaces import Dataset, Sample
 
@@ -32,8 +33,9 @@ START_METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spa
 class Batch:
     """Images of one size with their truth, not normalised; loaders give them on the CPU.
 
-    image_BCHW      uint8, int32 (from 16 bits) or float32, as stored
-    target_BHW      int64: class or ignored label
+    image_BCHW      uint8, int32 (from 16 bits) or float32, as stored; channels last in memory
+    target_BHW      class or ignored label; uint8 from the training loader where all labels fit,
+                    else int64
     instances_BHW   int64: 0 background, one number per object; None where the data have none
     ids             the samples' names
     """
@@ -178,7 +180,6 @@ def epoch_order(count: int, batch: int, seed: int, epoch: int) -> list[tuple[int
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """One batch of samples of one size; raises DataError SK-D017 where one has no mask."""
-    images, masks, instances = [], [], []
     for sample in samples:
         if sample.mask is None:
             raise DataError(
@@ -186,15 +187,14 @@ def collate(samples: Sequence[Sample]) -> Batch:
                 f"{sample.id} has no mask.",
                 "Training and scores need one for each image.",
             )
-        image_HWC = (
-            sample.image.astype(np.int32) if sample.image.dtype == np.uint16 else sample.image
-        )
-        images.append(np.ascontiguousarray(image_HWC.transpose(2, 0, 1)))
-        masks.append(np.ascontiguousarray(sample.mask))
-        if sample.instances is not None:
-            instances.append(np.ascontiguousarray(sample.instances))
+    image_BHWC = np.stack([sample.image for sample in samples])
+    if image_BHWC.dtype == np.uint16:
+        image_BHWC = image_BHWC.astype(np.int32)
+    masks = [sample.mask for sample in samples if sample.mask is not None]
+    instances = [sample.instances for sample in samples if sample.instances is not None]
     return Batch(
-        image_BCHW=torch.from_numpy(np.stack(images)),
+        # The channels stay last, as files have them and networks like them best.
+        image_BCHW=torch.from_numpy(image_BHWC).permute(0, 3, 1, 2),
         target_BHW=torch.from_numpy(np.stack(masks)),
         instances_BHW=torch.from_numpy(np.stack(instances)) if instances else None,
         ids=tuple(sample.id for sample in samples),
@@ -225,15 +225,20 @@ class _TrainingItems(torch.utils.data.Dataset[Sample | SegkitError]):
     ) -> None:
         self.dataset, self.size, self.recipe = dataset, size, recipe
         self.ignore_index, self.seed = ignore_index, seed
+        # So that every batch of a training has its labels in one type.
+        self.in_8_bits = len(dataset.classes) < 256
 
     def __getitem__(self, key: tuple[int, int, int]) -> Sample | SegkitError:
         epoch, index, again = key
         rng = np.random.default_rng([self.seed, epoch, index, again])
         try:
-            sample = checked(self.dataset[index], self.dataset)
-            return augment(sample, self.size, self.recipe, self.ignore_index, rng)
+            whole = stored(self.dataset, index)
+            crop = cut_out(whole, self.size, self.recipe, self.ignore_index, rng)
         except SegkitError as error:
             return error
+        if crop.mask is None or self.in_8_bits:
+            return crop
+        return replace(crop, mask=crop.mask.astype(np.int64))
 
 
 class _EvaluationItems(torch.utils.data.Dataset[Sample | SegkitError]):
@@ -247,6 +252,15 @@ class _EvaluationItems(torch.utils.data.Dataset[Sample | SegkitError]):
             return checked(self.dataset[index], self.dataset)
         except SegkitError as error:
             return error
+
+
+def stored(dataset: Dataset, index: int) -> Stored:
+    """A sample to cut a part out of; data sets of ours read no more than that part."""
+    in_parts = getattr(dataset, "stored", None)
+    found: Stored = (
+        of_sample(checked(dataset[index], dataset)) if in_parts is None else in_parts(index)
+    )
+    return found
 
 
 def checked(sample: Sample, dataset: Dataset) -> Sample:

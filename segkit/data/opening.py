@@ -18,8 +18,9 @@ from segkit.data.files.masks import RGB
 from segkit.data.files.pairing import EXPECTED, Pair
 from segkit.data.inspection import Inspection, Item, inspect
 from segkit.data.layouts.folders import Layout
-from segkit.data.meaning.label_rule import Labelling, LabelRule
+from segkit.data.meaning.label_rule import Labelling, LabelRule, QuickLabels
 from segkit.data.meaning.labels import IgnoreIndex, Wishes
+from segkit.data.stored import Stored, Window, of_sample
 from segkit.errors import DataError, UsageError, did_you_mean
 from segkit.interfaces import Dataset, Sample
 
@@ -85,6 +86,7 @@ class FolderDataset:
         self.palette = labelling.palette
         self.ignore_index = labelling.ignore_index
         self.in_channels = reader.channels
+        self.quick_labels = QuickLabels(self.rule, len(self.classes), self.ignore_index)
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
@@ -98,14 +100,28 @@ class FolderDataset:
         item = self.items[index]
         pair = item.pair
         image_HWC, values_HW = self.reader.image(item), self.reader.values(item)
-        if values_HW.shape != image_HWC.shape[:2]:
-            raise DataError(
-                "SK-D003",
-                f"{pair.mask} and its image have differed in size since the data set was opened.",
-                "Were the files changed meanwhile? Start again.",
-            )
+        _same_size(image_HWC, values_HW, pair)
         mask_HW = self.rule.labels(values_HW, pair.mask)
         return Sample(image_HWC, mask_HW, pair.id, self.rule.object_numbers(values_HW, mask_HW))
+
+    def stored(self, index: int) -> Stored:
+        """As indexing, for one who needs a part only."""
+        if self.rule.objects:
+            return of_sample(self[index])
+        item = self.items[index]
+        pair = item.pair
+        image, values = self.reader.image_window(item), self.reader.values_window(item)
+        _same_size(image, values, pair)
+        return Stored(image, values, partial(self.quick_labels, path=pair.mask), pair.id)
+
+
+def _same_size(image: Window, values: Window, pair: Pair) -> None:
+    if values.shape != image.shape[:2]:
+        raise DataError(
+            "SK-D003",
+            f"{pair.mask} and its image have differed in size since the data set was opened.",
+            "Were the files changed meanwhile? Start again.",
+        )
 
 
 def open_data(

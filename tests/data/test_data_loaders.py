@@ -53,10 +53,10 @@ def same(ours: list, theirs: list) -> bool:
 def test_a_batch_has_the_types_and_shapes_promised():
     batch = next(training(Numbered([(20, 30)] * 8)).epoch(0))
     assert (batch.image_BCHW.shape, batch.image_BCHW.dtype) == ((4, 3, 16, 16), torch.uint8)
-    assert (batch.target_BHW.shape, batch.target_BHW.dtype) == ((4, 16, 16), torch.int64)
+    assert (batch.target_BHW.shape, batch.target_BHW.dtype) == ((4, 16, 16), torch.uint8)
     assert (batch.instances_BHW.shape, batch.instances_BHW.dtype) == ((4, 16, 16), torch.int64)
     assert len(batch) == 4
-    assert batch.image_BCHW.is_contiguous()
+    assert batch.image_BCHW.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,16 @@ pixels once; gamma, blur and noise follow where the recipe has them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import NormalDist
 
 import cv2
 import numpy as np
 
 from segkit.data.augmentation.recipes import Recipe
+
+# The middles of 256 equally likely parts of a normal distribution, scaled to a deviation of 1.
+NORMAL = np.array([NormalDist().inv_cdf((part + 0.5) / 256) for part in range(256)])
+NORMAL /= NORMAL.std()
 
 
 def change_colours(image_HWC: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
@@ -26,9 +31,7 @@ def change_colours(image_HWC: np.ndarray, recipe: Recipe, rng: np.random.Generat
         sigma = rng.uniform(0.3, 1.2)
         image_HWC = by_channels(image_HWC, lambda part: cv2.GaussianBlur(part, (0, 0), sigma))
     if recipe.noise and rng.random() < recipe.noise:
-        strength = np.float32(rng.uniform(0, 0.03) * top)
-        noise_HWC = rng.standard_normal(image_HWC.shape, dtype=np.float32)
-        image_HWC = _like(image_HWC + strength * noise_HWC, image_HWC)
+        image_HWC = _noisy(image_HWC, rng.uniform(0, 0.03) * top, rng)
     return image_HWC
 
 
@@ -36,7 +39,7 @@ def by_channels(image_HWC: np.ndarray, work: Callable[[np.ndarray], np.ndarray])
     """`work` on at most four channels at a time, which is what OpenCV takes everywhere."""
     parts = []
     for first in range(0, image_HWC.shape[2], 4):
-        part = work(np.ascontiguousarray(image_HWC[:, :, first : first + 4]))
+        part = work(image_HWC[:, :, first : first + 4])
         parts.append(part[:, :, None] if part.ndim == 2 else part)
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
@@ -46,8 +49,7 @@ def _matrix(
 ) -> np.ndarray:
     """(C, C + 1): each new channel as a sum of the old ones and a constant."""
     channels = image_HWC.shape[2]
-    # Every fourth pixel tells the mean well enough to turn the contrast about it.
-    mean = float(image_HWC[::4, ::4].mean())
+    mean = float(np.mean(cv2.mean(image_HWC)[:channels] if channels <= 4 else image_HWC))
     contrast = rng.uniform(1 - recipe.contrast, 1 + recipe.contrast)
     shift = rng.uniform(-recipe.brightness, recipe.brightness) * top
     tint = recipe.tint if channels > 1 else 0.0
@@ -76,9 +78,21 @@ def _gamma(image_HWC: np.ndarray, exponent: float, top: float) -> np.ndarray:
     if image_HWC.dtype == np.uint8:
         ramp = np.arange(256) / 255
         table = np.rint(255 * ramp**exponent).astype(np.uint8)
-        return table[image_HWC]
+        return by_channels(image_HWC, lambda part: cv2.LUT(part, table))
     share_HWC = np.maximum(image_HWC.astype(np.float32), 0) / np.float32(top)
     return _like(np.float32(top) * share_HWC ** np.float32(exponent), image_HWC)
+
+
+def _noisy(image_HWC: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """The image with Gaussian noise of this standard deviation on every value."""
+    if image_HWC.dtype == np.uint8:
+        # Bytes are drawn twenty times as fast as normal numbers, and the sum is rounded anyway.
+        table = np.rint(strength * NORMAL).astype(np.int16)
+        drawn_HWC = np.frombuffer(rng.bytes(image_HWC.size), np.uint8).reshape(image_HWC.shape)
+        noise_HWC = by_channels(drawn_HWC, lambda part: cv2.LUT(part, table))
+        return cv2.add(image_HWC, noise_HWC, dtype=cv2.CV_8U).reshape(image_HWC.shape)
+    noise_HWC = rng.standard_normal(image_HWC.shape, dtype=np.float32)
+    return _like(image_HWC + np.float32(strength) * noise_HWC, image_HWC)
 
 
 def _white(image_HWC: np.ndarray) -> float:

@@ -9,19 +9,31 @@ generator gives the same result.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import replace
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
 
 from segkit.data.augmentation.colour_changes import by_channels, change_colours
 from segkit.data.augmentation.recipes import Recipe
+from segkit.data.stored import Stored, Window, of_sample
 from segkit.errors import SegkitError
 from segkit.interfaces import Sample
 
 # What the loss ignores where the data themselves have no ignored label.
 IGNORE_FREE = 255
 IGNORE_MANY_CLASSES = -100
+
+ALL = slice(None)
+# As np.rot90 counts them, against the clock.
+QUARTERS = {
+    1: cv2.ROTATE_90_COUNTERCLOCKWISE,
+    2: cv2.ROTATE_180,
+    3: cv2.ROTATE_90_CLOCKWISE,
+}
+
+Labels = Callable[[np.ndarray], np.ndarray]
 
 
 class Labelled(Protocol):
@@ -49,116 +61,100 @@ def augment(
     sample: Sample, size: int, recipe: Recipe, ignore_index: int, rng: np.random.Generator
 ) -> Sample:
     """A crop of size x size pixels, augmented; the sample itself is not modified."""
-    if sample.mask is None:
-        raise ValueError(f"{sample.id} has no mask")
-    image_HWC, planes = sample.image, _Planes(sample.mask, sample.instances, ignore_index)
-    image_HWC, planes = _crop(image_HWC, planes, size, recipe, rng)
+    crop = cut_out(of_sample(sample), size, recipe, ignore_index, rng)
+    return replace(crop, mask=None if crop.mask is None else crop.mask.astype(np.int64))
+
+
+def cut_out(
+    stored: Stored, size: int, recipe: Recipe, ignore_index: int, rng: np.random.Generator
+) -> Sample:
+    """As `augment`, reading the part that is cut out; a mask of uint8 where its labels fit."""
+    image_HWC, planes = _crop(stored, size, recipe, ignore_index, rng)
     image_HWC, planes = _flip(image_HWC, planes, recipe, rng)
     image_HWC = change_colours(image_HWC, recipe, rng)
-    mask_HW, instances_HW = planes.as_stored()
-    return fitting(
-        Sample(np.ascontiguousarray(image_HWC), mask_HW, sample.id, instances_HW), size, sample
-    )
+    mask_HW, *others = planes
+    if mask_HW.dtype != np.uint8:
+        mask_HW = mask_HW.astype(np.int64)
+    instances_HW = others[0].astype(np.int64) if others else None
+    crop = Sample(np.ascontiguousarray(image_HWC), mask_HW, stored.id, instances_HW)
+    return fitting(crop, size, stored.image.dtype)
 
 
-def fitting(crop: Sample, size: int, stored: Sample) -> Sample:
-    """The crop, where image and mask have its size and the types they had before.
+def fitting(crop: Sample, size: int, image_type: np.dtype[Any]) -> Sample:
+    """The crop, where image and mask have its size and the types they should have.
 
     Raises SegkitError SK-D030, which is a fault of the augmentation and not of the data.
     """
-    planes = [crop.image, crop.mask, crop.instances]
-    shapes = [plane.shape[:2] for plane in planes if plane is not None]
-    types = [str(plane.dtype) for plane in planes if plane is not None]
-    wanted = [str(stored.image.dtype)] + ["int64"] * (len(types) - 1)
-    if crop.mask is None or set(shapes) != {(size, size)} or types != wanted:
-        told = ", ".join(f"{kind} {shape}" for kind, shape in zip(types, shapes, strict=True))
+    planes = [plane for plane in (crop.image, crop.mask, crop.instances) if plane is not None]
+    right = crop.image.dtype == image_type and crop.mask is not None
+    right &= all(plane.shape[:2] == (size, size) for plane in planes)
+    right &= all(plane.dtype in (np.int64, np.uint8) for plane in planes[1:])
+    if not right:
+        told = ", ".join(f"{plane.dtype} {plane.shape[:2]}" for plane in planes)
         raise SegkitError(
             "SK-D030",
-            f"augmentation made {told} of {stored.id}, not squares of {size} with a mask of int64.",
+            f"augmentation made {told} of {crop.id}, not squares of {size} with a mask of labels.",
             "Report it, with the data set's kind and the settings; until then: "
             "--augmentation none.",
         )
     return crop
 
 
-class _Planes:
-    """Mask and object numbers, in a type that OpenCV moves without rounding."""
-
-    def __init__(
-        self, mask_HW: np.ndarray, instances_HW: np.ndarray | None, ignore_index: int
-    ) -> None:
-        self.ignore_index = ignore_index
-        self.mask = mask_HW.astype(_exact_type(mask_HW, ignore_index))
-        self.instances = (
-            None if instances_HW is None else instances_HW.astype(_exact_type(instances_HW, 0))
-        )
-
-    def map(self, move: Callable[[np.ndarray, int], np.ndarray]) -> _Planes:
-        """`move(plane, fill)` on both."""
-        moved = object.__new__(_Planes)
-        moved.ignore_index = self.ignore_index
-        moved.mask = move(self.mask, self.ignore_index)
-        moved.instances = None if self.instances is None else move(self.instances, 0)
-        return moved
-
-    def as_stored(self) -> tuple[np.ndarray, np.ndarray | None]:
-        instances = None if self.instances is None else self.instances.astype(np.int64)
-        return self.mask.astype(np.int64), instances
-
-
-def _exact_type(plane_HW: np.ndarray, extra: int) -> type[np.generic]:
-    """The smallest type OpenCV resamples that holds every value exactly (up to 2**53)."""
-    low, high = min(int(plane_HW.min()), extra), max(int(plane_HW.max()), extra)
+def _exact(plane_HW: np.ndarray, fill: int) -> np.ndarray:
+    """The plane in the smallest type OpenCV resamples that holds all values (up to 2**53)."""
+    if plane_HW.dtype == np.uint8 and 0 <= fill <= 255:
+        return plane_HW
+    low, high = min(int(plane_HW.min()), fill), max(int(plane_HW.max()), fill)
     for kind in (np.uint8, np.int16):
         if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-            return kind
-    return np.float64
+            return plane_HW.astype(kind)
+    return plane_HW.astype(np.float64)
 
 
 def _crop(
-    image_HWC: np.ndarray,
-    planes: _Planes,
-    size: int,
-    recipe: Recipe,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, _Planes]:
-    """A random square of the picture, scaled (and turned, and deformed) to size x size."""
-    height, width = image_HWC.shape[:2]
+    stored: Stored, size: int, recipe: Recipe, ignore_index: int, rng: np.random.Generator
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """A random square of the picture, scaled (and turned, and deformed) to size x size.
+
+    The planes are the mask and, where there are any, the object numbers.
+    """
+    height, width = stored.image.shape[:2]
     low, high = recipe.scale
     # A picture is not shrunk below the crop: what lies beyond it teaches nothing.
     low = max(low, min(1.0, size / min(height, width)))
     scale = float(np.exp(rng.uniform(np.log(low), np.log(high)))) if low < high else low
     side = max(1, round(size / scale))
-    point = _point(planes.mask, recipe, planes.ignore_index, rng)
+    point = _point(stored, recipe, ignore_index, rng)
     top, left = (
         _place(height, side, rng, point and point[0]),
         _place(width, side, rng, point and point[1]),
     )
     if recipe.rotation or recipe.elastic:
-        return _warp(image_HWC, planes, size, (top, left, side), recipe, rng)
-    image_HWC = _cut(image_HWC, top, left, side, fill=None)
-    planes = planes.map(lambda plane, fill: _cut(plane, top, left, side, fill))
+        return _warp(stored, size, (top, left, side), recipe, ignore_index, rng)
+    image_HWC = _reflected(stored.image, top, left, side)
+    planes = [_filled(stored.mask, top, left, side, stored.labels, ignore_index)]
+    if stored.instances is not None:
+        planes.append(_filled(stored.instances, top, left, side, None, 0))
     if side == size:
         return image_HWC, planes
-    smaller = size < side
+    # Up to a factor of 2 the four pixels that linear interpolation reads leave none out.
+    how = cv2.INTER_AREA if side > 2 * size else cv2.INTER_LINEAR
     image_HWC = by_channels(
-        image_HWC,
-        lambda part: cv2.resize(
-            part, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-        ),
+        image_HWC, lambda part: cv2.resize(part, (size, size), interpolation=how)
     )
-    planes = planes.map(
-        lambda plane, _: cv2.resize(plane, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
-    )
+    planes = [
+        cv2.resize(plane, (size, size), interpolation=cv2.INTER_NEAREST_EXACT) for plane in planes
+    ]
     return image_HWC, planes
 
 
 def _point(
-    mask_HW: np.ndarray, recipe: Recipe, ignore_index: int, rng: np.random.Generator
+    stored: Stored, recipe: Recipe, ignore_index: int, rng: np.random.Generator
 ) -> tuple[int, int] | None:
     """The pixel (y, x) that the crop is to show, or None for a crop anywhere."""
     if recipe.aim == "anywhere" or (recipe.aim == "foreground" and rng.random() < 0.5):
         return None
+    mask_HW = stored.labels(stored.mask[ALL, ALL])
     counted_HW = mask_HW != ignore_index
     if recipe.aim == "foreground":
         wanted_HW = counted_HW & (mask_HW != 0)
@@ -183,30 +179,46 @@ def _place(length: int, side: int, rng: np.random.Generator, pixel: int | None) 
     return int(rng.integers(low, high + 1))
 
 
-def _cut(array: np.ndarray, top: int, left: int, side: int, fill: int | None) -> np.ndarray:
-    """The square, reflected (fill None) or filled where it reaches beyond the array."""
-    height, width = array.shape[:2]
-    inside = array[max(top, 0) : top + side, max(left, 0) : left + side]
-    above, before = max(-top, 0), max(-left, 0)
-    below, behind = max(top + side - height, 0), max(left + side - width, 0)
-    if not (above or below or before or behind):
-        return inside
-    pads = ((above, below), (before, behind), (0, 0))[: array.ndim]
-    if fill is None:
-        # np.pad cannot reflect an axis of a single pixel.
-        mode = "reflect" if min(inside.shape[:2]) > 1 else "edge"
-        return np.pad(inside, pads, mode=mode)  # type: ignore[call-overload]
-    return np.pad(inside, pads, constant_values=fill)
+def _cut(
+    window: Window, top: int, left: int, side: int
+) -> tuple[np.ndarray, tuple[tuple[int, int], tuple[int, int]]]:
+    """What lies inside the window of a square, and the pixels it lacks at either side."""
+    height, width = window.shape[:2]
+    inside = window[max(top, 0) : top + side, max(left, 0) : left + side]
+    down = max(-top, 0), max(top + side - height, 0)
+    across = max(-left, 0), max(left + side - width, 0)
+    return inside, (down, across)
+
+
+def _reflected(window: Window, top: int, left: int, side: int) -> np.ndarray:
+    """The square of an image, reflected where it reaches beyond."""
+    inside_HWC, lacking = _cut(window, top, left, side)
+    if not any(map(any, lacking)):
+        return inside_HWC
+    # np.pad cannot reflect an axis of a single pixel.
+    mode: Literal["reflect", "edge"] = "reflect" if min(inside_HWC.shape[:2]) > 1 else "edge"
+    return np.pad(inside_HWC, (*lacking, (0, 0)), mode=mode)
+
+
+def _filled(
+    window: Window, top: int, left: int, side: int, labels: Labels | None, fill: int
+) -> np.ndarray:
+    """The square of a plane, filled where it reaches beyond."""
+    inside_HW, lacking = _cut(window, top, left, side)
+    inside_HW = _exact(inside_HW if labels is None else labels(inside_HW), fill)
+    if not any(map(any, lacking)):
+        return inside_HW
+    return np.pad(inside_HW, lacking, constant_values=fill)
 
 
 def _warp(
-    image_HWC: np.ndarray,
-    planes: _Planes,
+    stored: Stored,
     size: int,
     box: tuple[int, int, int],
     recipe: Recipe,
+    ignore_index: int,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, _Planes]:
+) -> tuple[np.ndarray, list[np.ndarray]]:
     """The square turned and deformed: one resampling from the stored pixels."""
     top, left, side = box
     step = side / size
@@ -221,6 +233,7 @@ def _warp(
     turned_x = np.sin(angle) * y_HW + np.cos(angle) * x_HW
     from_y = (turned_y * step + top + (side - 1) / 2).astype(np.float32)
     from_x = (turned_x * step + left + (side - 1) / 2).astype(np.float32)
+    image_HWC = stored.image[ALL, ALL]
     if step > 1.5:
         # Sampling every second pixel or fewer would alias: smooth by what is skipped.
         image_HWC = by_channels(image_HWC, lambda p: cv2.GaussianBlur(p, (0, 0), step / 3))
@@ -229,7 +242,12 @@ def _warp(
         lambda p: cv2.remap(p, from_x, from_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101),
     )
     near_y, near_x = np.rint(from_y), np.rint(from_x)
-    return moved_HWC, planes.map(lambda plane, fill: _nearest(plane, near_y, near_x, fill))
+    mask_HW = _exact(stored.labels(stored.mask[ALL, ALL]), ignore_index)
+    planes = [_nearest(mask_HW, near_y, near_x, ignore_index)]
+    if stored.instances is not None:
+        instances_HW = _exact(stored.instances[ALL, ALL], 0)
+        planes.append(_nearest(instances_HW, near_y, near_x, 0))
+    return moved_HWC, planes
 
 
 def _nearest(plane: np.ndarray, y_HW: np.ndarray, x_HW: np.ndarray, fill: int) -> np.ndarray:
@@ -245,17 +263,16 @@ def _bumps(size: int, spread: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def _flip(
-    image_HWC: np.ndarray, planes: _Planes, recipe: Recipe, rng: np.random.Generator
-) -> tuple[np.ndarray, _Planes]:
+    image_HWC: np.ndarray, planes: list[np.ndarray], recipe: Recipe, rng: np.random.Generator
+) -> tuple[np.ndarray, list[np.ndarray]]:
     turns: list[Callable[[np.ndarray], np.ndarray]] = []
     if recipe.flips in ("horizontal", "both") and rng.random() < 0.5:
-        turns.append(lambda array: array[:, ::-1])
+        turns.append(lambda array: cv2.flip(array, 1))
     if recipe.flips == "both" and rng.random() < 0.5:
-        turns.append(lambda array: array[::-1])
-    if recipe.quarters:
-        quarters = int(rng.integers(4))
-        turns.append(lambda array: np.rot90(array, quarters))
+        turns.append(lambda array: cv2.flip(array, 0))
+    if recipe.quarters and (quarters := int(rng.integers(4))):
+        turns.append(lambda array: cv2.rotate(array, QUARTERS[quarters]))
     for turn in turns:
-        image_HWC = turn(image_HWC)
-        planes = planes.map(lambda plane, _, turn=turn: turn(plane))  # type: ignore[misc]
+        image_HWC = by_channels(image_HWC, turn)
+        planes = [turn(plane) for plane in planes]
     return image_HWC, planes

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from segkit.data.files.facts import stamp
 from segkit.data.files.images import read_image
 from segkit.data.files.masks import MaskFacts, read_values
 from segkit.data.files.pairing import Pair
 from segkit.data.files.pixel_cache import PixelCache, Stamp, entry_name, open_cache, set_folder
 from segkit.data.files.pixels import Pixels
+from segkit.data.files.quick_decoding import quick_jpeg, quick_png
 from segkit.data.files.reading import PLAIN, Reading
 from segkit.data.inspection import Inspection, Item
 from segkit.data.meaning.label_rule import Labelling
+from segkit.data.stored import Window
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,20 @@ class ItemReader:
 
     channels   of every image
     as_colour  masks are given as packed colours
+    plain      files that have been decoded once and are of the plainest kinds, with their stamps
+               at that time: they are decoded the quick way
     """
 
     channels: int
     as_colour: bool = False
     reading: Reading = PLAIN
+    plain: Mapping[Path, Stamp] = field(default_factory=dict)
 
     def image(self, item: Item) -> np.ndarray:
         """(H, W, channels); raises DataError as `read_image` does."""
+        quick = self._quickly(item.pair.image, quick_jpeg)
+        if quick is not None:
+            return quick
         channels = 1 if item.pair.more else self.channels
         parts = [
             read_image(path, channels, upright=item.image_upright, reading=self.reading)
@@ -42,12 +51,35 @@ class ItemReader:
 
     def values(self, item: Item) -> np.ndarray:
         """(H, W) stored values of the mask; raises DataError as `read_values` does."""
+        quick = self._quickly(item.pair.mask, quick_png)
+        if quick is not None:
+            return quick
         return read_values(
             item.pair.mask,
             as_colour=self.as_colour,
             upright=item.mask_upright,
             reading=self.reading,
         )
+
+    def image_window(self, item: Item) -> Window:
+        """As `image`, for one who needs a part only."""
+        return self.image(item)
+
+    def values_window(self, item: Item) -> Window:
+        """As `values`, for one who needs a part only."""
+        return self.values(item)
+
+    def _quickly(
+        self, path: Path, decode: Callable[[bytes], np.ndarray | None]
+    ) -> np.ndarray | None:
+        before = self.plain.get(path)
+        if before is None or stamp(path) != list(before):
+            return None
+        try:
+            return decode(path.read_bytes())
+        # The careful way tells what is wrong with it.
+        except OSError:
+            return None
 
 
 @dataclass(frozen=True)
@@ -81,9 +113,48 @@ class CachedReader(ItemReader):
         kept = self.entries[item.pair]
         return self.cache.array(kept.mask, kept.mask_seen, read)
 
+    def image_window(self, item: Item) -> Window:
+        read = partial(super().image, item)
+        if self.cache is None or self.entries is None:
+            return read()
+        kept = self.entries[item.pair]
+        return self.cache.window(kept.image, kept.image_seen, read)
+
+    def values_window(self, item: Item) -> Window:
+        read = partial(super().values, item)
+        if self.cache is None or self.entries is None:
+            return read()
+        kept = self.entries[item.pair]
+        return self.cache.window(kept.mask, kept.mask_seen, read)
+
 
 def plain_reader(seen: Inspection, labelling: Labelling, pixels: Pixels) -> ItemReader:
-    return ItemReader(pixels.channels, labelling.rule.colour, seen.reading)
+    colour = labelling.rule.colour
+    jpegs = _plain_jpegs(seen) if pixels.channels == 3 else {}
+    pngs = {} if colour else _plain_pngs(seen)
+    return ItemReader(pixels.channels, colour, seen.reading, jpegs | pngs)
+
+
+def _plain_jpegs(seen: Inspection) -> dict[Path, Stamp]:
+    """Images that are one colour JPEG each and are not turned."""
+    found = {}
+    for item in seen.items.values():
+        facts = seen.images[item.pair.image]
+        if (facts.format, facts.mode, item.pair.more) != ("JPEG", "RGB", ()):
+            continue
+        if facts.orientation == 1 or not item.image_upright:
+            found[facts.path] = seen.stamps[facts.path]
+    return found
+
+
+def _plain_pngs(seen: Inspection) -> dict[Path, Stamp]:
+    """Masks that are PNGs of indices or greys and are not turned."""
+    found = {}
+    for item in seen.items.values():
+        facts = seen.masks[item.pair.mask]
+        if facts.format == "PNG" and not facts.colour and not item.mask_upright:
+            found[facts.path] = seen.stamps[facts.path]
+    return found
 
 
 def cached_reader(
@@ -97,7 +168,8 @@ def cached_reader(
     cache, note = open_cache(set_folder(root, *how), names, need, mode)
     if cache is None:
         return plain, note
-    return CachedReader(plain.channels, plain.as_colour, plain.reading, cache, entries), note
+    given = (plain.channels, plain.as_colour, plain.reading, plain.plain)
+    return CachedReader(*given, cache, entries), note
 
 
 def _entries(seen: Inspection, item: Item) -> Entries:

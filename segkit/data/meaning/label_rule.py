@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from segkit.data.files.masks import RGB, MaskFacts, pack, unpack
@@ -76,6 +77,33 @@ class LabelRule:
         if self.objects:
             return self.table.get(value, int(value > 0))
         return self.table.get(value, UNKNOWN)
+
+
+class QuickLabels:
+    """A rule's labels for masks of 8 bits as uint8, by one table; called with values and a path.
+
+    Other masks, and labels that 8 bits do not hold, get what the rule itself gives.
+    """
+
+    def __init__(self, rule: LabelRule, classes: int, ignore_index: int | None) -> None:
+        self.rule = rule
+        known = {*range(classes), *(() if ignore_index is None else (ignore_index,))}
+        free = sorted(set(range(256)) - known)
+        self.table_256: np.ndarray | None = None
+        if free and max(known) < 256 and min(known) >= 0 and not rule.boundary:
+            self.stray = free[0]
+            labels = [rule.label(value) for value in range(256)]
+            told = [label if label in known else self.stray for label in labels]
+            self.table_256 = np.array(told, np.uint8)
+
+    def __call__(self, values_HW: np.ndarray, path: Path) -> np.ndarray:
+        """Raises DataError SK-D012 as `LabelRule.labels` does."""
+        if self.table_256 is None or values_HW.dtype != np.uint8 or not values_HW.size:
+            return self.rule.labels(values_HW, path)
+        labels_HW = cv2.LUT(values_HW, self.table_256)
+        if (labels_HW == self.stray).any():
+            return self.rule.labels(values_HW, path)
+        return labels_HW
 
 
 @dataclass(frozen=True)
