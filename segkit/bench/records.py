@@ -298,20 +298,23 @@ class Twins(Record):
         """Ratios between 1 / band and band are ties: 1.06 says 6 % either way.
 
         On the logarithm, the ratio of two identical cases varies by its rounds (squared standard
-        error of their mean) and by what lasts as long as two processes live (what the pairs' means
-        vary by beyond that). The root of the sum, times Student's 97.5 % quantile, its degrees of
-        freedom by Satterthwaite (1946), yet no fewer than FEWEST_FREEDOM.
+        error, from the pairs' intervals) and by what lasts as long as two processes live (what the
+        pairs' ratios vary by beyond that). The root of the sum, times Student's 97.5 % quantile, its
+        degrees of freedom by Satterthwaite (1946), yet no fewer than FEWEST_FREEDOM.
         """
         if not self.pairs:
             return 1.0
         if any(len(pair.rounds) < 2 for pair in self.pairs):
             # Results of old know no rounds.
             return max(max(p.ratio, p.high, 1 / p.ratio, 1 / p.low) for p in self.pairs)
-        logs = [[math.log(ratio) for ratio in pair.rounds] for pair in self.pairs]
-        error = statistics.fmean(statistics.variance(each) / len(each) for each in logs)
-        means = statistics.fmean(statistics.fmean(each) ** 2 for each in logs)
-        lasting = max(0.0, means - error)
-        freedom = error**2 / sum(len(each) - 1 for each in logs) + lasting**2 / len(logs)
+        rounds = [len(pair.rounds) - 1 for pair in self.pairs]
+        error = statistics.fmean(
+            (math.log(pair.high / pair.low) / 2 / student_975(free)) ** 2
+            for pair, free in zip(self.pairs, rounds, strict=True)
+        )
+        squares = statistics.fmean(math.log(pair.ratio) ** 2 for pair in self.pairs)
+        lasting = max(0.0, squares - error)
+        freedom = error**2 / sum(rounds) + lasting**2 / len(rounds)
         if freedom == 0:
             return 1.0
         degrees = int((error + lasting) ** 2 / freedom)

@@ -25,7 +25,7 @@ from segkit.bench.records import Case, Ceilings, Method, Row, TwinPair, Twins
 from segkit.bench.rows import Entrant, file_name, pair_of, row_of
 from segkit.bench.watching import Watcher
 
-MOST_ALIVE = 12
+MOST_ALIVE = 16
 TWIN_EVERY = 5
 # Rows further apart than this should be no tie; rounds are added until it is so, or time is up.
 BAND_WANTED = 1.06

@@ -119,10 +119,15 @@ def test_a_disturbed_round_moves_a_ratio_by_rounds_little():
     assert paired_ratio(one, other)[0] == pytest.approx(1.2, rel=0.04)
 
 
+def pair_of(ratios):
+    ratio, low, high = paired_ratio([[each] for each in ratios], [[1.0]] * len(ratios))
+    return TwinPair(case="a", ratio=ratio, low=low, high=high, rounds=tuple(ratios))
+
+
 def twins(rng, rounds, scatter, lasting):
     """A pair whose rounds scatter, between two processes that differ for as long as they live."""
-    ratios = np.exp(lasting * rng.standard_normal() + scatter * rng.standard_normal(rounds))
-    return TwinPair(case="a", ratio=1, low=1, high=1, rounds=tuple(ratios))
+    shift = lasting * rng.standard_normal()
+    return pair_of(np.exp(shift + scatter * rng.standard_normal(rounds)))
 
 
 @pytest.mark.parametrize(
@@ -131,25 +136,27 @@ def twins(rng, rounds, scatter, lasting):
 def test_the_band_holds_another_ratio_of_identical_cases(pairs, lasting, least):
     rng = np.random.default_rng(6)
     held, bands = [], []
-    for _ in range(400):
+    for _ in range(250):
         band = Twins(pairs=tuple(twins(rng, 10, 0.05, lasting) for _ in range(pairs))).band
-        another = np.exp(np.mean(np.log(twins(rng, 10, 0.05, lasting).rounds)))
-        held.append(1 / band <= another <= band)
+        held.append(1 / band <= twins(rng, 10, 0.05, lasting).ratio <= band)
         bands.append(band)
     assert np.mean(held) >= least
     # 5 % of scatter over 10 rounds: 1.6 %, so a band of 3.6 % at the least.
     assert np.median(bands) < 1.09
 
 
-def test_the_band_is_by_hand_students_quantile_of_the_rounds():
-    pair = TwinPair(case="a", ratio=1, low=1, high=1, rounds=(0.9, 1 / 0.9) * 3)
-    error = np.std(np.log(pair.rounds), ddof=1) / np.sqrt(6)
-    assert Twins(pairs=(pair,)).band == pytest.approx(np.exp(stats.t.ppf(0.975, 5) * error))
-    lasting = pair.model_copy(update={"rounds": (1.1,) * 6})
+def test_the_band_is_by_hand_from_intervals_and_ratios():
+    def pair(ratio, low, high, rounds=7):
+        return TwinPair(case="a", ratio=ratio, low=low, high=high, rounds=(ratio,) * rounds)
+
+    # Nothing lasts: the interval itself, of as many degrees of freedom.
+    assert Twins(pairs=(pair(1, 1 / 1.1, 1.1),)).band == pytest.approx(1.1)
+    # Nothing but what lasts: Student's quantile for the number of pairs, 2 at the least.
+    lasting = pair(1.1, 1.1, 1.1)
     assert Twins(pairs=(lasting,)).band == pytest.approx(1.1 ** stats.t.ppf(0.975, 2))
-    four = (lasting, lasting.model_copy(update={"rounds": (1 / 1.1,) * 6})) * 2
+    four = (lasting, pair(1 / 1.1, 1 / 1.1, 1 / 1.1)) * 2
     assert Twins(pairs=four).band == pytest.approx(1.1 ** stats.t.ppf(0.975, 4))
-    assert Twins(pairs=(pair.model_copy(update={"rounds": (1.0,) * 6}),)).band == 1
+    assert Twins(pairs=(pair(1, 1, 1),)).band == 1
 
 
 def test_rounds_that_one_of_two_missed_do_not_count():
