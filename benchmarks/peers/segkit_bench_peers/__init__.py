@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from segkit.api import Factory, hookimpl
+from segkit_bench_peers.data import Loading
 from segkit_bench_peers.networks import ClassicUnet, MonaiUnet, SmpUnet, TorchvisionFcn
 
 MEMBERS: dict[str, Factory] = {
+    "peers/loading": Loading,
     "peers/smp_unet": SmpUnet,
     "peers/classic_unet": ClassicUnet,
     "peers/monai_unet": MonaiUnet,

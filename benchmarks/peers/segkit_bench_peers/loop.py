@@ -66,6 +66,10 @@ class PlainLoop(ABC):
         self.criterion = self.loss()
         # The same small rate as segkit's own cases: random labels should move no weights.
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-6, fused=self.best)
+        self.inputs(layout)
+
+    def inputs(self, layout: torch.memory_format) -> None:
+        """Random images and label maps, several in turn."""
         shape = (self.batch, 3, self.size, self.size)
         self.images = [
             torch.randn(shape).to(self.device).contiguous(memory_format=layout)

@@ -1,0 +1,160 @@
+"""The whole training step, loss and metric included: SMP's in a plain loop, and segkit's own.
+
+Both see the same random images and label maps of 16 x 16 blocks. SMP's images come normalised,
+segkit's as 8-bit pixels that the step normalises. Beyond SMP's step, segkit's clips the gradient's
+norm and follows the weights with their average, as `segkit train` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segkit_bench_peers.loop import IMAGES_IN_TURN, PlainLoop, Precision, Variant
+from segkit_bench_peers.networks import SmpUnet, _installed
+
+IGNORED = 255
+
+
+class SmpTraining(SmpUnet):
+    """segmentation_models_pytorch.Unet, its DiceLoss with cross-entropy, and torchmetrics' Jaccard
+    index of the batch's labels.
+
+    encoder   its name there
+    variant   default: as the documentations have it; best: channels-last, fused AdamW, and the
+              metric without validation
+    """
+
+    def __init__(
+        self,
+        device: str,
+        *,
+        encoder: str = "densenet121",
+        size: int = 512,
+        batch: int = 2,
+        classes: int = 21,
+        precision: Precision = "fp32",
+        variant: Variant = "default",
+    ) -> None:
+        super().__init__(
+            device, encoder=encoder, size=size, batch=batch, classes=classes,
+            precision=precision, variant=variant,
+        )  # fmt: skip
+
+    def set_up(self) -> None:
+        super().set_up()
+        metrics = _installed("torchmetrics", "torchmetrics")
+        self.metric = metrics.JaccardIndex(
+            "multiclass",
+            num_classes=self.classes,
+            ignore_index=IGNORED,
+            validate_args=not self.best,
+        ).to(self.device)
+
+    def run(self) -> int:
+        self.turn = (self.turn + 1) % IMAGES_IN_TURN
+        image_BCHW, target_BHW = self.images[self.turn], self.targets[self.turn]
+        self.optimizer.zero_grad()
+        with self._autocast():
+            logits_BKHW = self.logits(self.model, image_BCHW)
+        logits_BKHW = logits_BKHW.float()
+        self.criterion(logits_BKHW, target_BHW).backward()
+        self.optimizer.step()
+        self.metric.update(logits_BKHW.detach().argmax(dim=1), target_BHW)
+        return self.batch
+
+
+class SegkitTraining(PlainLoop):
+    """segkit's own step (segkit.engine.loop), and the confusion matrix of the batch's labels.
+
+    encoder, decoder, upsampler, loss   as `segkit train` takes them
+    settings                            more of a training's settings, as [checkpoint_activations=on]
+    """
+
+    def __init__(
+        self,
+        device: str,
+        *,
+        encoder: str = "densenet121",
+        decoder: str = "unet",
+        upsampler: str = "bilinear",
+        loss: str = "dice+ce",
+        size: int = 512,
+        batch: int = 2,
+        classes: int = 21,
+        precision: Precision = "fp32",
+        settings: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(
+            device, mode="train", size=size, batch=batch, classes=classes,
+            precision=precision, variant="best",
+        )  # fmt: skip
+        self.expressions = (encoder, decoder, upsampler)
+        self.written, self.settings = loss, settings
+
+    def network(self) -> nn.Module:
+        from segkit import build_model
+
+        return build_model(*self.expressions, num_classes=self.classes, in_channels=3)
+
+    def loss(self) -> Callable[[Tensor, Tensor], Tensor]:
+        from segkit import build_loss
+
+        return build_loss(self.written, num_classes=self.classes, ignore_index=IGNORED)
+
+    def set_up(self) -> None:
+        from segkit.config import layered
+        from segkit.data import Batch
+        from segkit.engine.distributed import Group
+        from segkit.engine.evaluation import Judge
+        from segkit.engine.events import Silence
+        from segkit.engine.loop import Loop
+        from segkit.engine.setup import Prepared
+
+        torch.manual_seed(0)
+        group = Group(rank=0, world_size=1, local_processes=1, device=self.device)
+        self.judge = Judge(
+            "miou", num_classes=self.classes, ignore_index=IGNORED, group=group
+        )
+        config = layered(
+            options={"precision": self.precision, "lr": 1e-6, "epochs": 1, "batch": self.batch},
+            assignments=self.settings,
+        )
+        layout = torch.channels_last
+        self.model = self.network().to(self.device).to(memory_format=layout).train()
+        prepared = Prepared(
+            config=config,
+            group=group,
+            data=_stand_in(classes=range(self.classes), full_scale=255.0),
+            model=self.model,
+            loss=self.loss().to(self.device),
+            loader=_stand_in(ignore_index=IGNORED, batches_per_epoch=1_000_000),
+            judge=self.judge,
+        )
+        self.loop = Loop(prepared, Silence())
+        self.model.register_forward_hook(self._keep)
+        self.inputs(layout)
+        pixels = [((each + 3) * 42).clamp(0, 255).to(torch.uint8) for each in self.images]
+        self.batches = [
+            Batch(image_BCHW, target_BHW, None, tuple(map(str, range(self.batch))))
+            for image_BCHW, target_BHW in zip(pixels, self.targets, strict=True)
+        ]
+
+    def run(self) -> int:
+        self.turn = (self.turn + 1) % IMAGES_IN_TURN
+        batch = self.batches[self.turn]
+        self.loop.step(batch)
+        self.judge.update(self.logits_BKHW, batch)
+        return self.batch
+
+    def _keep(self, model: nn.Module, given: Any, logits_BKHW: Tensor) -> None:
+        self.logits_BKHW = logits_BKHW.detach()
+
+
+def _stand_in(**attributes: Any) -> Any:
+    """Of data and loader, what a step asks for."""
+    return SimpleNamespace(**attributes)
