@@ -144,9 +144,15 @@ class Loss(Protocol):
     pixels only: ignored pixels change neither value nor gradient; a batch with every pixel ignored
     gives 0 with finite gradients.
 
-    Optional attribute:
+    Optional:
     needs_instances  True where it is to be called with instances_BHW too (int64, 0 background, one
                      number per object), as far as the data have them
+    fuse             a static method: given the (weight, loss) of those summands of a weighted sum
+                     that have this very method, returns something called as a loss is that computes
+                     all of them together, or None where it cannot
+    from_coarse      from_coarse(logits_BKhw, target_BHW, size, align_corners): the loss of logits
+                     enlarged bilinearly to size, (H, W), and cut at right and bottom to the
+                     target's, without holding them; a fused sum may have it too. None: not now
     """
 
     def __call__(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor: ...

@@ -65,7 +65,7 @@ class InputReader:
             )
 
     def __call__(self, logits_BKHW: Tensor, target: Tensor) -> Batch:
-        self._check_shapes(logits_BKHW, target)
+        self.check_shapes(logits_BKHW, target)
         if logits_BKHW.dtype != torch.float64:
             logits_BKHW = logits_BKHW.float()
         # A narrow type would take ignore_index -1 for 255.
@@ -75,9 +75,17 @@ class InputReader:
             return self._multilabel(logits_BKHW, target)
         return self._multiclass(logits_BKHW, target.long())
 
+    def refuse_strays(self, target_BHW: Tensor) -> None:
+        """Raises DataError SK-D012 where a label is no class, if the host can see it."""
+        target_BHW = target_BHW.long()
+        self._refuse(self._stray(target_BHW), target_BHW)
+
+    def _stray(self, target_BHW: Tensor) -> Tensor:
+        outside_BHW = (target_BHW < 0) | (target_BHW >= self.num_classes)
+        return self._valid(target_BHW) & outside_BHW
+
     def _multiclass(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Batch:
-        valid_BHW = self._valid(target_BHW)
-        stray_BHW = valid_BHW & ((target_BHW < 0) | (target_BHW >= self.num_classes))
+        valid_BHW, stray_BHW = self._valid(target_BHW), self._stray(target_BHW)
         self._refuse(stray_BHW, target_BHW)
         clean_BHW = torch.where(valid_BHW, target_BHW, IGNORED)
         clean_BHW = torch.where(stray_BHW, 0, clean_BHW)
@@ -109,7 +117,8 @@ class InputReader:
         # A label that is no class stays as it is: ignored, or found to be stray.
         return torch.where(is_class_B1HW, (label_B1HW == class_K11).long(), label_B1HW)
 
-    def _check_shapes(self, logits_BKHW: Tensor, target: Tensor) -> None:
+    def check_shapes(self, logits_BKHW: Tensor, target: Tensor) -> None:
+        """Raises UsageError SK-C007 where they do not fit the loss or each other."""
         given, wanted = tuple(logits_BKHW.shape), tuple(target.shape)
         if len(given) != 4 or given[1] != self.num_classes:
             raise UsageError(

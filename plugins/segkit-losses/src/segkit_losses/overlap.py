@@ -10,15 +10,17 @@ probability of the absent classes is added.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segkit_losses.inputs import InputReader, probabilities
 from segkit_losses.means import mean_over_present
+from segkit_losses.one_pass import ClassSums, OnePassLoss
 from segkit_losses.settings import at_least, counted_classes
+from segkit_losses.tiles import Wanted
 
 PIXELS = (0, 2, 3)
 
@@ -31,8 +33,9 @@ class OverlapSums(NamedTuple):
     truth_K: Tensor
 
 
-class _OverlapLoss(nn.Module, ABC):
+class _OverlapLoss(OnePassLoss):
     counted_K: Tensor
+    squared = False
 
     def __init__(
         self, read: InputReader, smooth: float, classes: tuple[int, ...] | None = None
@@ -43,8 +46,10 @@ class _OverlapLoss(nn.Module, ABC):
         self.exhaustive = not read.multilabel and classes is None
         counted_K = counted_classes(read.name, classes, read.num_classes)
         self.register_buffer("counted_K", counted_K, persistent=False)
+        if not read.multilabel:
+            self.wanted = Wanted(overlap=True, squared=False, entropy=False, gamma=None)
 
-    def forward(self, logits_BKHW: Tensor, target: Tensor) -> Tensor:
+    def plainly(self, logits_BKHW: Tensor, target: Tensor) -> Tensor:
         batch = self.read(logits_BKHW, target)
         probability_BKHW, truth_BKHW, valid_BKHW = probabilities(batch, self.read.multilabel)
         sums = OverlapSums(
@@ -58,9 +63,18 @@ class _OverlapLoss(nn.Module, ABC):
         present_K = sums.truth_K > 0
         return mean_over_present(self.error(sums), present_K, self.counted_K, false_positive_K)
 
+    def from_sums(self, sums: ClassSums) -> Tensor:
+        # The truth is 0 or 1: its squares are itself.
+        predicted_K = sums.squared_K if self.squared else sums.predicted_K
+        error_K = self.error(OverlapSums(sums.overlap_K, predicted_K, sums.pixels_K))
+        false_positive_K = None
+        if not self.exhaustive:
+            false_positive_K = sums.predicted_K / sums.pixels_K.sum().clamp_min(1)
+        return mean_over_present(error_K, sums.pixels_K > 0, self.counted_K, false_positive_K)
+
     def magnitude(self, value_BKHW: Tensor) -> Tensor:
         """What P and T are sums of."""
-        return value_BKHW
+        return value_BKHW.square() if self.squared else value_BKHW
 
     @abstractmethod
     def error(self, sums: OverlapSums) -> Tensor:
@@ -97,9 +111,8 @@ class Dice(_OverlapLoss):
             InputReader("dice", num_classes, ignore_index, multilabel), smooth, classes
         )
         self.squared = squared
-
-    def magnitude(self, value_BKHW: Tensor) -> Tensor:
-        return value_BKHW.square() if self.squared else value_BKHW
+        if self.wanted is not None:
+            self.wanted = self.wanted._replace(squared=squared)
 
     def error(self, sums: OverlapSums) -> Tensor:
         return 1 - self.ratio(2 * sums.overlap_K, sums.predicted_K + sums.truth_K)

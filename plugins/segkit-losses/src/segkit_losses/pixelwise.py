@@ -10,10 +10,12 @@ from torch.nn import functional as F
 
 from segkit_losses.inputs import IGNORED, Batch, InputReader
 from segkit_losses.means import weighted_mean
+from segkit_losses.one_pass import ClassSums, OnePassLoss
 from segkit_losses.settings import at_least, class_weights_of, share
+from segkit_losses.tiles import Wanted
 
 
-class CrossEntropy(nn.Module):
+class CrossEntropy(OnePassLoss):
     """Cross-entropy: the mean of -log p(true class) over the valid pixels.
 
     class_weights    a weight per class; the mean is weighted too, as torch's cross_entropy does
@@ -37,14 +39,20 @@ class CrossEntropy(nn.Module):
         self.label_smoothing = share("ce", "label_smoothing", label_smoothing)
         weight_K = class_weights_of("ce", class_weights, num_classes)
         self.register_buffer("class_weight_K", weight_K, persistent=False)
+        if not multilabel and not label_smoothing:
+            self.wanted = Wanted(overlap=False, squared=False, entropy=True, gamma=None)
 
-    def forward(self, logits_BKHW: Tensor, target: Tensor) -> Tensor:
+    def plainly(self, logits_BKHW: Tensor, target: Tensor) -> Tensor:
         batch = self.read(logits_BKHW, target)
         weight = pixel_weights(batch, self.class_weight_K)
         return weighted_mean(pixel_errors(batch, self.class_weight_K, self.label_smoothing), weight)
 
+    def from_sums(self, sums: ClassSums) -> Tensor:
+        weight_K = self.class_weight_K.to(sums.pixels_K)
+        return weighted_mean(weight_K * sums.entropy_K, weight_K * sums.pixels_K)
 
-class Focal(nn.Module):
+
+class Focal(OnePassLoss):
     """Focal loss (Lin et al. 2017, arXiv:1708.02002): the mean of (1 - p)^gamma * -log p.
 
     p is the true class's softmax probability, so gamma=0 is cross-entropy itself.
@@ -70,14 +78,23 @@ class Focal(nn.Module):
         self.gamma = at_least("focal", "gamma", gamma, 0)
         weight_K = class_weights_of("focal", class_weights, num_classes)
         self.register_buffer("class_weight_K", weight_K, persistent=False)
+        if not multilabel:
+            # Without focus it is cross-entropy, to the last bit.
+            entropy, focus = self.gamma == 0, self.gamma or None
+            self.wanted = Wanted(overlap=False, squared=False, entropy=entropy, gamma=focus)
 
-    def forward(self, logits_BKHW: Tensor, target: Tensor) -> Tensor:
+    def plainly(self, logits_BKHW: Tensor, target: Tensor) -> Tensor:
         batch = self.read(logits_BKHW, target)
         error = pixel_errors(batch)
         weight = pixel_weights(batch, self.class_weight_K)
         # 1 - p without cancellation; the floor keeps the power's slope finite where gamma < 1.
         miss = (-torch.expm1(-error)).clamp_min(torch.finfo(error.dtype).tiny)
         return weighted_mean(weight * miss.pow(self.gamma) * error, weight)
+
+    def from_sums(self, sums: ClassSums) -> Tensor:
+        weight_K = self.class_weight_K.to(sums.pixels_K)
+        error_K = sums.focal_K if self.gamma else sums.entropy_K
+        return weighted_mean(weight_K * error_K, weight_K * sums.pixels_K)
 
 
 class HardPixels(nn.Module):
