@@ -112,7 +112,7 @@ class Loop:
         self.parallel.train()
         self.clock.start_epoch()
         for batch in self.prepared.loader.epoch(position.epoch, start=position.batch):
-            self._step(batch)
+            self.step(batch)
             position.batch += 1
             position.step += 1
             after_step()
@@ -225,7 +225,8 @@ class Loop:
         if self.group.writes:
             self.events.stepped(self._step_report(pending))
 
-    def _step(self, batch: Batch) -> None:
+    def step(self, batch: Batch) -> None:
+        """Forward, loss, backward, optimizer, average; the loss is asked for a step later."""
         data, position = self.prepared.data, self.position
         refuse_stray_labels(batch, len(data.classes), self.prepared.loader.ignore_index)
         share = learning_rate_share(position.step, self.prepared.total_steps, self._warmup_steps())

@@ -41,12 +41,12 @@ class SmpUnet(PlainLoop):
         self.encoder = encoder
 
     def network(self) -> nn.Module:
-        smp = _installed("segmentation_models_pytorch", "segmentation-models-pytorch")
+        smp = installed("segmentation_models_pytorch", "segmentation-models-pytorch")
         network: nn.Module = smp.Unet(self.encoder, encoder_weights=None, classes=self.classes)
         return network
 
     def loss(self) -> Callable[[Tensor, Tensor], Tensor]:
-        smp = _installed("segmentation_models_pytorch", "segmentation-models-pytorch")
+        smp = installed("segmentation_models_pytorch", "segmentation-models-pytorch")
         dice = smp.losses.DiceLoss(mode="multiclass", ignore_index=255)
 
         def both(logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class MonaiUnet(PlainLoop):
         )  # fmt: skip
 
     def network(self) -> nn.Module:
-        nets = _installed("monai.networks.nets", "monai")
+        nets = installed("monai.networks.nets", "monai")
         network: nn.Module = nets.BasicUNet(
             spatial_dims=2,
             in_channels=3,
@@ -129,7 +129,7 @@ class MonaiUnet(PlainLoop):
         return network
 
     def loss(self) -> Callable[[Tensor, Tensor], Tensor]:
-        losses = _installed("monai.losses", "monai")
+        losses = installed("monai.losses", "monai")
         criterion = losses.DiceCELoss(to_onehot_y=True, softmax=True)
 
         def with_channel(logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ class TorchvisionFcn(PlainLoop):
         )  # fmt: skip
 
     def network(self) -> nn.Module:
-        models = _installed("torchvision.models.segmentation", "torchvision")
+        models = installed("torchvision.models.segmentation", "torchvision")
         network: nn.Module = models.fcn_resnet50(
             weights=None, weights_backbone=None, num_classes=self.classes
         )
@@ -173,7 +173,7 @@ class TorchvisionFcn(PlainLoop):
         return output
 
 
-def _installed(module: str, distribution: str) -> ModuleType:
+def installed(module: str, distribution: str) -> ModuleType:
     try:
         return import_module(module)
     except ImportError as error:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from segkit_bench_peers.loop import IMAGES_IN_TURN, PlainLoop, Precision, Variant
-from segkit_bench_peers.networks import SmpUnet, _installed
+from segkit_bench_peers.networks import SmpUnet, installed
 
 IGNORED = 255
 
@@ -47,7 +47,7 @@ class SmpTraining(SmpUnet):
 
     def set_up(self) -> None:
         super().set_up()
-        metrics = _installed("torchmetrics", "torchmetrics")
+        metrics = installed("torchmetrics", "torchmetrics")
         self.metric = metrics.JaccardIndex(
             "multiclass",
             num_classes=self.classes,
@@ -72,7 +72,7 @@ class SegkitTraining(PlainLoop):
     """segkit's own step (segkit.engine.loop), and the confusion matrix of the batch's labels.
 
     encoder, decoder, upsampler, loss   as `segkit train` takes them
-    settings                            more of a training's settings, as [checkpoint_activations=on]
+    settings                            more of a training's settings, as [clip_norm=null]
     """
 
     def __init__(
@@ -117,9 +117,7 @@ class SegkitTraining(PlainLoop):
 
         torch.manual_seed(0)
         group = Group(rank=0, world_size=1, local_processes=1, device=self.device)
-        self.judge = Judge(
-            "miou", num_classes=self.classes, ignore_index=IGNORED, group=group
-        )
+        self.judge = Judge("miou", num_classes=self.classes, ignore_index=IGNORED, group=group)
         config = layered(
             options={"precision": self.precision, "lr": 1e-6, "epochs": 1, "batch": self.batch},
             assignments=self.settings,
@@ -148,6 +146,8 @@ class SegkitTraining(PlainLoop):
         self.turn = (self.turn + 1) % IMAGES_IN_TURN
         batch = self.batches[self.turn]
         self.loop.step(batch)
+        self.loop.position.step += 1
+        self.loop.position.batch += 1
         self.judge.update(self.logits_BKHW, batch)
         return self.batch
 
