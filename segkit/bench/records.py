@@ -299,8 +299,8 @@ class Twins(Record):
 
         On the logarithm, the ratio of two identical cases varies by its rounds (squared standard
         error, from the pairs' intervals) and by what lasts as long as two processes live (what the
-        pairs' ratios vary by beyond that). The root of the sum, times Student's 97.5 % quantile, its
-        degrees of freedom by Satterthwaite (1946), yet no fewer than FEWEST_FREEDOM.
+        pairs' ratios vary by beyond that). The root of the sum, times Student's 97.5 % quantile;
+        its degrees of freedom by Satterthwaite (1946), yet no fewer than FEWEST_FREEDOM.
         """
         if not self.pairs:
             return 1.0
