@@ -1,0 +1,184 @@
+"""From logits to label maps: the class of the largest logit, exactly as torch.argmax names it.
+
+On the CPU block by block, so that a block's values stay in the cache: the largest value of each
+pixel, which classes hold it, the first of those. Each is one vector operation over all classes;
+torch.argmax over the classes is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# Values in a block: smaller ones spend their time on calls, larger ones leave the cache.
+CPU_BLOCK, DEVICE_BLOCK = 2**19, 2**25
+# The most classes whose ranks the type holds exactly.
+HALF_TYPES = {torch.bfloat16: 2**8, torch.float16: 2**11}
+
+
+@torch.no_grad()
+def most_likely(logits_BKHW: Tensor) -> Tensor:
+    """The class of the largest logit, label_BHW: uint8 up to 256 classes, int32 beyond.
+
+    As torch.argmax(dim=1): of equal logits the first class; NaN is larger than any number.
+    With a single class, 1 where its logit is above 0.
+    """
+    if logits_BKHW.shape[1] == 1:
+        return (logits_BKHW[:, 0] > 0).to(torch.uint8)
+    label_BHW = _no_labels(logits_BKHW, *logits_BKHW.shape[-2:])
+    if not _by_blocks(logits_BKHW):
+        return label_BHW.copy_(logits_BKHW.argmax(dim=1))
+    room = _room(logits_BKHW)
+    for image, rows, columns in _parts(logits_BKHW):
+        part_KHW = logits_BKHW[image, :, rows, columns]
+        label = _first_largest(partial(_own_copy, part_KHW, room))
+        label_BHW[image, rows, columns] = label.view(part_KHW.shape[1:])
+    return label_BHW
+
+
+@torch.no_grad()
+def most_likely_enlarged(
+    coarse_BKHW: Tensor,
+    size: tuple[int, int],
+    *,
+    align_corners: bool = False,
+    crop: tuple[int, int] | None = None,
+) -> Tensor:
+    """`most_likely` of logits enlarged to size, bilinearly, without ever holding them.
+
+    crop   the rows and columns wanted, from the top left; None: all
+
+    The labels of F.interpolate(coarse_BKHW, size, mode="bilinear") in float32 or wider: bands of
+    rows are enlarged, in the order of additions it has for large contiguous tensors.
+    """
+    height, width = crop or size
+    if coarse_BKHW.dtype in HALF_TYPES:
+        coarse_BKHW = coarse_BKHW.float()
+    coarse_BKHW = coarse_BKHW.contiguous()
+    label_BHW = _no_labels(coarse_BKHW, height, width)
+    lines = _Lines(coarse_BKHW, size[0], align_corners)
+    at_once = max(1, _block(coarse_BKHW) // (coarse_BKHW.shape[1] * size[1]))
+    for image, coarse_KHW in enumerate(coarse_BKHW):
+        for start in range(0, height, at_once):
+            rows = slice(start, min(start + at_once, height))
+            band = partial(lines.enlarged, coarse_KHW, rows, size[1])
+            if _by_blocks(coarse_BKHW):
+                label_RW = _first_largest(lambda band=band: band().flatten(1)).view(-1, size[1])
+            else:
+                label_RW = most_likely(band()[None])[0]
+            label_BHW[image, rows] = label_RW[:, :width]
+    return label_BHW
+
+
+def _first_largest(fill: Callable[[], Tensor]) -> Tensor:
+    """Which of the classes is the first with the largest value, of the type of the values.
+
+    fill   returns values (..., K, N), to be overwritten; the same ones each time
+    """
+    value = fill()
+    classes = value.shape[-2]
+    largest = value.amax(dim=-2, keepdim=True)
+    # The first class has the highest rank, the last has 1; what is not the largest gets 0.
+    rank_K1 = torch.arange(classes, 0, -1, device=value.device).to(value.dtype)[:, None]
+    rank = _amax_of_ranks(value.eq_(largest).mul_(rank_K1))
+    if bool(rank.all()):
+        return classes - rank
+    # NaN equals nothing, itself neither.
+    return fill().argmax(dim=-2)
+
+
+def _amax_of_ranks(rank: Tensor) -> Tensor:
+    # Numbers that are not negative are ordered as their bits are, and integers are compared faster.
+    if rank.dtype in HALF_TYPES:
+        return rank.view(torch.int16).amax(dim=-2).view(rank.dtype)
+    return rank.amax(dim=-2)
+
+
+def _own_copy(part_KHW: Tensor, room: Tensor) -> Tensor:
+    """A part's values in the cache: (K, H * W), or (H, K, W) where classes lie side by side.
+
+    The copy is what makes the rest quick: classes are far apart in memory, or too near.
+    """
+    classes, height, width = part_KHW.shape
+    if part_KHW.stride(0) == 1 and part_KHW.dtype == room.dtype:
+        line_1XH1 = part_KHW.permute(1, 2, 0).reshape(1, height, 1, -1).permute(0, 3, 1, 2)
+        # Of all of torch's ways to transpose, the one with vector instructions for all types.
+        turned_1XH1 = torch.channel_shuffle(line_1XH1, width)
+        return turned_1XH1.permute(0, 2, 3, 1).reshape(height, classes, width)
+    return room[: part_KHW.numel()].view(part_KHW.shape).copy_(part_KHW).flatten(1)
+
+
+class _Lines:
+    """Rows of an enlarged image: which two coarse rows each lies between, and how far.
+
+    A band is enlarged along its rows first, then across them.
+    """
+
+    def __init__(self, coarse_BKHW: Tensor, rows: int, align_corners: bool) -> None:
+        coarse = coarse_BKHW.shape[2]
+        place_R = torch.arange(rows, dtype=torch.float32)
+        if align_corners:
+            place_R = place_R * torch.tensor((coarse - 1) / max(rows - 1, 1))
+        else:
+            place_R = ((place_R + 0.5) * torch.tensor(coarse / rows) - 0.5).clamp(min=0)
+        self.above_R = place_R.long().clamp(max=coarse - 1)
+        self.below_R = (self.above_R + 1).clamp(max=coarse - 1)
+        self.share_R1 = (place_R - self.above_R).clamp(0, 1).to(coarse_BKHW.dtype)[:, None]
+        self.align_corners = align_corners
+
+    def enlarged(self, coarse_KHW: Tensor, rows: slice, width: int) -> Tensor:
+        """So many of the rows, (K, R, width)."""
+        above_R, below_R = self.above_R[rows], self.below_R[rows]
+        first, last = int(above_R[0]), int(below_R[-1])
+        wide_KhW = F.interpolate(
+            coarse_KHW[:, first : last + 1], width, mode="linear", align_corners=self.align_corners
+        )
+        device = coarse_KHW.device
+        share_R1 = self.share_R1[rows].to(device)
+        band_KRW = wide_KhW.index_select(1, (below_R - first).to(device)).mul_(share_R1)
+        return band_KRW.addcmul_(
+            wide_KhW.index_select(1, (above_R - first).to(device)), 1 - share_R1
+        )
+
+
+def _parts(logits_BKHW: Tensor) -> Iterator[tuple[int, slice, slice]]:
+    """(image, rows, columns) of every block."""
+    images, classes, height, width = logits_BKHW.shape
+    columns = max(1, min(width, CPU_BLOCK // classes))
+    rows = max(1, CPU_BLOCK // (classes * columns))
+    for image in range(images):
+        for top in range(0, height, rows):
+            for left in range(0, width, columns):
+                yield image, slice(top, top + rows), slice(left, left + columns)
+
+
+def _room(logits_BKHW: Tensor) -> Tensor:
+    """Space for one block, in a type that holds every rank."""
+    classes, dtype = logits_BKHW.shape[1], logits_BKHW.dtype
+    if classes > HALF_TYPES.get(dtype, classes):
+        dtype = torch.float32
+    return torch.empty(max(CPU_BLOCK, classes), dtype=dtype)
+
+
+def _no_labels(logits_BKHW: Tensor, height: int, width: int) -> Tensor:
+    images, classes = logits_BKHW.shape[:2]
+    dtype = torch.uint8 if classes <= 256 else torch.int32
+    return logits_BKHW.new_empty((images, height, width), dtype=dtype)
+
+
+def _block(logits_BKHW: Tensor) -> int:
+    return CPU_BLOCK if logits_BKHW.device.type == "cpu" else DEVICE_BLOCK
+
+
+def _by_blocks(logits_BKHW: Tensor) -> bool:
+    """Whether most_likely's own way applies: more than a class, floating point, on the CPU."""
+    return (
+        logits_BKHW.device.type == "cpu"
+        and logits_BKHW.is_floating_point()
+        and logits_BKHW.shape[1] > 1
+        and not torch.compiler.is_compiling()
+    )
