@@ -1,9 +1,11 @@
 """How long segkit takes to start, beside the bare interpreter.
 
-    python benchmarks/start_up.py [--repeats 30]
+    python benchmarks/start_up.py [--repeats 30] [--plugins 50]
 
-Runs each command in a process of its own, all commands in turn within a repeat, so that a busy
-moment of the machine hits them alike; the first repeat, which fills the file cache, is not counted.
+Installs so many plugins of four components each into a folder of its own, beside those that are
+there, and runs each command in a process of its own, all commands in turn within a repeat, so that
+a busy moment of the machine hits them alike; the first repeat, which fills the file cache, is not
+counted.
 Prints medians and quartiles, of wall time and of processor time (which a busy machine changes
 little), and writes results/start_up.json beside this file. Not for Windows, which has no wait4.
 """
@@ -18,6 +20,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +30,7 @@ COMMANDS = {
     BARE: ["-c", "pass"],
     "import segkit": ["-c", "import segkit"],
     "segkit --help": ["-m", "segkit", "--help"],
+    "segkit list": ["-m", "segkit", "list"],
     "segkit list encoders": ["-m", "segkit", "list", "encoders"],
     "segkit plugins": ["-m", "segkit", "plugins"],
     "import torch, for comparison": ["-c", "import torch"],
@@ -41,10 +45,30 @@ class Taken(NamedTuple):
     processor: float
 
 
-def run(arguments: list[str]) -> Taken:
+def install_plugins(site: Path, count: int) -> None:
+    """As pip leaves them: a folder of metadata each, and no code, for none is to be imported."""
+    for number in range(count):
+        name = f"segkit_filler_{number:02d}"
+        info = site / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.4\nName: {name}\nVersion: 1.0\n"
+            "Requires-Dist: segkit-core<0.2,>=0.1\nRequires-Dist: torch>=2.11\n"
+        )
+        encoders = "".join(f"filler-{number:02d}-{each} = {name}\n" for each in range(3))
+        losses = f"[segkit.losses]\nfiller-{number:02d} = {name}\n"
+        (info / "entry_points.txt").write_text(f"[segkit.encoders]\n{encoders}\n{losses}")
+        (info / "RECORD").write_text("")
+
+
+def run(arguments: list[str], site: Path) -> Taken:
     """Starts a fresh interpreter and waits for its end; raises RuntimeError where it fails."""
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": str(site)},
+    )
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -53,12 +77,12 @@ def run(arguments: list[str]) -> Taken:
     return Taken(wall, usage.ru_utime + usage.ru_stime)
 
 
-def measure(repeats: int) -> dict[str, list[Taken]]:
+def measure(repeats: int, site: Path) -> dict[str, list[Taken]]:
     """What each command took, `repeats` times, in turn."""
     taken: dict[str, list[Taken]] = {name: [] for name in COMMANDS}
     for repeat in range(repeats + 1):
         for name, arguments in COMMANDS.items():
-            once = run(arguments)
+            once = run(arguments, site)
             if repeat:
                 taken[name].append(once)
     return taken
@@ -82,18 +106,19 @@ def summary(taken: dict[str, list[Taken]]) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def conditions(repeats: int) -> dict[str, object]:
+def conditions(repeats: int, plugins: int) -> dict[str, object]:
     """What the figures depend on."""
     versions = {
         name: importlib.metadata.version(name) for name in ("segkit-core", "click", "torch")
     }
     return {
-        "command": f"python benchmarks/start_up.py --repeats {repeats}",
+        "command": f"python benchmarks/start_up.py --repeats {repeats} --plugins {plugins}",
         "repeats": repeats,
         "order": "commands in turn within a repeat; the first repeat not counted",
         "python": platform.python_version(),
         "versions": versions,
         "distributions_installed": len(list(importlib.metadata.distributions())),
+        "plugins_added": plugins,
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
         "processor": processor(),
@@ -116,10 +141,13 @@ def processor() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=30)
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--plugins", type=int, default=50)
+    given = parser.parse_args()
     # Taken before the measurement, which is itself a load.
-    under = conditions(repeats)
-    rows = summary(measure(repeats))
+    under = conditions(given.repeats, given.plugins)
+    with tempfile.TemporaryDirectory(prefix="segkit-start-") as folder:
+        install_plugins(Path(folder), given.plugins)
+        rows = summary(measure(given.repeats, Path(folder)))
     print(f"{'milliseconds':30}{'wall':>8}{'quartiles':>18}{'over bare':>11}", end="")
     print(f"{'processor':>11}{'over bare':>11}")
     for name, row in rows.items():

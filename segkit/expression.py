@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from segkit.errors import UsageError
+from segkit.kinds import NAME
 
-NAME = r"[a-z0-9][a-z0-9_.-]*"
 MEMBER = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 
 _TOKEN = re.compile(

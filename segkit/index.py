@@ -8,20 +8,23 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache, cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 from segkit.errors import PluginError, UsageError, did_you_mean
-from segkit.expression import NAME, ComponentExpression
 from segkit.installed import Distribution, distributions, version_of
-from segkit.interfaces import KINDS
+from segkit.kinds import KINDS, NAME
+
+if TYPE_CHECKING:
+    from segkit.expression import ComponentExpression
 
 CORE = "segkit-core"
+_NAME = re.compile(NAME)
+_SEPARATORS = re.compile(r"[-_.]+")
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One component as its distribution's metadata declare it.
 
     module   what will be imported when it is named
@@ -172,7 +175,7 @@ def checked_kind(kind: str) -> str:
 
 def canonical(distribution: str) -> str:
     """A distribution's name in its one normal form: lower case, single hyphens."""
-    return re.sub(r"[-_.]+", "-", distribution.strip()).lower()
+    return _SEPARATORS.sub("-", distribution.strip()).lower()
 
 
 def _entries_of(distribution: Distribution, off: set[str]) -> Iterable[Entry]:
@@ -185,7 +188,7 @@ def _entries_of(distribution: Distribution, off: set[str]) -> Iterable[Entry]:
         group, _, kind = point.group.partition(".")
         if group != "segkit" or kind not in KINDS:
             continue
-        wrong = "" if re.fullmatch(NAME, point.name) else f"the name '{point.name}' is not {NAME}"
+        wrong = "" if _NAME.fullmatch(point.name) else f"the name '{point.name}' is not {NAME}"
         disabled = name in off or "*" in off
         yield Entry(kind, point.name, point.value, name, version, wrong or problem, disabled)
 
@@ -217,6 +220,7 @@ def _core_version() -> str:
     return version_of(CORE) or __version__
 
 
+@cache
 def _plainly_met(requirement: str, installed: str) -> bool:
     """Whether `segkit-core>=0.1,<0.2` is met; False too where it is not of so plain a form."""
     bounds = re.sub(r"^[^<>=!~;@\[]*", "", requirement).replace(" ", "").strip("()")

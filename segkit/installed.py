@@ -11,12 +11,15 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import importlib.metadata
+
+
+_BLOCK = 2**16
+_BINARY = getattr(os, "O_BINARY", 0)  # of Windows alone
 
 
 class EntryPoint(NamedTuple):
@@ -25,7 +28,6 @@ class EntryPoint(NamedTuple):
     value: str
 
 
-@dataclass(frozen=True)
 class Distribution:
     """One installed distribution; its files are read when they are asked for.
 
@@ -33,8 +35,8 @@ class Distribution:
     read       the text of one of the folder's files, or "" where there is none
     """
 
-    location: str
-    read: Callable[[str], str]
+    def __init__(self, location: str, read: Callable[[str], str]) -> None:
+        self.location, self.read = location, read
 
     @property
     def name(self) -> str:
@@ -117,13 +119,28 @@ def _only_folders() -> bool:
 
 def _reader(location: str) -> Callable[[str], str]:
     def read(file: str) -> str:
+        # Most distributions have no entry points: to find that out, `os.open` takes a third of the
+        # time of `open`, hundreds of times.
         try:
-            with open(os.path.join(location, file), encoding="utf-8") as opened:  # noqa: PTH118, PTH123
-                return opened.read()
+            opened = os.open(f"{location}{os.sep}{file}", os.O_RDONLY | _BINARY)
+        except OSError:
+            return ""
+        try:
+            # The text of a file opened as such: line ends are \n there.
+            return _whole(opened).decode("utf-8").replace("\r\n", "\n")
         except (OSError, UnicodeDecodeError):
             return ""
+        finally:
+            os.close(opened)
 
     return read
+
+
+def _whole(opened: int) -> bytes:
+    blocks = [os.read(opened, _BLOCK)]
+    while len(blocks[-1]) == _BLOCK:
+        blocks.append(os.read(opened, _BLOCK))
+    return b"".join(blocks)
 
 
 def _library_reader(found: importlib.metadata.Distribution) -> Callable[[str], str]:

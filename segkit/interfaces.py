@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
+from segkit.kinds import KINDS as KINDS
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-KINDS = ("encoders", "decoders", "upsamplers", "losses", "metrics", "datasets", "benchmarks")
 
 BUILD_ARGUMENTS: dict[str, tuple[str, ...]] = {
     "encoders": ("in_channels", "weights"),

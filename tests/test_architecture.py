@@ -17,7 +17,7 @@ PACKAGE = ROOT / "segkit"
 FLOORS = [
     [
         *["errors", "interfaces", "hookspecs", "expression", "options"],
-        *["index", "installed", "environment"],
+        *["kinds", "index", "installed", "environment"],
     ],
     [
         "confusion",
@@ -33,7 +33,16 @@ FLOORS = [
     ["data", "report", "engine", "inference", "foreign", "bench", "testing", "scaffold"],
     ["cli"],
 ]
-TORCH_FREE = ["errors", "expression", "options", "index", "config", "environment", "interfaces"]
+TORCH_FREE = [
+    "errors",
+    "kinds",
+    "expression",
+    "options",
+    "index",
+    "config",
+    "environment",
+    "interfaces",
+]
 
 
 def room_of(module: str) -> str:

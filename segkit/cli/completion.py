@@ -14,7 +14,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import CompletionItem
 
-from segkit.interfaces import KINDS
+from segkit.kinds import KINDS
 
 
 class ComponentName(click.ParamType):

@@ -10,7 +10,7 @@ from segkit.compose import build_model
 from segkit.errors import SegkitError, UsageError, did_you_mean
 from segkit.expression import parse_component
 from segkit.index import a, checked_kind, singular
-from segkit.interfaces import KINDS
+from segkit.kinds import KINDS
 from segkit.options import Option, described_parameters, options_of
 from segkit.registry import Component, Registry, default_registry
 from segkit.report.catalogue import documentation, papers, summary
