@@ -165,3 +165,32 @@ def test_more_classes_than_uint8_can_name_are_no_trouble():
 def test_different_shapes_are_refused():
     with pytest.raises(ValueError, match=r"labels \(1, 2, 3\), truth \(1, 3, 2\)"):
         counted(2, None, (torch.zeros(1, 2, 3).long(), torch.zeros(1, 3, 2).long()))
+
+
+@pytest.mark.parametrize("ignore_index", [None, 0, 2, 4, 255, 300, -1])
+@pytest.mark.parametrize("classes", [1, 2, 3, 31, 32, 150, 255, 256, 257])
+def test_every_pair_of_bytes_is_counted_as_numbers_of_any_type_are(classes, ignore_index):
+    """Bytes are counted in a way of their own: all 65,536 pairs of them, beside a plain sum."""
+    label_N = torch.arange(256).repeat(256).to(torch.uint8)
+    target_N = torch.arange(256).repeat_interleave(256).to(torch.uint8)
+    matrix = ConfusionMatrix(classes, ignore_index)
+    matrix.update(label_N, target_N)
+    ignored_N = target_N.int() == (-2 if ignore_index is None else ignore_index)
+    known_N = (target_N.int() < classes) & (label_N.int() < classes) & ~ignored_N
+    assert matrix.bins[-2] == ignored_N.sum()
+    assert matrix.bins[-1] == (~known_N & ~ignored_N).sum()
+    expected_KK = torch.zeros(classes, classes, dtype=torch.int64)
+    expected_KK.index_put_(
+        (target_N[known_N].long(), label_N[known_N].long()), torch.tensor(1), accumulate=True
+    )
+    assert torch.equal(matrix.bins[:-2].reshape(classes, classes), expected_KK)
+
+
+def test_a_single_label_beyond_a_byte_is_no_trouble():
+    label_N = torch.zeros(2 * CPU_CHUNK, dtype=torch.int64)
+    target_N = label_N.clone()
+    target_N[5] = 256
+    label_N[-1] = 299
+    counts_KK = counted(300, None, (label_N, target_N))
+    assert counts_KK[256, 0] == counts_KK[0, 299] == 1
+    assert counts_KK[0, 0] == 2 * CPU_CHUNK - 2
