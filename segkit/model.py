@@ -89,15 +89,22 @@ class SegmentationModel(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         height, width = image_BCHW.shape[-2:]
-        padded_BCHW = self._pad(image_BCHW)
-        size = tuple(side - 2 * self.margin for side in padded_BCHW.shape[-2:])
-        features: Features = self.encoder(padded_BCHW)
-        logits_BKHW = self.head(self.decoder(features))
+        logits_BKHW, size = self.coarse_logits(image_BCHW)
         if self.decoder.stride > 1:
             logits_BKHW = F.interpolate(
                 logits_BKHW, size, mode="bilinear", align_corners=self.align_corners
             )
         return logits_BKHW[..., :height, :width]
+
+    def coarse_logits(self, image_BCHW: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Logits at the decoder's stride, and the size they are to be enlarged to.
+
+        The size is the padded image's: what is beyond the image at bottom and right is to be cut.
+        """
+        padded_BCHW = self._pad(image_BCHW)
+        height, width = (side - 2 * self.margin for side in padded_BCHW.shape[-2:])
+        features: Features = self.encoder(padded_BCHW)
+        return self.head(self.decoder(features)), (height, width)
 
     def _pad(self, image_BCHW: Tensor) -> Tensor:
         """To a size the encoder takes: mirrored by the margin, filled at right and bottom."""
