@@ -14,6 +14,7 @@ from segkit.api import Factory, hookimpl
 from segkit_bench_peers.data import Loading
 from segkit_bench_peers.inference import SegkitLabels, SmpLabels
 from segkit_bench_peers.networks import ClassicUnet, MonaiUnet, SmpUnet, TorchvisionFcn
+from segkit_bench_peers.steady import Steady
 from segkit_bench_peers.training import SegkitTraining, SmpTraining
 
 MEMBERS: dict[str, Factory] = {
@@ -22,6 +23,7 @@ MEMBERS: dict[str, Factory] = {
     "peers/segkit_training": SegkitTraining,
     "peers/smp_labels": SmpLabels,
     "peers/segkit_labels": SegkitLabels,
+    "peers/steady": Steady,
     "peers/smp_unet": SmpUnet,
     "peers/classic_unet": ClassicUnet,
     "peers/monai_unet": MonaiUnet,
