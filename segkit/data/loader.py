@@ -7,8 +7,7 @@ change a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
@@ -16,49 +15,17 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from segkit.data.augmentation.crops import cut_out, training_ignore_index
 from segkit.data.augmentation.recipes import Recipe, find_recipe
+from segkit.data.batches import Batch, collate, no_mask
 from segkit.data.stored import Stored, of_sample
 from segkit.errors import DataError, SegkitError, UsageError
 from segkit.interfaces import Dataset, Sample
 
 Found = TypeVar("Found")
 START_METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Images of one size with their truth, not normalised; loaders give them on the CPU.
-
-    image_BCHW      uint8, int32 (from 16 bits) or float32, as stored; channels last in memory
-    target_BHW      class or ignored label; uint8 from the training loader where all labels fit,
-                    else int64
-    instances_BHW   int64: 0 background, one number per object; None where the data have none
-    ids             the samples' names
-    """
-
-    image_BCHW: Tensor
-    target_BHW: Tensor
-    instances_BHW: Tensor | None
-    ids: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def to(self, device: torch.device) -> Batch:
-        """The batch on a device; a copy from pinned memory is not waited for."""
-        return self._mapped(lambda plane: plane.to(device, non_blocking=True))
-
-    def pin_memory(self) -> Batch:
-        """A copy in page-locked memory; torch's DataLoader calls this where pinning is on."""
-        return self._mapped(Tensor.pin_memory)
-
-    def _mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        instances = None if self.instances_BHW is None else change(self.instances_BHW)
-        return Batch(change(self.image_BCHW), change(self.target_BHW), instances, self.ids)
 
 
 class TrainingLoader:
@@ -110,7 +77,7 @@ class TrainingLoader:
             augmentation = find_recipe(augmentation, crops)
         items = _TrainingItems(dataset, size, augmentation, self.ignore_index, seed)
         self._plan = _Plan()
-        self._loader = _torch_loader(items, self._plan, workers, seed, _gather)
+        self._loader = _torch_loader(items, self._plan, workers, seed, _whole)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -164,11 +131,11 @@ class EvaluationLoader:
             sample = _no_error(found)
             full = len(waiting) == self.batch
             if waiting and (full or waiting[0].image.shape != sample.image.shape):
-                yield collate(waiting)
+                yield collate(waiting, len(waiting))
                 waiting = []
             waiting.append(sample)
         if waiting:
-            yield collate(waiting)
+            yield collate(waiting, len(waiting))
 
 
 def epoch_order(count: int, batch: int, seed: int, epoch: int) -> list[tuple[int, int]]:
@@ -176,29 +143,6 @@ def epoch_order(count: int, batch: int, seed: int, epoch: int) -> list[tuple[int
     permutation = np.random.default_rng([seed, epoch]).permutation(count).tolist()
     places = max(batch, count // batch * batch)
     return [(permutation[place % count], place // count) for place in range(places)]
-
-
-def collate(samples: Sequence[Sample]) -> Batch:
-    """One batch of samples of one size; raises DataError SK-D017 where one has no mask."""
-    for sample in samples:
-        if sample.mask is None:
-            raise DataError(
-                "SK-D017",
-                f"{sample.id} has no mask.",
-                "Training and scores need one for each image.",
-            )
-    image_BHWC = np.stack([sample.image for sample in samples])
-    if image_BHWC.dtype == np.uint16:
-        image_BHWC = image_BHWC.astype(np.int32)
-    masks = [sample.mask for sample in samples if sample.mask is not None]
-    instances = [sample.instances for sample in samples if sample.instances is not None]
-    return Batch(
-        # The channels stay last, as files have them and networks like them best.
-        image_BCHW=torch.from_numpy(image_BHWC).permute(0, 3, 1, 2),
-        target_BHW=torch.from_numpy(np.stack(masks)),
-        instances_BHW=torch.from_numpy(np.stack(instances)) if instances else None,
-        ids=tuple(sample.id for sample in samples),
-    )
 
 
 class _Plan:
@@ -214,8 +158,8 @@ class _Plan:
         return len(self.steps)
 
 
-class _TrainingItems(torch.utils.data.Dataset[Sample | SegkitError]):
-    """Augmented samples by (epoch, index, round).
+class _TrainingItems(torch.utils.data.Dataset[Batch | SegkitError]):
+    """Batches of augmented samples, each by (epoch, index, round).
 
     A faulty sample's error is returned, not raised: torch would replace one from a worker.
     """
@@ -225,20 +169,21 @@ class _TrainingItems(torch.utils.data.Dataset[Sample | SegkitError]):
     ) -> None:
         self.dataset, self.size, self.recipe = dataset, size, recipe
         self.ignore_index, self.seed = ignore_index, seed
-        # So that every batch of a training has its labels in one type.
-        self.in_8_bits = len(dataset.classes) < 256
+        in_8_bits = len(dataset.classes) < 256 and 0 <= ignore_index < 256
+        self.label_type = np.uint8 if in_8_bits else np.int64
 
-    def __getitem__(self, key: tuple[int, int, int]) -> Sample | SegkitError:
-        epoch, index, again = key
-        rng = np.random.default_rng([self.seed, epoch, index, again])
+    def __getitems__(self, keys: Sequence[tuple[int, int, int]]) -> Batch | SegkitError:
+        """What torch's loader asks for where a batch can be had at once."""
         try:
-            whole = stored(self.dataset, index)
-            crop = cut_out(whole, self.size, self.recipe, self.ignore_index, rng)
+            return collate(map(self._crop, keys), len(keys), self.label_type)
         except SegkitError as error:
             return error
-        if crop.mask is None or self.in_8_bits:
-            return crop
-        return replace(crop, mask=crop.mask.astype(np.int64))
+
+    def _crop(self, key: tuple[int, int, int]) -> Sample:
+        epoch, index, again = key
+        rng = np.random.default_rng([self.seed, epoch, index, again])
+        whole = stored(self.dataset, index)
+        return cut_out(whole, self.size, self.recipe, self.ignore_index, rng)
 
 
 class _EvaluationItems(torch.utils.data.Dataset[Sample | SegkitError]):
@@ -269,9 +214,7 @@ def checked(sample: Sample, dataset: Dataset) -> Sample:
     On the CPU, before the loss: on a GPU such a label ends the process (device-side assert).
     """
     if sample.mask is None:
-        raise DataError(
-            "SK-D017", f"{sample.id} has no mask.", "Training and scores need one for each image."
-        )
+        raise no_mask(sample)
     classes = len(dataset.classes)
     wrong_HW = (sample.mask < 0) | (sample.mask >= classes)
     if dataset.ignore_index is not None:
@@ -300,7 +243,7 @@ def _torch_loader(
         persistent_workers=workers > 0,
         # A fork copies locks that other threads (OpenCV's, a progress bar's) may hold for ever.
         multiprocessing_context=_worker_context() if workers else None,
-        pin_memory=gather is _gather and torch.cuda.is_available(),
+        pin_memory=gather is _whole and torch.cuda.is_available(),
     )
 
 
@@ -321,11 +264,8 @@ def _only(samples: Sequence[Sample | SegkitError]) -> Sample | SegkitError:
     return samples[0]
 
 
-def _gather(samples: Sequence[Sample | SegkitError]) -> Batch | SegkitError:
-    for sample in samples:
-        if isinstance(sample, SegkitError):
-            return sample
-    return collate([sample for sample in samples if isinstance(sample, Sample)])
+def _whole(batch: Batch | SegkitError) -> Batch | SegkitError:
+    return batch
 
 
 def _no_error(found: Found | SegkitError) -> Found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -210,3 +211,22 @@ def test_a_sample_without_a_mask_is_named():
     )
     with pytest.raises(DataError, match=r"SK-D017: s0 has no mask"):
         list(EvaluationLoader(dataset, batch=1))
+
+
+@pytest.mark.parametrize(("classes", "ignore"), [(300, None), (3, -100), (300, 0)])
+def test_labels_that_8_bits_do_not_hold_come_in_64(classes, ignore):
+    dataset = Numbered([(24, 24)] * 4, label=2)
+    dataset.classes, dataset.ignore_index = tuple(map(str, range(classes))), ignore
+    batch = next(training(dataset).epoch(0))
+    assert batch.target_BHW.dtype == torch.int64
+    assert set(batch.target_BHW.unique().tolist()) <= {2, ignore, -100}
+
+
+def test_images_of_two_depths_in_one_batch_are_told():
+    class Mixed(Numbered):
+        def __getitem__(self, index: int) -> Sample:
+            sample = super().__getitem__(index)
+            return sample if index else replace(sample, image=sample.image.astype(np.float32))
+
+    with pytest.raises(DataError, match=r"SK-D011: s[0-3] is (float32|uint8)"):
+        next(training(Mixed([(24, 24)] * 4)).epoch(0))

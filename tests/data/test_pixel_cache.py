@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -272,3 +273,39 @@ def test_the_cache_writes_nothing_into_the_data_folder(photos: Path):
         for folder in folders:
             folder.chmod(0o755)
     assert tree() == before
+
+
+def test_a_crop_from_the_cache_reads_its_rows_and_no_more(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+):
+    dataset = open_data(photos, cache="on").split("all")
+    whole = [dataset[index] for index in range(8)]
+    samples(dataset)
+    bytes_read: list[int] = []
+
+    class Watched(FileIO):
+        def readinto(self, buffer: memoryview) -> int:
+            bytes_read.append(super().readinto(buffer))
+            return bytes_read[-1]
+
+    monkeypatch.setattr("segkit.data.files.array_file.FileIO", Watched)
+    for index in (0, 5):
+        stored = dataset.stored(index)
+        part = slice(3, 13), slice(20, 30)
+        assert stored.image.shape == whole[index].image.shape
+        assert np.array_equal(stored.image[part], whole[index].image[part])
+        assert np.array_equal(stored.labels(stored.mask[part]), whole[index].mask[part])
+    width = whole[0].image.shape[1]
+    assert bytes_read == [10 * width * 3, 10 * width] * 2
+
+
+def test_an_entry_cut_short_in_mid_run_is_read_from_the_files(photos: Path, own_cache: Path):
+    dataset = open_data(photos, cache="on").split("all")
+    samples(dataset)
+    samples(dataset)
+    for path in kept(own_cache):
+        path.write_bytes(path.read_bytes()[:300])
+    plain, stored = open_data(photos).split("all")[2], dataset.stored(2)
+    everything = slice(None), slice(None)
+    assert np.array_equal(stored.image[everything], plain.image)
+    assert np.array_equal(stored.labels(stored.mask[everything]), plain.mask)

@@ -58,8 +58,8 @@ class Loading:
             self.batches = self._ours(root)
         else:
             self.batches = self._plain(root)
-        # One epoch, so that the cache holds everything.
-        for _ in range(IMAGES // self.batch):
+        # Two epochs: one writes the cache, the next verifies what was written.
+        for _ in range(2 * IMAGES // self.batch):
             next(self.batches)
 
     def run(self) -> int:

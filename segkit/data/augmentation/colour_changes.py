@@ -7,16 +7,15 @@ pixels once; gamma, blur and noise follow where the recipe has them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import NormalDist
+from functools import cache
 
 import cv2
 import numpy as np
 
 from segkit.data.augmentation.recipes import Recipe
 
-# The middles of 256 equally likely parts of a normal distribution, scaled to a deviation of 1.
-NORMAL = np.array([NormalDist().inv_cdf((part + 0.5) / 256) for part in range(256)])
-NORMAL /= NORMAL.std()
+# The table of noise: how many values, which byte is 0, and steps of a byte to the deviation.
+NOISE_VALUES, NOISE_MIDDLE, NOISE_STEPS = 2**21, 128, 32
 
 
 def change_colours(image_HWC: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
@@ -37,11 +36,12 @@ def change_colours(image_HWC: np.ndarray, recipe: Recipe, rng: np.random.Generat
 
 def by_channels(image_HWC: np.ndarray, work: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """`work` on at most four channels at a time, which is what OpenCV takes everywhere."""
-    parts = []
-    for first in range(0, image_HWC.shape[2], 4):
-        part = work(image_HWC[:, :, first : first + 4])
-        parts.append(part[:, :, None] if part.ndim == 2 else part)
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+    channels = image_HWC.shape[2]
+    if channels <= 4:
+        part = work(image_HWC)
+        return part if part.ndim == 3 else part[:, :, None]
+    parts = [by_channels(image_HWC[:, :, c : c + 4], work) for c in range(0, channels, 4)]
+    return np.concatenate(parts, axis=2)
 
 
 def _matrix(
@@ -49,17 +49,25 @@ def _matrix(
 ) -> np.ndarray:
     """(C, C + 1): each new channel as a sum of the old ones and a constant."""
     channels = image_HWC.shape[2]
-    mean = float(np.mean(cv2.mean(image_HWC)[:channels] if channels <= 4 else image_HWC))
-    contrast = rng.uniform(1 - recipe.contrast, 1 + recipe.contrast)
-    shift = rng.uniform(-recipe.brightness, recipe.brightness) * top
-    tint = recipe.tint if channels > 1 else 0.0
-    tints_C = np.asarray(rng.uniform(1 - tint, 1 + tint, channels))
-    saturation = rng.uniform(1 - recipe.saturation, 1 + recipe.saturation)
-    mixed_CC = np.eye(channels)
+    # Every fourth row tells the mean well enough to turn the contrast about it.
+    some_HWC = image_HWC[::4]
+    mean = sum(cv2.mean(some_HWC)) / channels if channels <= 4 else float(some_HWC.mean())
+    # Plain numbers: for so few, arrays take longer to make than to compute.
+    draws = (2 * rng.random(3 + channels) - 1).tolist()
+    contrast, saturation = 1 + recipe.contrast * draws[0], 1 + recipe.saturation * draws[2]
+    constant = mean - contrast * mean + recipe.brightness * top * draws[1]
+    tints = [1 + recipe.tint * draw if channels > 1 else 1.0 for draw in draws[3:]]
+    # What each channel gives to another, and to itself.
+    other, own = 0.0, contrast
     if channels == 3:
-        mixed_CC = saturation * mixed_CC + (1 - saturation) / 3
-    constant_C1 = tints_C[:, None] * (mean - contrast * mean + shift)
-    return np.hstack([tints_C[:, None] * contrast * mixed_CC, constant_C1])
+        other = contrast * (1 - saturation) / 3
+        own = other + contrast * saturation
+    return np.array(
+        [
+            [*(tint * (own if c == row else other) for c in range(channels)), tint * constant]
+            for row, tint in enumerate(tints)
+        ]
+    )
 
 
 def _mix(image_HWC: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -85,14 +93,22 @@ def _gamma(image_HWC: np.ndarray, exponent: float, top: float) -> np.ndarray:
 
 def _noisy(image_HWC: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     """The image with Gaussian noise of this standard deviation on every value."""
-    if image_HWC.dtype == np.uint8:
-        # Bytes are drawn twenty times as fast as normal numbers, and the sum is rounded anyway.
-        table = np.rint(strength * NORMAL).astype(np.int16)
-        drawn_HWC = np.frombuffer(rng.bytes(image_HWC.size), np.uint8).reshape(image_HWC.shape)
-        noise_HWC = by_channels(drawn_HWC, lambda part: cv2.LUT(part, table))
-        return cv2.add(image_HWC, noise_HWC, dtype=cv2.CV_8U).reshape(image_HWC.shape)
+    if image_HWC.dtype == np.uint8 and image_HWC.size < NOISE_VALUES:
+        # Normal numbers take longer to draw than all else together: a place in a table of them.
+        start = int(rng.random() * (NOISE_VALUES - image_HWC.size))
+        noise_HWC = noise_table()[start : start + image_HWC.size].reshape(image_HWC.shape)
+        factor = strength / NOISE_STEPS
+        mixed = cv2.addWeighted(image_HWC, 1, noise_HWC, factor, -NOISE_MIDDLE * factor)
+        return mixed.reshape(image_HWC.shape)
     noise_HWC = rng.standard_normal(image_HWC.shape, dtype=np.float32)
     return _like(image_HWC + np.float32(strength) * noise_HWC, image_HWC)
+
+
+@cache
+def noise_table() -> np.ndarray:
+    """Gaussian numbers as bytes, the same in every process."""
+    numbers = np.random.default_rng(0).standard_normal(NOISE_VALUES, dtype=np.float32)
+    return np.rint(NOISE_MIDDLE + NOISE_STEPS * numbers).clip(0, 255).astype(np.uint8)
 
 
 def _white(image_HWC: np.ndarray) -> float:

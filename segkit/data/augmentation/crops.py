@@ -25,6 +25,7 @@ from segkit.interfaces import Sample
 IGNORE_FREE = 255
 IGNORE_MANY_CLASSES = -100
 
+LABEL_TYPES = (np.uint8, np.int64)
 ALL = slice(None)
 # As np.rot90 counts them, against the clock.
 QUARTERS = {
@@ -85,11 +86,13 @@ def fitting(crop: Sample, size: int, image_type: np.dtype[Any]) -> Sample:
 
     Raises SegkitError SK-D030, which is a fault of the augmentation and not of the data.
     """
-    planes = [plane for plane in (crop.image, crop.mask, crop.instances) if plane is not None]
-    right = crop.image.dtype == image_type and crop.mask is not None
-    right &= all(plane.shape[:2] == (size, size) for plane in planes)
-    right &= all(plane.dtype in (np.int64, np.uint8) for plane in planes[1:])
-    if not right:
+    square = (size, size)
+    planes = [plane for plane in (crop.mask, crop.instances) if plane is not None]
+    right = (
+        crop.image.shape[:2] == square and crop.image.dtype == image_type and crop.mask is not None
+    )
+    if not right or any(p.shape != square or p.dtype not in LABEL_TYPES for p in planes):
+        planes.insert(0, crop.image)
         told = ", ".join(f"{plane.dtype} {plane.shape[:2]}" for plane in planes)
         raise SegkitError(
             "SK-D030",
@@ -122,7 +125,7 @@ def _crop(
     low, high = recipe.scale
     # A picture is not shrunk below the crop: what lies beyond it teaches nothing.
     low = max(low, min(1.0, size / min(height, width)))
-    scale = float(np.exp(rng.uniform(np.log(low), np.log(high)))) if low < high else low
+    scale = low * (high / low) ** rng.random() if low < high else low
     side = max(1, round(size / scale))
     point = _point(stored, recipe, ignore_index, rng)
     top, left = (
@@ -176,39 +179,42 @@ def _place(length: int, side: int, rng: np.random.Generator, pixel: int | None) 
     low, high = sorted((0, length - side))
     if pixel is not None:
         return min(max(pixel - side // 2, low), high)
-    return int(rng.integers(low, high + 1))
+    return low + int(rng.random() * (high + 1 - low))
 
 
-def _cut(
-    window: Window, top: int, left: int, side: int
-) -> tuple[np.ndarray, tuple[tuple[int, int], tuple[int, int]]]:
-    """What lies inside the window of a square, and the pixels it lacks at either side."""
+def _cut(window: Window, top: int, left: int, side: int) -> np.ndarray:
+    """What lies inside the window of a square."""
+    return window[max(top, 0) : top + side, max(left, 0) : left + side]
+
+
+def _lacking(window: Window, top: int, left: int, side: int) -> list[tuple[int, int]]:
+    """Rows and columns that the square has before and beyond the window."""
     height, width = window.shape[:2]
-    inside = window[max(top, 0) : top + side, max(left, 0) : left + side]
-    down = max(-top, 0), max(top + side - height, 0)
-    across = max(-left, 0), max(left + side - width, 0)
-    return inside, (down, across)
+    return [
+        (max(-start, 0), max(start + side - length, 0))
+        for start, length in ((top, height), (left, width))
+    ]
 
 
 def _reflected(window: Window, top: int, left: int, side: int) -> np.ndarray:
     """The square of an image, reflected where it reaches beyond."""
-    inside_HWC, lacking = _cut(window, top, left, side)
-    if not any(map(any, lacking)):
+    inside_HWC = _cut(window, top, left, side)
+    if inside_HWC.shape[:2] == (side, side):
         return inside_HWC
     # np.pad cannot reflect an axis of a single pixel.
     mode: Literal["reflect", "edge"] = "reflect" if min(inside_HWC.shape[:2]) > 1 else "edge"
-    return np.pad(inside_HWC, (*lacking, (0, 0)), mode=mode)
+    return np.pad(inside_HWC, (*_lacking(window, top, left, side), (0, 0)), mode=mode)
 
 
 def _filled(
     window: Window, top: int, left: int, side: int, labels: Labels | None, fill: int
 ) -> np.ndarray:
     """The square of a plane, filled where it reaches beyond."""
-    inside_HW, lacking = _cut(window, top, left, side)
+    inside_HW = _cut(window, top, left, side)
     inside_HW = _exact(inside_HW if labels is None else labels(inside_HW), fill)
-    if not any(map(any, lacking)):
+    if inside_HW.shape == (side, side):
         return inside_HW
-    return np.pad(inside_HW, lacking, constant_values=fill)
+    return np.pad(inside_HW, _lacking(window, top, left, side), constant_values=fill)
 
 
 def _warp(

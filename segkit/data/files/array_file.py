@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from io import FileIO
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ class ArrayFile:
 
     def __init__(
         self,
-        path: Path,
+        path: str,
         dtype: np.dtype[Any],
         shape: tuple[int, ...],
         start: int,
@@ -28,7 +28,7 @@ class ArrayFile:
     ) -> None:
         self.dtype, self.shape, self.start, self.instead = dtype, shape, start, instead
         # Unbuffered: a part is one read into the array that is returned.
-        self.file = path.open("rb", buffering=0)
+        self.file = FileIO(path)
 
     def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
         rows, columns = part

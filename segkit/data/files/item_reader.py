@@ -73,7 +73,7 @@ class ItemReader:
         self, path: Path, decode: Callable[[bytes], np.ndarray | None]
     ) -> np.ndarray | None:
         before = self.plain.get(path)
-        if before is None or stamp(path) != list(before):
+        if before is None or stamp(path) != before:
             return None
         try:
             return decode(path.read_bytes())

@@ -95,11 +95,15 @@ class QuickLabels:
             labels = [rule.label(value) for value in range(256)]
             told = [label if label in known else self.stray for label in labels]
             self.table_256 = np.array(told, np.uint8)
+            # Values below are their own labels.
+            self.own = next((v for v in range(256) if told[v] != v or v not in known), 256)
 
     def __call__(self, values_HW: np.ndarray, path: Path) -> np.ndarray:
         """Raises DataError SK-D012 as `LabelRule.labels` does."""
         if self.table_256 is None or values_HW.dtype != np.uint8 or not values_HW.size:
             return self.rule.labels(values_HW, path)
+        if values_HW.max() < self.own:
+            return values_HW
         labels_HW = cv2.LUT(values_HW, self.table_256)
         if (labels_HW == self.stray).any():
             return self.rule.labels(values_HW, path)
