@@ -62,8 +62,7 @@ def most_likely_enlarged(
     lines = _Lines(coarse_BKHW, size[0], align_corners)
     at_once = max(1, _block(coarse_BKHW) // (coarse_BKHW.shape[1] * size[1]))
     for image, coarse_KHW in enumerate(coarse_BKHW):
-        if _lie_side_by_side(coarse_KHW):
-            coarse_KHW = _turned(coarse_KHW).transpose(0, 1)
+        coarse_KHW = rows_of_classes(coarse_KHW).transpose(0, 1)
         for start in range(0, height, at_once):
             rows = slice(start, min(start + at_once, height))
             band = partial(lines.enlarged, coarse_KHW, rows, size[1])
@@ -73,6 +72,17 @@ def most_likely_enlarged(
                 label_RW = most_likely(band()[None])[0]
             label_BHW[image, rows] = label_RW[:, :width]
     return label_BHW
+
+
+def rows_of_classes(logits_KHW: Tensor) -> Tensor:
+    """The same as (H, K, W), a view or a copy: classes that lie side by side are drawn apart."""
+    if not _side_by_side(logits_KHW):
+        return logits_KHW.transpose(0, 1)
+    classes, height, width = logits_KHW.shape
+    line_1XH1 = logits_KHW.permute(1, 2, 0).reshape(1, height, 1, -1).permute(0, 3, 1, 2)
+    # Of torch's ways to transpose the one with vector instructions, 4 to 8 times as fast as a copy.
+    turned_1XH1 = torch.channel_shuffle(line_1XH1, width)
+    return turned_1XH1.permute(0, 2, 3, 1).reshape(height, classes, width)
 
 
 def _first_largest(fill: Callable[[], Tensor]) -> Tensor:
@@ -104,23 +114,15 @@ def _own_copy(part_KHW: Tensor, room: Tensor) -> Tensor:
 
     The copy is what makes the rest quick: classes are far apart in memory, or too near.
     """
-    if _lie_side_by_side(part_KHW) and part_KHW.dtype == room.dtype:
-        return _turned(part_KHW)
+    if _side_by_side(part_KHW) and part_KHW.dtype == room.dtype:
+        return rows_of_classes(part_KHW)
     return room[: part_KHW.numel()].view(part_KHW.shape).copy_(part_KHW).flatten(1)
 
 
-def _lie_side_by_side(part_KHW: Tensor) -> bool:
-    """Whether a pixel's classes do, on the CPU, as in channels-last memory."""
-    return part_KHW.stride(0) == 1 and part_KHW.shape[0] > 1 and part_KHW.device.type == "cpu"
-
-
-def _turned(part_KHW: Tensor) -> Tensor:
-    """(H, K, W), contiguous, of classes that lie side by side."""
-    classes, height, width = part_KHW.shape
-    line_1XH1 = part_KHW.permute(1, 2, 0).reshape(1, height, 1, -1).permute(0, 3, 1, 2)
-    # Of torch's ways to transpose the one with vector instructions, 4 to 8 times as fast as a copy.
-    turned_1XH1 = torch.channel_shuffle(line_1XH1, width)
-    return turned_1XH1.permute(0, 2, 3, 1).reshape(height, classes, width)
+def _side_by_side(logits_KHW: Tensor) -> bool:
+    """Whether a pixel's classes do lie so, as in channels-last memory, on the CPU."""
+    on_cpu = logits_KHW.device.type == "cpu"
+    return on_cpu and logits_KHW.stride(0) == 1 and logits_KHW.stride(2) != 1
 
 
 class _Lines:

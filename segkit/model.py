@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.interfaces import Decoder, Encoder, Features, Normalization
+from segkit.labels import most_likely, most_likely_enlarged
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,17 @@ class SegmentationModel(nn.Module):
         height, width = (side - 2 * self.margin for side in padded_BCHW.shape[-2:])
         features: Features = self.encoder(padded_BCHW)
         return self.head(self.decoder(features)), (height, width)
+
+    @torch.no_grad()
+    def labels(self, image_BCHW: Tensor) -> Tensor:
+        """The class of every pixel, label_BHW; logits are not held where they are enlarged."""
+        height, width = image_BCHW.shape[-2:]
+        logits_BKHW, size = self.coarse_logits(image_BCHW)
+        if self.decoder.stride == 1:
+            return most_likely(logits_BKHW[..., :height, :width])
+        return most_likely_enlarged(
+            logits_BKHW, size, align_corners=self.align_corners, crop=(height, width)
+        )
 
     def _pad(self, image_BCHW: Tensor) -> Tensor:
         """To a size the encoder takes: mirrored by the margin, filled at right and bottom."""

@@ -21,6 +21,7 @@ FLOORS = [
     ],
     [
         "confusion",
+        "labels",
         "weights",
         "registry",
         "model",
