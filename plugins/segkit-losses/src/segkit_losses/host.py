@@ -7,28 +7,25 @@ the gradient.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Iterator
+from itertools import product
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from segkit_losses.huge_pages import in_huge_pages
+from segkit_losses.threads import side_by_side
 from segkit_losses.tiles import ROWS, Wanted, exponentials, measure, read_labels, slope
 
 # Logits in a tile: 2**18 to 2**19 measured best on cores with 1 MiB of cache each. Smaller tiles
 # lose more to the calls (40 a tile) than they gain.
 TILE = 393_216
+# More would round sums in float32 over too many pixels, where classes are few.
+MOST_PIXELS = 2**16
 # Stands for "ignored" where the target has no label for it.
 NO_LABEL = -(2**62)
-
-
-class Rooms(NamedTuple):
-    """Memory for a tile's arithmetic, used again for every tile."""
-
-    first: Tensor
-    second: Tensor
 
 
 class Tiles(Protocol):
@@ -45,43 +42,57 @@ class Tiles(Protocol):
     dtype: torch.dtype
     most: int
 
-    def places(self) -> Iterator[tuple[int, ...]]: ...
+    def shares(self, number: int) -> list[Iterator[Any]]:
+        """All places, dealt out to so many threads at most; no two threads write to one place."""
 
-    def read(self, place: tuple[int, ...], room: Tensor) -> tuple[Tensor, Tensor]:
+    def read(self, place: Any, room: Tensor) -> tuple[Tensor, Tensor]:
         """logits_KN, where needed written to `room`, and label_N."""
 
-    def gradient(self, place: tuple[int, ...], raised_KN: Tensor) -> Tensor:
+    def gradient(self, place: Any, raised_KN: Tensor) -> Tensor:
         """Where the tile's gradient is to be written: the gradient itself, or raised_KN."""
 
-    def keep(self, place: tuple[int, ...], gradient_KN: Tensor) -> None:
+    def keep(self, place: Any, gradient_KN: Tensor) -> None:
         """Takes what was written to `gradient(place)`."""
 
 
 def add_up(tiles: Tiles, wanted: Wanted) -> tuple[Tensor, Tensor]:
     """(sums_RK float64, stray labels) over all tiles."""
-    sums_RK = torch.zeros(ROWS, tiles.classes, dtype=torch.float64)
-    room, stray = _room(tiles), 0
-    for place in tiles.places():
-        logits_KN, label_N = tiles.read(place, room)
-        labels = read_labels(label_N, tiles.classes, tiles.ignore_index)
-        tile = exponentials(logits_KN, labels, _shaped(room, logits_KN))
-        measure(tile, labels, wanted, sums_RK)
-        stray += labels.stray
-    return sums_RK, torch.tensor(stray)
+
+    def add(places: Iterator[Any]) -> tuple[Tensor, int]:
+        sums_RK = torch.zeros(ROWS, tiles.classes, dtype=torch.float64)
+        room, stray = _room(tiles), 0
+        for place in places:
+            logits_KN, label_N = tiles.read(place, room)
+            labels = read_labels(label_N, tiles.classes, tiles.ignore_index)
+            tile = exponentials(logits_KN, labels, _shaped(room, logits_KN))
+            measure(tile, labels, wanted, sums_RK)
+            stray += labels.stray
+        return sums_RK, stray
+
+    parts = side_by_side(add, tiles.shares)
+    sums_RK = torch.stack([each_RK for each_RK, _ in parts]).sum(dim=0)
+    return sums_RK, torch.tensor(sum(stray for _, stray in parts))
 
 
 def descend(tiles: Tiles, wanted: Wanted, weights_RK: Tensor) -> None:
     """Has the tiles keep the gradient of (weights_RK * sums_RK).sum()."""
     weights_RK = weights_RK.to(tiles.dtype)
-    room = _room(tiles)
-    spare = _room(tiles) if wanted.overlap else room
-    for place in tiles.places():
-        logits_KN, label_N = tiles.read(place, room)
-        labels = read_labels(label_N, tiles.classes, tiles.ignore_index)
-        tile = exponentials(logits_KN, labels, _shaped(room, logits_KN))
-        gradient_KN = tiles.gradient(place, tile.raised_KN)
-        slope(tile, labels, wanted, weights_RK, _shaped(spare, logits_KN), gradient_KN)
-        tiles.keep(place, gradient_KN)
+
+    def write(places: Iterator[Any]) -> None:
+        room = _room(tiles)
+        spare = _room(tiles) if wanted.overlap else room
+        for place in places:
+            logits_KN, label_N = tiles.read(place, room)
+            labels = read_labels(label_N, tiles.classes, tiles.ignore_index)
+            tile = exponentials(logits_KN, labels, _shaped(room, logits_KN))
+            gradient_KN = tiles.gradient(place, tile.raised_KN)
+            slope(tile, labels, wanted, weights_RK, _shaped(spare, logits_KN), gradient_KN)
+            tiles.keep(place, gradient_KN)
+
+    side_by_side(write, tiles.shares)
+
+
+Corner = tuple[int, int, int]
 
 
 class WholeTiles:
@@ -103,19 +114,20 @@ class WholeTiles:
                 self.logits = logits_BKHW
         self.targets = target_BHW.reshape(len(target_BHW), *self.logits.shape[2:])
         rows, columns = self.logits.shape[2:]
-        pixels = max(TILE // self.classes, 1)
+        pixels = min(max(TILE // self.classes, 1), MOST_PIXELS)
         self.columns = min(columns, pixels)
         self.rows = max(min(rows, pixels // max(self.columns, 1)), 1)
         self.most = self.rows * self.columns
 
-    def places(self) -> Iterator[tuple[int, ...]]:
+    def shares(self, number: int) -> list[Iterator[Corner]]:
         images, _, rows, columns = self.logits.shape
-        for image in range(images if self.most else 0):
-            for top in range(0, rows, self.rows):
-                for left in range(0, columns, self.columns):
-                    yield image, top, left
+        if not self.most:
+            return [iter(())]
+        tops, lefts = range(0, rows, self.rows), range(0, columns, self.columns)
+        places = list(product(range(images), tops, lefts))
+        return [iter(places[first::number]) for first in range(min(number, len(places)))]
 
-    def read(self, place: tuple[int, ...], room: Tensor) -> tuple[Tensor, Tensor]:
+    def read(self, place: Corner, room: Tensor) -> tuple[Tensor, Tensor]:
         logits_Krc = self._part(self.logits, place)
         image, top, left = place
         label_rc = self.targets[image, top : top + self.rows, left : left + self.columns]
@@ -125,18 +137,18 @@ class WholeTiles:
             logits_KN.view(logits_Krc.shape).copy_(logits_Krc)
         return logits_KN, label_rc.reshape(-1)
 
-    def gradient(self, place: tuple[int, ...], raised_KN: Tensor) -> Tensor:
+    def gradient(self, place: Corner, raised_KN: Tensor) -> Tensor:
         assert self.slopes is not None
         inside_KN = self._as_it_lies(self._part(self.slopes, place))
         return raised_KN if inside_KN is None else inside_KN
 
-    def keep(self, place: tuple[int, ...], gradient_KN: Tensor) -> None:
+    def keep(self, place: Corner, gradient_KN: Tensor) -> None:
         assert self.slopes is not None
         part_Krc = self._part(self.slopes, place)
         if self._as_it_lies(part_Krc) is None:
             part_Krc.copy_(gradient_KN.view(part_Krc.shape))
 
-    def _part(self, maps: Tensor, place: tuple[int, ...]) -> Tensor:
+    def _part(self, maps: Tensor, place: Corner) -> Tensor:
         image, top, left = place
         return maps[image, :, top : top + self.rows, left : left + self.columns]
 
@@ -145,6 +157,20 @@ class WholeTiles:
         if part_Krc.dtype != self.dtype or part_Krc.stride(2) != 1 or part_Krc.shape[1] != 1:
             return None
         return part_Krc[:, 0]
+
+
+class Band(NamedTuple):
+    """Of an image's coarse rows from `top` on, those pixels that lie in one row within them.
+
+    framed_Khw   the image's coarse logits, their border repeated around them
+    slopes_Khw   their gradient so far
+    """
+
+    image: int
+    top: int
+    row: int
+    framed_Khw: Tensor
+    slopes_Khw: Tensor | None
 
 
 class EnlargedTiles:
@@ -176,7 +202,6 @@ class EnlargedTiles:
         )
         self.most = self.rows * scale * self.width
         self.slopes_BKhw = torch.empty_like(coarse_BKhw) if slopes else None
-        self.framed_slopes: Tensor | None = None
 
     def _targets(self, target_BHW: Tensor) -> Tensor:
         """(B, h, scale, w, scale), ignored beyond the target."""
@@ -188,21 +213,29 @@ class EnlargedTiles:
             target_BHW = F.pad(target_BHW, (0, beside, 0, below), value=self.ignore_index)
         return target_BHW.reshape(images, self.height, self.scale, self.width, self.scale)
 
-    def places(self) -> Iterator[tuple[int, ...]]:
-        for image in range(len(self.coarse)):
-            self._enter(image)
+    def shares(self, number: int) -> list[Iterator[Band]]:
+        images = range(len(self.coarse))
+        dealt = [images[first::number] for first in range(min(number, len(images)))]
+        return [self._bands(each) for each in dealt] or [iter(())]
+
+    def _bands(self, images: Iterable[int]) -> Iterator[Band]:
+        for image in images:
+            framed_Khw = _framed(self.coarse[image].to(self.dtype))
+            slopes_Khw = None if self.slopes_BKhw is None else torch.zeros_like(framed_Khw)
             for top in range(0, self.height, self.rows):
                 for row in range(self.scale):
-                    yield image, top, row
-            self._leave(image)
+                    yield Band(image, top, row, framed_Khw, slopes_Khw)
+            if self.slopes_BKhw is not None and slopes_Khw is not None:
+                self.slopes_BKhw[image] = _unframed(slopes_Khw)
 
-    def read(self, place: tuple[int, ...], room: Tensor) -> tuple[Tensor, Tensor]:
-        image, top, row = place
+    def read(self, place: Band, room: Tensor) -> tuple[Tensor, Tensor]:
+        top, row, framed_Khw = place.top, place.row, place.framed_Khw
         rows = min(self.rows, self.height - top)
         share, side = self._neighbour(row)
-        inner = slice(top + 1, top + 1 + rows)
         across_Krw = torch.lerp(
-            self.framed[:, inner], self.framed[:, top + 1 + side : top + 1 + side + rows], share
+            framed_Khw[:, top + 1 : top + 1 + rows],
+            framed_Khw[:, top + 1 + side : top + 1 + side + rows],
+            share,
         )
         logits_Ksrw = room[: self.classes * self.scale * rows * self.width].view(
             self.classes, self.scale, rows, self.width
@@ -215,15 +248,15 @@ class EnlargedTiles:
                 share,
                 out=logits_Ksrw[:, column],
             )
-        label_rws = self.targets[image, top : top + rows, row]
+        label_rws = self.targets[place.image, top : top + rows, row]
         return logits_Ksrw.view(self.classes, -1), label_rws.permute(2, 0, 1).reshape(-1)
 
-    def gradient(self, place: tuple[int, ...], raised_KN: Tensor) -> Tensor:
+    def gradient(self, place: Band, raised_KN: Tensor) -> Tensor:
         return raised_KN
 
-    def keep(self, place: tuple[int, ...], gradient_KN: Tensor) -> None:
-        assert self.framed_slopes is not None
-        _, top, row = place
+    def keep(self, place: Band, gradient_KN: Tensor) -> None:
+        top, row, slopes_Khw = place.top, place.row, place.slopes_Khw
+        assert slopes_Khw is not None
         rows = min(self.rows, self.height - top)
         gradient_Ksrw = gradient_KN.view(self.classes, self.scale, rows, self.width)
         across_Krw = gradient_KN.new_zeros(self.classes, rows, self.width + 2)
@@ -233,24 +266,14 @@ class EnlargedTiles:
             across_Krw[..., 1:-1].add_(plane_Krw, alpha=1 - share)
             across_Krw[..., 1 + side : 1 + side + self.width].add_(plane_Krw, alpha=share)
         share, side = self._neighbour(row)
-        self.framed_slopes[:, top + 1 : top + 1 + rows].add_(across_Krw, alpha=1 - share)
+        slopes_Khw[:, top + 1 : top + 1 + rows].add_(across_Krw, alpha=1 - share)
         beside = slice(top + 1 + side, top + 1 + side + rows)
-        self.framed_slopes[:, beside].add_(across_Krw, alpha=share)
+        slopes_Khw[:, beside].add_(across_Krw, alpha=share)
 
     def _neighbour(self, place: int) -> tuple[float, int]:
         """The weight of the neighbour, and which: -1 or 1, for a place within a coarse pixel."""
         offset = (place + 0.5) / self.scale - 0.5
         return abs(offset), 1 if offset >= 0 else -1
-
-    def _enter(self, image: int) -> None:
-        """One image's coarse logits with their border repeated around them."""
-        self.framed = _framed(self.coarse[image].to(self.dtype))
-        if self.slopes_BKhw is not None:
-            self.framed_slopes = torch.zeros_like(self.framed)
-
-    def _leave(self, image: int) -> None:
-        if self.slopes_BKhw is not None and self.framed_slopes is not None:
-            self.slopes_BKhw[image] = _unframed(self.framed_slopes)
 
 
 def _framed(map_Khw: Tensor) -> Tensor:

@@ -139,7 +139,7 @@ def slope(
         torch.mul(raised_KN, pull_N * share_N, out=out_KN)
         out_KN.scatter_add_(0, labels.class_N[None], pull_N.neg_()[None])
         return
-    at_truth_N = weights_RK[OVERLAP].take(labels.class_N).mul_(true_N)
+    at_truth_N = weights_RK[OVERLAP].index_select(0, labels.class_N).mul_(true_N)
     mean_N = torch.mv(raised_KN.t(), weights_RK[PREDICTED]).mul_(share_N).add_(at_truth_N)
     if wanted.squared:
         probability_KN = raised_KN.mul_(share_N)
@@ -158,15 +158,15 @@ def _pixel_slope(tile: Exponentials, labels: Labels, wanted: Wanted, weights_RK:
     """The slope in a pixel's -log p(true class)."""
     slope_N = torch.zeros_like(tile.total_N)
     if wanted.entropy:
-        slope_N += weights_RK[ENTROPY].take(labels.class_N)
+        slope_N += weights_RK[ENTROPY].index_select(0, labels.class_N)
     if wanted.gamma is not None and wanted.gamma == 0:
-        slope_N += weights_RK[FOCAL].take(labels.class_N)
+        slope_N += weights_RK[FOCAL].index_select(0, labels.class_N)
     elif wanted.gamma is not None:
         error_N = tile.depth_N + tile.total_N.log()
         missed_N = _missed(error_N)
         steep_N = missed_N.pow(wanted.gamma - 1).mul_(wanted.gamma).mul_(error_N)
         steep_N.mul_(error_N.neg().exp_()).add_(missed_N.pow(wanted.gamma))
-        slope_N += weights_RK[FOCAL].take(labels.class_N).mul_(steep_N)
+        slope_N += weights_RK[FOCAL].index_select(0, labels.class_N).mul_(steep_N)
     return slope_N
 
 
