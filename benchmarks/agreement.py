@@ -52,11 +52,13 @@ def main() -> int:
     return 0 if found["passed"] else 1
 
 
-def measure(command: Sequence[str], out: Path, environment: Mapping[str, str] = {}) -> Path:  # noqa: B006
+def measure(
+    command: Sequence[str], out: Path, environment: Mapping[str, str] | None = None
+) -> Path:
     """One run of the suite; its folder."""
     subprocess.run(
         [*SEGKIT, "bench", *command, "--out", str(out)],
-        env={**os.environ, **environment},
+        env={**os.environ, **(environment or {})},
         check=True,
     )
     return out

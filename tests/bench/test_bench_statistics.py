@@ -131,7 +131,8 @@ def twins(rng, rounds, scatter, lasting):
 
 
 @pytest.mark.parametrize(
-    ("pairs", "lasting", "least"), [(1, 0.0, 0.93), (2, 0.0, 0.93), (2, 0.02, 0.86), (4, 0.02, 0.87)]
+    ("pairs", "lasting", "least"),
+    [(1, 0.0, 0.93), (2, 0.0, 0.93), (2, 0.02, 0.86), (4, 0.02, 0.87)],
 )
 def test_the_band_holds_another_ratio_of_identical_cases(pairs, lasting, least):
     rng = np.random.default_rng(6)
