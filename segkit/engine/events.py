@@ -18,6 +18,7 @@ class StepReport:
     loss                mean over this epoch's steps so far
     learning_rate       of this step
     images_per_second   of this epoch so far, over all processes
+    data_share          of this epoch's time so far that went into waiting for batches, 0 to 1
     seconds_left        until the training ends, evaluations included
     memory              bytes in use at most so far; None where unknown
     """
@@ -32,6 +33,7 @@ class StepReport:
     images_per_second: float
     seconds_left: float
     memory: int | None
+    data_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class EpochReport:
     scores        by name, NaN where not defined; empty where this epoch was not evaluated
     conventions   by metric: what is averaged over what
     score_name    the score that decides what is best
+    data_share    of the epoch's time of training that went into waiting for batches, 0 to 1
     is_best       whether this epoch's model is the best so far
     seconds       of training and of evaluation
     """
@@ -54,6 +57,7 @@ class EpochReport:
     images_per_second: float
     seconds: float
     memory: int | None
+    data_share: float = 0.0
     scores: Mapping[str, float] = field(default_factory=dict)
     conventions: Mapping[str, str] = field(default_factory=dict)
     score_name: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -111,7 +111,8 @@ class Loop:
             self.parallel = self.group.parallel(self.model)
         self.parallel.train()
         self.clock.start_epoch()
-        for batch in self.prepared.loader.epoch(position.epoch, start=position.batch):
+        batches = self.prepared.loader.epoch(position.epoch, start=position.batch)
+        for batch in self.clock.timed(batches):
             self.step(batch)
             position.batch += 1
             position.step += 1
@@ -165,6 +166,7 @@ class Loop:
             learning_rate=self.optimizer.param_groups[0]["lr"],
             images_per_second=self.clock.images_per_second,
             seconds=self.clock.seconds_of_epoch,
+            data_share=self.clock.data_share,
             memory=memory_in_use(group.device),
             scores=scores.values if scores else {},
             conventions=scores.conventions if scores else {},
@@ -297,6 +299,7 @@ class Loop:
             loss=position.loss_sum / done,
             learning_rate=pending.learning_rate,
             images_per_second=self.clock.images_per_second,
+            data_share=self.clock.data_share,
             seconds_left=self.clock.seconds_left(position),
             memory=memory_in_use(self.group.device),
         )
@@ -312,7 +315,19 @@ class Clock:
 
     def start_epoch(self) -> None:
         self.started = time.perf_counter()
+        self.stepped = self.started
         self.steps = 0
+        self.waited = 0.0
+
+    def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches, and how long each was waited for."""
+        while True:
+            asked = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                return
+            self.waited += time.perf_counter() - asked
+            yield batch
 
     def step(self) -> None:
         self.steps += 1
@@ -327,6 +342,11 @@ class Clock:
         if not self.steps:
             return 0.0
         return self.steps * self.prepared.config.batch / max(self.stepped - self.started, 1e-9)
+
+    @property
+    def data_share(self) -> float:
+        """The part of the epoch's training so far that went into waiting for batches, 0 to 1."""
+        return min(1.0, self.waited / max(self.stepped - self.started, 1e-9)) if self.steps else 0.0
 
     def seconds_left(self, position: Position) -> float:
         prepared = self.prepared

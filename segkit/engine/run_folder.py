@@ -21,7 +21,7 @@ from segkit.engine.events import EpochReport
 from segkit.errors import StorageError
 from segkit.storage import replace_text, storage_errors
 
-COLUMNS = ("epoch", "step", "loss", "learning_rate", "images_per_second", "seconds")
+COLUMNS = ("epoch", "step", "loss", "learning_rate", "images_per_second", "data_share", "seconds")
 
 
 class RunFolder:
@@ -142,5 +142,5 @@ def _as_table(reports: list[dict[str, Any]]) -> str:
     writer.writerow([*COLUMNS, *names])
     for each in reports:
         scores = [each["scores"].get(name) for name in names]
-        writer.writerow([*(each[column] for column in COLUMNS), *scores])
+        writer.writerow([*(each.get(column) for column in COLUMNS), *scores])
     return text.getvalue()

@@ -107,15 +107,21 @@ class LiveProgress(Silence):
 
 
 def step_summary(report: StepReport) -> str:
-    """Loss, learning rate, speed, memory and the time left, in one line."""
+    """Loss, learning rate, speed, waiting for data, memory and the time left, in one line."""
     parts = [
         f"loss {report.loss:.4f}",
         f"lr {report.learning_rate:.2e}",
         f"{report.images_per_second:.1f} images/s",
+        waiting(report.data_share),
     ]
     if report.memory is not None:
         parts.append(f"{report.memory / 2**30:.1f} GiB")
     return "  ".join([*parts, f"{duration(report.seconds_left)} left"])
+
+
+def waiting(share: float) -> str:
+    """How much of the time batches were waited for: where it is much, more --workers may help."""
+    return f"data {share:.0%}"
 
 
 def epoch_line(report: EpochReport) -> str:
@@ -131,6 +137,7 @@ def epoch_line(report: EpochReport) -> str:
     parts += [
         f"lr {report.learning_rate:.2e}",
         f"{report.images_per_second:.1f} images/s",
+        waiting(report.data_share),
         duration(report.seconds),
     ]
     if report.memory is not None:

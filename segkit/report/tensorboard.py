@@ -34,6 +34,7 @@ class TensorBoardLog(Silence):
             "train/loss": report.loss,
             "train/learning_rate": report.learning_rate,
             "train/images_per_second": report.images_per_second,
+            "train/data_share": report.data_share,
             **{f"val/{name}": value for name, value in report.scores.items()},
         }
         for name, value in scalars.items():

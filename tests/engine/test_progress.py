@@ -11,17 +11,18 @@ import pytest
 from rich.console import Console
 
 from segkit.engine.events import EpochReport, StepReport, TrainingResult
+from segkit.engine.loop import Clock
 from segkit.errors import EnvironmentFault
 from segkit.report.progress import LiveProgress, PlainProgress, duration, epoch_line
 from segkit.report.tensorboard import TensorBoardLog
 
 STEP = StepReport(
     epoch=2, epochs=10, batch=3, batches=20, step=23, loss=0.51234, learning_rate=1e-3,
-    images_per_second=12.34, seconds_left=200.0, memory=3 * 2**30,
+    images_per_second=12.34, seconds_left=200.0, memory=3 * 2**30, data_share=0.256,
 )  # fmt: skip
 EPOCH = EpochReport(
     epoch=2, epochs=10, step=40, loss=0.5, learning_rate=1e-3, images_per_second=12.3, seconds=20.0,
-    memory=None, scores={"miou": 0.75}, score_name="miou", is_best=True,
+    memory=None, data_share=0.08, scores={"miou": 0.75}, score_name="miou", is_best=True,
 )  # fmt: skip
 RESULT = TrainingResult(
     folder=Path("runs/street"), scores={"miou": 0.75}, score_name="miou", best_epoch=2, epochs=10,
@@ -40,7 +41,7 @@ def test_an_epoch_is_one_line(plain):
     progress, lines, _ = plain
     progress.finished_epoch(EPOCH)
     assert lines == [
-        "epoch  2/10  loss 0.5000  miou 0.7500 *  lr 1.00e-03  12.3 images/s  20s",
+        "epoch  2/10  loss 0.5000  miou 0.7500 *  lr 1.00e-03  12.3 images/s  data 8%  20s",
     ]
 
 
@@ -56,7 +57,8 @@ def test_steps_are_quiet_until_ten_seconds_have_passed(plain, monkeypatch):
     progress.said -= 11
     progress.stepped(STEP)
     assert lines == [
-        "  epoch 2/10  batch 3/20  loss 0.5123  lr 1.00e-03  12.3 images/s  3.0 GiB  3m20s left"
+        "  epoch 2/10  batch 3/20  loss 0.5123  lr 1.00e-03  12.3 images/s  data 26%  "
+        "3.0 GiB  3m20s left"
     ]
 
 
@@ -153,7 +155,20 @@ def test_tensorboard_gets_what_is_defined_of_each_epoch(monkeypatch, tmp_path):
         ("train/loss", 0.5, 40),
         ("train/learning_rate", 1e-3, 40),
         ("train/images_per_second", 12.3, 40),
+        ("train/data_share", 0.08, 40),
         ("val/miou", 0.75, 40),
         str(tmp_path / "tensorboard"),
         "closed",
     ]
+
+
+def test_the_share_of_waiting_is_the_loaders_time_in_the_epochs(monkeypatch):
+    moments = iter([0.0, 0.0, 3.0, 4.0, 4.0, 5.0, 10.0, 10.0])
+    monkeypatch.setattr("segkit.engine.loop.time.perf_counter", lambda: next(moments))
+    clock = Clock(None)
+    assert clock.data_share == 0.0
+    for _ in clock.timed(iter(["one", "two"])):
+        clock.step()
+    # Asked at 0 and had at 3, stepped at 4; asked at 4 and had at 5, stepped at 10.
+    assert clock.waited == 3 + 1
+    assert clock.data_share == pytest.approx(0.4)
