@@ -30,6 +30,12 @@ from segkit.interfaces import (
     Sample,
     Upsampler,
 )
+from segkit.recomputing import (
+    BatchStatistics,
+    batch_statistics,
+    norm_relu_convolution,
+    recomputes,
+)
 from segkit.weights import (
     PublishedWeights,
     adapt_input_channels,
@@ -46,6 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Archive",
+    "BatchStatistics",
     "Benchmark",
     "ConfusionMatrix",
     "DataError",
@@ -70,13 +77,16 @@ __all__ = [
     "WeightsUnavailable",
     "adapt_input_channels",
     "adapt_normalization",
+    "batch_statistics",
     "did_you_mean",
     "find_weights",
     "hookimpl",
     "load_encoder_weights",
+    "norm_relu_convolution",
     "read_image",
     "read_values",
     "read_weights",
+    "recomputes",
 ]
 
 # What data sets need comes from the data room, whose image libraries no other plugin waits for.

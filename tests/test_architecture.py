@@ -23,6 +23,7 @@ FLOORS = [
         "confusion",
         "labels",
         "weights",
+        "recomputing",
         "registry",
         "model",
         "compose",

@@ -14,15 +14,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from segkit.api import BatchStatistics, batch_statistics, norm_relu_convolution, recomputes
+
 BOTTLENECK = 4
 
 
 class DenseLayer(nn.Module):
     """Norm, ReLU, 1x1, norm, ReLU, 3x3 on all maps before it: (B, growth, H, W).
 
-    memory_efficient   keep nothing but the result for the backward pass and compute the rest again
-                       (Pleiss et al. 2017, arXiv:1707.06990): memory grows linearly with the layers
-                       of a block, not with their square
+    memory_efficient   keep nothing but the two convolutions' results for the backward pass and
+                       compute the rest again (Pleiss et al. 2017, arXiv:1707.06990): memory grows
+                       linearly with the layers of a block, not with their square. Norms that are
+                       synchronised over processes, and compiled code, keep only the layer's result
+                       and compute the 1x1 convolution again too
     dropout            probability of dropping a new value, in training
     """
 
@@ -36,15 +40,30 @@ class DenseLayer(nn.Module):
         self.conv2 = nn.Conv2d(BOTTLENECK * growth, growth, kernel_size=3, padding=1, bias=False)
         self.memory_efficient, self.dropout = memory_efficient, dropout
 
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+    def forward(self, maps: Sequence[Tensor], known: list[BatchStatistics]) -> Tensor:
+        """The new maps; `known` grows to the statistics of all maps where they are of use."""
         recompute = self.memory_efficient and self.training and torch.is_grad_enabled()
-        new_BCHW = self._recomputed(*maps) if recompute else self._new(*maps)
+        if recompute and self._is_plain(maps[-1]):
+            new_BCHW = self._lean(maps, known)
+        else:
+            new_BCHW = self._recomputed(*maps) if recompute else self._new(*maps)
         # Dropout stays outside: what is computed twice has no randomness to save and restore.
         return F.dropout(new_BCHW, self.dropout, self.training) if self.dropout else new_BCHW
 
     def _new(self, *maps: Tensor) -> Tensor:
         narrow_BCHW = self.conv1(F.relu(self.norm1(torch.cat(maps, dim=1)), inplace=True))
         return self.conv2(F.relu(self.norm2(narrow_BCHW), inplace=True))
+
+    def _is_plain(self, x_BCHW: Tensor) -> bool:
+        pairs = ((self.norm1, self.conv1), (self.norm2, self.conv2))
+        return all(recomputes(norm, convolution, x_BCHW) for norm, convolution in pairs)
+
+    def _lean(self, maps: Sequence[Tensor], known: list[BatchStatistics]) -> Tensor:
+        """Computes norms and ReLUs again, no convolution."""
+        # A map's statistics are the same for every layer that it is fed to.
+        known += [batch_statistics(each, self.norm1) for each in maps[len(known) :]]
+        narrow_BCHW = norm_relu_convolution(maps, self.norm1, self.conv1, known)
+        return norm_relu_convolution([narrow_BCHW], self.norm2, self.conv2)
 
     def _recomputed(self, *maps: Tensor) -> Tensor:
         settings: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
@@ -89,9 +108,10 @@ class DenseBlock(nn.Module):
         self.channels = in_channels + layers * growth
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        maps = [x_BCHW]
+        maps: list[Tensor] = [x_BCHW]
+        known: list[BatchStatistics] = []
         for layer in self.children():
-            maps.append(layer(maps))
+            maps.append(layer(maps, known))
         return torch.cat(maps, dim=1)
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from segkit.api import UsageError
+from segkit.api import UsageError, norm_relu_convolution, recomputes
 
 Conv = Literal["standard", "separable", "atrous"]
 Norm = Literal["batch", "group", "none"]
@@ -99,6 +99,20 @@ class ConvBlock(nn.Sequential):
             layers += style.layer(out_channels, out_channels)
         super().__init__(*layers)
         self.lost = convolutions * style.lost
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Each but the last norm is computed again in the backward pass, with its ReLU, where that
+        can be: the same numbers, and half the maps kept."""
+        layers, place = list(self), 0
+        while place < len(layers):
+            norm, convolution = layers[place], layers[min(place + 2, len(layers) - 1)]
+            if self.training and recomputes(norm, convolution, x_BCHW):
+                x_BCHW = norm_relu_convolution([x_BCHW], norm, convolution)
+                place += 3
+            else:
+                x_BCHW = layers[place](x_BCHW)
+                place += 1
+        return x_BCHW
 
 
 def normalisation(norm: Literal["batch", "group"], channels: int) -> nn.Module:
