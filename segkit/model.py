@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,18 @@ class ModelRecord:
     normalization: Mapping[str, Sequence[float]] | None = None
 
 
+class CoarseLogits(NamedTuple):
+    """Logits at the decoder's stride, to be enlarged bilinearly and cut to the image's size.
+
+    size            (H, W) when enlarged; images end at or before it, at bottom and right
+    align_corners   as torch.nn.functional.interpolate has it
+    """
+
+    logits_BKhw: Tensor
+    size: tuple[int, int]
+    align_corners: bool
+
+
 class SegmentationModel(nn.Module):
     """Encoder, decoder and classifier as one module: any height and width in, the same out.
 
@@ -88,9 +100,12 @@ class SegmentationModel(nn.Module):
         image_BCHW = image_BCHW.to(self.mean_C11.dtype) / full_scale
         return (image_BCHW - self.mean_C11) / self.std_C11
 
-    def forward(self, image_BCHW: Tensor) -> Tensor:
+    def forward(self, image_BCHW: Tensor, enlarged: bool = True) -> Any:
+        """logits_BKHW; CoarseLogits where not `enlarged`, for losses that enlarge them."""
         height, width = image_BCHW.shape[-2:]
         logits_BKHW, size = self.coarse_logits(image_BCHW)
+        if not enlarged:
+            return CoarseLogits(logits_BKHW, size, self.align_corners)
         if self.decoder.stride > 1:
             logits_BKHW = F.interpolate(
                 logits_BKHW, size, mode="bilinear", align_corners=self.align_corners

@@ -20,6 +20,7 @@ from torch.nn.utils import clip_grad_norm_
 from segkit.bench.records import Case, Counts
 from segkit.bench.tracing import Operation, Stand, Trace
 from segkit.compose import build_loss, build_model
+from segkit.engine.objective import loss_of, output_for
 from segkit.errors import SegkitError, UsageError
 from segkit.report.sizing import built_without_memory
 
@@ -184,8 +185,8 @@ class _Counted:
         # runs, and gone before the backward pass.
         with self.trace.phase("forward"), self._saved_noted(), self._stand():
             with self._autocast():
-                logits_BKHW = self.model(image_BCHW)
-            loss = self.loss(logits_BKHW.float(), target_BHW)
+                output = self._output(image_BCHW)
+            loss = loss_of(self.loss, output, target_BHW)
             self.trace.results([loss])
         self.model.zero_grad(set_to_none=True)
         with self.trace.phase("backward"), self._stand():
@@ -200,6 +201,13 @@ class _Counted:
                 following = [e for e in average if e.is_floating_point()]
                 with torch.no_grad():
                     torch._foreach_lerp_(following, followed, 0.01)
+
+    def _output(self, image_BCHW: Tensor) -> Any:
+        assert self.loss is not None
+        # Losses enlarge coarse logits band by band on the CPU only, and here take all for a CPU.
+        if self.step.device == "cuda":
+            return self.model(image_BCHW)
+        return output_for(self.loss, self.model, image_BCHW)
 
     def _image(self) -> Tensor:
         step = self.step

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from segkit.engine.ema import WeightAverage
 from segkit.engine.evaluation import Scores, evaluate, move, refuse_stray_labels
 from segkit.engine.events import EpochReport, Events, StepReport
 from segkit.engine.freezing import freeze, thaw
+from segkit.engine.objective import loss_of, output_for
 from segkit.engine.schedule import learning_rate_share
 from segkit.engine.setup import Prepared
 from segkit.engine.state import (
@@ -237,8 +239,9 @@ class Loop:
         batch = self._augmented(batch)
         image_BCHW = move(batch.image_BCHW, self.group.device, self.config.channels_last)
         with autocast(self.group.device, self.config.precision):
-            logits_BKHW = self.parallel(self.model.normalize(image_BCHW, data.full_scale))
-        loss = self._loss(logits_BKHW.float(), batch)
+            pixels_BCHW = self.model.normalize(image_BCHW, data.full_scale)
+            output = output_for(self.loss, self.parallel, pixels_BCHW)
+        loss = self._loss(output, batch)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
@@ -257,15 +260,13 @@ class Loop:
             return batch
         return augmentation(batch.to(self.group.device), position.epoch, position.batch)
 
-    def _loss(self, logits_BKHW: Tensor, batch: Batch) -> Tensor:
+    def _loss(self, output: Any, batch: Batch) -> Tensor:
+        device, instances_BHW = self.group.device, batch.instances_BHW
         # The labels cross to the device in 8 bits where they can.
-        target_BHW = batch.target_BHW.to(logits_BKHW.device, non_blocking=True).long()
-        if not getattr(self.loss, "needs_instances", False):
-            return self.loss(logits_BKHW, target_BHW)
-        instances_BHW = batch.instances_BHW
-        if instances_BHW is not None:
-            instances_BHW = instances_BHW.to(logits_BKHW.device, non_blocking=True)
-        return self.loss(logits_BKHW, target_BHW, instances_BHW)
+        target_BHW = batch.target_BHW.to(device, non_blocking=True).long()
+        if instances_BHW is not None and getattr(self.loss, "needs_instances", False):
+            instances_BHW = instances_BHW.to(device, non_blocking=True)
+        return loss_of(self.loss, output, target_BHW, instances_BHW)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         tensors = checkpoint.tensors

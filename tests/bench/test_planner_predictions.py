@@ -28,6 +28,7 @@ from segkit.cli.main import main
 from segkit.cli.main import segkit as command
 from segkit.engine.ema import WeightAverage
 from segkit.engine.loop import make_optimizer
+from segkit.engine.objective import loss_of, output_for
 from segkit.errors import UsageError
 
 UPSAMPLERS = ("bilinear", "nearest", "bicubic", "transposed", "pixel_shuffle", "carafe", "dysample")
@@ -76,8 +77,8 @@ def real_step(step):
 
     def train():
         with autocast:
-            logits = model(image)
-        value = loss(logits.float(), target)
+            output = output_for(loss, model, image)
+        value = loss_of(loss, output, target)
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         clip_grad_norm_(model.parameters(), 1.0)

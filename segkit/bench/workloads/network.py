@@ -23,6 +23,7 @@ from segkit.bench.workloads.inputs import IGNORE_INDEX, random_images, random_ta
 from segkit.compose import build_loss, build_model
 from segkit.engine.device import autocast
 from segkit.engine.loop import make_optimizer
+from segkit.engine.objective import loss_of, output_for
 from segkit.errors import UsageError
 
 # So small that random labels do not drive the weights anywhere while time is taken.
@@ -88,8 +89,8 @@ class NetworkWorkload:
                 self.network(self.image_BCHW)
             return
         with autocast(self.device, self.case.precision):
-            logits_BKHW = self.network(self.image_BCHW)
-        loss = self.loss(logits_BKHW.float(), self.target_BHW)
+            output = output_for(self.loss, self.network, self.image_BCHW)
+        loss = loss_of(self.loss, output, self.target_BHW)
         mark("forward")
         self.scaler.scale(loss).backward()
         mark("backward")

@@ -104,8 +104,12 @@ class OnePass:
 
         size   (H, W) of the enlarged logits, of which the target may cover the upper left part
         """
+        if tuple(size) == tuple(logits_BKhw.shape[2:]):
+            height, width = target_BHW.shape[-2:]
+            return self(logits_BKhw[..., :height, :width], target_BHW)
         scale = self._scale(logits_BKhw, target_BHW, size)
         if scale is None or align_corners:
+            logits_BKhw = logits_BKhw.to(torch.promote_types(logits_BKhw.dtype, torch.float32))
             logits_BKHW = F.interpolate(
                 logits_BKhw, size, mode="bilinear", align_corners=align_corners
             )
