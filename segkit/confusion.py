@@ -109,11 +109,11 @@ class _Pairs:
 
     def counted(self, label_n: Tensor, target_n: Tensor) -> bool:
         """Adds these pixels; False where a label does not fit into a byte."""
-        label_n, target_n = _as_byte(label_n), _as_byte(target_n)
-        if label_n is None or target_n is None:
+        labels, targets = as_bytes(label_n), as_bytes(target_n)
+        if labels is None or targets is None:
             return False
-        code_n = target_n.to(self.type).mul_(self.columns * self.turns)
-        code_n.add_(label_n.clamp(max=self.columns - 1), alpha=self.turns)
+        code_n = targets.to(self.type).mul_(self.columns * self.turns)
+        code_n.add_(labels.clamp(max=self.columns - 1), alpha=self.turns)
         if self.turns > 1:
             code_n.add_(self._turn_of(len(code_n)))
         counts = torch.bincount(code_n, minlength=self.codes)
@@ -143,11 +143,11 @@ class _Pairs:
         return self.turn_n[:pixels]
 
 
-def _as_byte(label_n: Tensor) -> Tensor | None:
-    """Labels as uint8, where all of them fit."""
-    if label_n.dtype == torch.uint8:
-        return label_n
-    if label_n.dtype == torch.bool:
-        return label_n.view(torch.uint8)
-    lowest, highest = torch.aminmax(label_n) if len(label_n) else (0, 0)
-    return label_n.to(torch.uint8) if lowest >= 0 and highest < BYTE else None
+def as_bytes(label: Tensor) -> Tensor | None:
+    """Labels as uint8, or None where one of them does not fit."""
+    if label.dtype == torch.uint8:
+        return label
+    if label.dtype == torch.bool:
+        return label.view(torch.uint8)
+    lowest, highest = torch.aminmax(label) if label.numel() else (0, 0)
+    return label.to(torch.uint8) if lowest >= 0 and highest < BYTE else None

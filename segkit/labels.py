@@ -67,10 +67,10 @@ def most_likely_enlarged(
             rows = slice(start, min(start + at_once, height))
             band = partial(lines.enlarged, coarse_KHW, rows, size[1])
             if _by_blocks(coarse_BKHW):
-                label_RW = _first_largest(lambda band=band: band().flatten(1)).view(-1, size[1])
+                label = _first_largest(band)
             else:
-                label_RW = most_likely(band()[None])[0]
-            label_BHW[image, rows] = label_RW[:, :width]
+                label = most_likely(band()[None, :, None])
+            label_BHW[image, rows] = label.view(-1, size[1])[:, :width]
     return label_BHW
 
 
@@ -144,7 +144,7 @@ class _Lines:
         self.align_corners = align_corners
 
     def enlarged(self, coarse_KHW: Tensor, rows: slice, width: int) -> Tensor:
-        """So many of the rows, (K, R, width)."""
+        """So many of the rows, (K, R * width)."""
         above_R, below_R = self.above_R[rows], self.below_R[rows]
         first, last = int(above_R[0]), int(below_R[-1])
         wide_KhW = F.interpolate(
@@ -153,9 +153,8 @@ class _Lines:
         device = coarse_KHW.device
         share_R1 = self.share_R1[rows].to(device)
         band_KRW = wide_KhW.index_select(1, (below_R - first).to(device)).mul_(share_R1)
-        return band_KRW.addcmul_(
-            wide_KhW.index_select(1, (above_R - first).to(device)), 1 - share_R1
-        )
+        other_KRW = wide_KhW.index_select(1, (above_R - first).to(device))
+        return band_KRW.addcmul_(other_KRW, 1 - share_R1).flatten(1)
 
 
 def _parts(logits_BKHW: Tensor) -> Iterator[tuple[int, slice, slice]]:

@@ -38,8 +38,10 @@ def write_samples(
         if image_BCHW.dtype == torch.uint16:
             image_BCHW = image_BCHW.to(torch.int32)
         with autocast(device, precision):
-            logits_BKHW = model(model.normalize(move(image_BCHW, device, False), data.full_scale))
-        label_HW = logits_BKHW[0].argmax(dim=0).cpu().numpy()
+            image_BCHW = model.normalize(move(image_BCHW, device, False), data.full_scale)
+            label_HW = model.labels(image_BCHW)[0].cpu().numpy()
+        # A single class is everywhere, whatever its logit.
+        label_HW = np.minimum(label_HW, len(data.classes) - 1)
         shown_HWC = to_uint8(sample.image, data.full_scale)
         pictures, titles = [shown_HWC], ["image"]
         if sample.mask is not None:

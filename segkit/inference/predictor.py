@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from segkit.engine.device import autocast
 from segkit.errors import OutOfMemory
+from segkit.inference.tiling import Tiling, tiled_labels
 from segkit.model import SegmentationModel
 
 
@@ -21,11 +22,13 @@ class Predictor:
 
     model       in evaluation mode, on `device`
     precision   fp32, bf16 or fp16
+    tiling      how images larger than a tile are cut; None computes them whole
     """
 
     model: SegmentationModel
     device: torch.device
     precision: str = "fp32"
+    tiling: Tiling | None = None
 
     def labels(self, images: Sequence[NDArray[np.generic]]) -> list[NDArray[np.integer]]:
         """A label map for each image: all of one size, type and number of channels.
@@ -35,35 +38,56 @@ class Predictor:
         """
         try:
             return list(self._labels(np.stack(images)))
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not _tells_of_memory(error):
+                raise
             if len(images) == 1:
-                height, width = images[0].shape[:2]
-                raise OutOfMemory(
-                    "SK-T002",
-                    f"an image of {width} x {height} does not fit into {self.device}'s memory.",
-                    "Use --device cpu, --precision bf16, or smaller images.",
-                ) from error
+                raise self._too_large(images[0]) from error
         half = len(images) // 2
         return [*self.labels(images[:half]), *self.labels(images[half:])]
 
     @torch.inference_mode()
-    def _labels(self, image_BHWC: NDArray[np.generic]) -> Iterator[NDArray[np.integer]]:
+    def _labels(self, image_BHWC: NDArray[np.generic]) -> NDArray[np.integer]:
         scale = full_scale_of(image_BHWC, self.model.record.training.get("full_scale"))
         if image_BHWC.dtype == np.uint16:
             image_BHWC = image_BHWC.astype(np.int32)
-        image_BCHW = torch.from_numpy(image_BHWC).to(self.device).permute(0, 3, 1, 2)
+        pixels_BCHW = torch.from_numpy(image_BHWC).permute(0, 3, 1, 2)
+
+        def logits(tile_BCHW: Tensor) -> Tensor:
+            return self.model(self._normalized(tile_BCHW, scale))
+
         with autocast(self.device, self.precision):
-            logits_BKHW = self.model(self.model.normalize(image_BCHW.contiguous(), scale))
-        label_BHW = most_likely(logits_BKHW)
-        smallest = torch.uint8 if logits_BKHW.shape[1] <= 256 else torch.int32
-        yield from label_BHW.to(smallest).cpu().numpy()
+            if self.tiling is None or self.tiling.holds(pixels_BCHW):
+                label_BHW = self.model.labels(self._normalized(pixels_BCHW, scale))
+            else:
+                label_BHW = torch.stack(
+                    [tiled_labels(each_CHW, logits, self.tiling) for each_CHW in pixels_BCHW]
+                )
+        return label_BHW.cpu().numpy()
+
+    def _normalized(self, pixels_BCHW: Tensor, scale: float) -> Tensor:
+        return self.model.normalize(pixels_BCHW.to(self.device).contiguous(), scale)
+
+    def _too_large(self, image_HWC: NDArray[np.generic]) -> OutOfMemory:
+        height, width = image_HWC.shape[:2]
+        if self.tiling is None:
+            what = f"an image of {width} x {height} does"
+            fix = "Use --tile 512, --precision bf16, or smaller images."
+        else:
+            tile = self.tiling.tile
+            what = f"an image of {width} x {height} in tiles of {tile} x {tile} does"
+            fix = "Use smaller tiles with --tile, fewer at a time with --batch, or smaller images."
+        if self.device.type != "cpu":
+            fix = f"{fix[:-1]}; or --device cpu."
+        return OutOfMemory("SK-T002", f"{what} not fit into {self.device}'s memory.", fix)
 
 
-def most_likely(logits_BKHW: Tensor) -> Tensor:
-    """The class of the largest logit; with a single class, 1 where its logit is above 0."""
-    if logits_BKHW.shape[1] == 1:
-        return (logits_BKHW[:, 0] > 0).long()
-    return logits_BKHW.argmax(dim=1)
+def _tells_of_memory(error: BaseException) -> bool:
+    # On a CPU torch raises a plain RuntimeError.
+    words = ("can't allocate memory", "not enough memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        each in str(error) for each in words
+    )
 
 
 def full_scale_of(image: NDArray[np.generic], trained: float | None) -> float:

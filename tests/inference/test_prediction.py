@@ -11,8 +11,9 @@ from torch import nn
 
 from segkit.errors import OutOfMemory, UsageError
 from segkit.inference.prediction import Output, Report, predict_files
-from segkit.inference.predictor import Predictor, full_scale_of, most_likely
+from segkit.inference.predictor import Predictor, full_scale_of
 from segkit.inference.sources import find_sources
+from segkit.labels import most_likely
 from segkit.model import ModelRecord, Part
 
 PART = Part("fake", "fake", "1")
@@ -33,6 +34,9 @@ class Brightness(nn.Module):
         self.calls.append(len(image_BCHW))
         grey_B1HW = image_BCHW.mean(dim=1, keepdim=True)
         return torch.cat([0.335 - grey_B1HW, 0 * grey_B1HW, grey_B1HW - 0.665], dim=1)
+
+    def labels(self, image_BCHW):
+        return most_likely(self(image_BCHW))
 
 
 def truth(image_HW, full_scale=255):
