@@ -13,12 +13,15 @@ from collections.abc import Iterable
 from segkit.api import Factory, hookimpl
 from segkit_bench_peers.data import Loading
 from segkit_bench_peers.inference import SegkitLabels, SmpLabels
+from segkit_bench_peers.losses import LossStep, LossTail
 from segkit_bench_peers.networks import ClassicUnet, MonaiUnet, SmpUnet, TorchvisionFcn
 from segkit_bench_peers.steady import Steady
 from segkit_bench_peers.training import SegkitTraining, SmpTraining
 
 MEMBERS: dict[str, Factory] = {
     "peers/loading": Loading,
+    "peers/loss": LossStep,
+    "peers/loss_tail": LossTail,
     "peers/smp_training": SmpTraining,
     "peers/segkit_training": SegkitTraining,
     "peers/smp_labels": SmpLabels,
