@@ -17,6 +17,8 @@ from segkit.cli.completion import ComponentName
 if TYPE_CHECKING:
     from segkit.engine.scoring import Evaluation
 
+TILE = "Score larger images in tiles of so many pixels a side. [default: images whole]"
+
 
 @click.command("evaluate")
 @click.argument("run")
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     help="One or several, as miou,dice. [default: as in training, and iou]",
 )
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--tile", type=click.IntRange(16), help=TILE)
+@click.option("--overlap", type=click.FloatRange(0, 0.9), default=0.25, show_default=True)
 @click.option("--device", default="auto", show_default=True)
 @click.option(
     "--precision",
@@ -49,6 +53,8 @@ def command(
     split: str,
     metric: str | None,
     batch: int,
+    tile: int | None,
+    overlap: float,
     device: str,
     precision: str,
     workers: int | None,
@@ -61,6 +67,7 @@ def command(
     segkit evaluate runs/street --data DIR --metric miou,dice,boundary_iou --json
     """
     from segkit.engine.scoring import Request, score_model
+    from segkit.inference.tiling import Tiling
 
     request = Request(
         model=run,
@@ -72,6 +79,7 @@ def command(
         device=device,
         precision=precision,
         workers=workers,
+        tiling=Tiling(tile, overlap, batch) if tile else None,
     )
     evaluation = score_model(request, _progress())
     if _speaks():

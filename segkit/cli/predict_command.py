@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from segkit.inference.prediction import Report
 
 DEVICE = "auto, cpu, cuda, cuda:N or mps."
+TILE = "Cut larger images into tiles of so many pixels a side. [default: images whole]"
+OVERLAP = "Share of a tile that neighbours have in common."
 
 
 @click.command("predict")
@@ -21,7 +23,12 @@ DEVICE = "auto, cpu, cuda, cuda:N or mps."
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for results.")
 @click.option("--overlay/--no-overlay", default=True, help="Also write pictures to look at.")
 @click.option("--overwrite", is_flag=True, help="Replace results that are there already.")
-@click.option("--batch", default=1, type=click.IntRange(1), help="Images of one size at a time.")
+@click.option(
+    "--batch", default=1, type=click.IntRange(1), help="Images of one size, or tiles, at a time."
+)
+@click.option("--tile", type=click.IntRange(16), help=TILE)
+@click.option("--overlap", default=0.25, type=click.FloatRange(0, 0.9), help=OVERLAP)
+@click.option("--max-pixels", type=click.IntRange(1), help="Largest image, pixels.")
 @click.option("--device", default="auto", help=DEVICE)
 @click.option("--precision", default="auto", type=click.Choice(["auto", "fp32", "bf16", "fp16"]))
 @click.option("--json", "as_json", is_flag=True, help="Print what predictions.json holds.")
@@ -32,6 +39,9 @@ def command(
     overlay: bool,
     overwrite: bool,
     batch: int,
+    tile: int | None,
+    overlap: float,
+    max_pixels: int | None,
     device: str,
     precision: str,
     as_json: bool,
@@ -41,17 +51,23 @@ def command(
     RUN is the folder that `segkit train` printed. OUT gets masks/ (PNG at the image's own size, its
     pixels the classes, shown in the palette's colours), overlays/ and predictions.json.
 
+    Images too large for the memory are cut by --tile; tiles overlap, and their logits are blended.
+
     Exit status 3 where an image could not be read; the others are written all the same.
     """
+    from segkit.data.files.reading import MAX_PIXELS, Reading
     from segkit.engine.device import choose_device, choose_precision
     from segkit.inference.prediction import Output, Report, predict_files
     from segkit.inference.predictor import Predictor
     from segkit.inference.sources import find_sources
+    from segkit.inference.tiling import Tiling
     from segkit.model_folder import load_model
 
     sources = find_sources(images)
     chosen = choose_device(device)
-    predictor = Predictor(load_model(run, chosen), chosen, choose_precision(precision, chosen))
+    tiling = Tiling(tile, overlap, batch) if tile else None
+    model = load_model(run, chosen)
+    predictor = Predictor(model, chosen, choose_precision(precision, chosen), tiling)
     report = Report(run, predictor.model.record, str(chosen), predictor.precision)
     quiet = as_json or not sys.stderr.isatty()
     with click.progressbar(length=len(sources), file=sys.stderr, hidden=quiet) as bar:
@@ -60,7 +76,8 @@ def command(
             sources,
             Output(out, overlays=overlay, overwrite=overwrite),
             report,
-            batch=batch,
+            batch=1 if tiling else batch,
+            reading=Reading(max_pixels=max_pixels or MAX_PIXELS),
             on_image=lambda: bar.update(1),
         )
     if as_json:

@@ -13,8 +13,9 @@ from segkit.confusion import ConfusionMatrix, as_bytes
 from segkit.data import Batch
 from segkit.engine.device import autocast
 from segkit.engine.distributed import Group
-from segkit.errors import DataError, PluginError
+from segkit.errors import DataError, PluginError, UsageError
 from segkit.expression import parse_list
+from segkit.inference.tiling import Tiling, labels_of_images
 from segkit.interfaces import Metric
 from segkit.labels import most_likely
 from segkit.model import SegmentationModel
@@ -159,25 +160,37 @@ def evaluate(
     full_scale: float,
     precision: str,
     channels_last: bool = False,
+    tiling: Tiling | None = None,
     progress: Callable[[int], None] = lambda images: None,
 ) -> Scores:
     """Scores the model, which is put into evaluation mode, on this process's share of the images.
 
+    tiling     how images larger than a tile are cut; None computes them whole
     progress   called with the images scored so far, by this process
-    Raises DataError SK-D012 (a label out of range, with the file's name), SK-T004 (no image).
+    Raises DataError SK-D012 (a label out of range, with the file's name), SK-T004 (no image), and
+    UsageError SK-C007 for tiles where a metric takes logits.
     """
+    if tiling is not None and judge.takes_logits:
+        raise UsageError(
+            "SK-C007",
+            f"of {', '.join(judge.metrics)} one takes logits, and tiles give labels only.",
+            "Leave --tile out, or choose metrics of labels, such as miou.",
+        )
     model.eval()
     judge.reset()
     images = 0
     device = judge.group.device
+
+    def prepare(pixels_BCHW: Tensor) -> Tensor:
+        return model.normalize(move(pixels_BCHW, device, channels_last), full_scale)
+
     for batch in batches:
-        image_BCHW = move(batch.image_BCHW, device, channels_last)
         with autocast(device, precision):
-            image_BCHW = model.normalize(image_BCHW, full_scale)
             if judge.takes_logits:
-                judge.update(model(image_BCHW), batch)
+                judge.update(model(prepare(batch.image_BCHW)), batch)
             else:
-                judge.update_labels(model.labels(image_BCHW), batch)
+                label_BHW = labels_of_images(model, batch.image_BCHW, prepare, tiling)
+                judge.update_labels(label_BHW, batch)
         images += len(batch.ids)
         progress(images)
     return judge.scores(images)

@@ -15,6 +15,7 @@ from segkit.engine.evaluation import Judge, Scores, evaluate
 from segkit.engine.training import device_errors
 from segkit.errors import UsageError
 from segkit.expression import parse_list
+from segkit.inference.tiling import Tiling
 from segkit.model import ModelRecord
 from segkit.model_folder import load_model
 from segkit.registry import default_registry
@@ -29,6 +30,7 @@ class Request:
     dataset    published set that it holds; None without data is the run's
     metric     None is the run's, and the overlap of every class
     batch      images at once, all processes together
+    tiling     how images larger than a tile are cut; None scores them whole
     """
 
     model: str
@@ -40,6 +42,7 @@ class Request:
     device: str = "auto"
     precision: str = "auto"
     workers: int | None = None
+    tiling: Tiling | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ def score_model(
             full_scale=data.full_scale,
             precision=precision,
             channels_last=settings.channels_last,
+            tiling=request.tiling,
             progress=lambda done: progress(
                 min(done * group.world_size, len(dataset)), len(dataset)
             ),

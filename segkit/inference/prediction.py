@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import segkit
 from segkit.data.files.images import read_image
+from segkit.data.files.reading import PLAIN, Reading
 from segkit.errors import DataError, SegkitError, StorageError, UsageError
 from segkit.inference.predictor import Predictor, full_scale_of
 from segkit.inference.sources import Source
@@ -133,18 +134,21 @@ def predict_files(
     report: Report,
     *,
     batch: int = 1,
+    reading: Reading = PLAIN,
     on_image: Callable[[], None] = lambda: None,
 ) -> Report:
     """Predicts every source and writes the results at the image's own size; fills the report.
 
     batch     images of one size to compute together
+    reading   how files are read, the largest image allowed among it
     on_image  called after each image, predicted or failed
 
     An image that cannot be read is put into report.failed, and the others go on. Raises UsageError
     SK-C012 before anything is written, StorageError where the disk refuses.
     """
     output.refuse_clashes(sources)
-    for group in _alike(_read(predictor.model.record, sources, report, on_image), batch):
+    read = _read(predictor.model.record, sources, report, reading, on_image)
+    for group in _alike(read, batch):
         label_maps = predictor.labels([image_HWC for _, image_HWC in group])
         for (source, image_HWC), label_HW in zip(group, label_maps, strict=True):
             report.images.append(_write(output, source, image_HWC, label_HW, report.record))
@@ -164,11 +168,15 @@ def class_names(record: ModelRecord) -> list[str]:
 
 
 def _read(
-    record: ModelRecord, sources: Sequence[Source], report: Report, on_image: Callable[[], None]
+    record: ModelRecord,
+    sources: Sequence[Source],
+    report: Report,
+    reading: Reading,
+    on_image: Callable[[], None],
 ) -> Iterator[tuple[Source, NDArray[np.generic]]]:
     for source in sources:
         try:
-            image_HWC = read_image(source.path, channels=record.in_channels)
+            image_HWC = read_image(source.path, channels=record.in_channels, reading=reading)
         except (DataError, StorageError) as error:
             report.failed.append(_failure(source, error))
             on_image()

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from segkit.engine.device import autocast
 from segkit.errors import OutOfMemory
-from segkit.inference.tiling import Tiling, tiled_labels
+from segkit.inference.tiling import Tiling, labels_of_images
 from segkit.model import SegmentationModel
 
 
@@ -29,6 +28,10 @@ class Predictor:
     device: torch.device
     precision: str = "fp32"
     tiling: Tiling | None = None
+
+    def __post_init__(self) -> None:
+        # Images are read channels-last, and convolutions are quicker so.
+        self.model.to(memory_format=torch.channels_last)
 
     def labels(self, images: Sequence[NDArray[np.generic]]) -> list[NDArray[np.integer]]:
         """A label map for each image: all of one size, type and number of channels.
@@ -53,20 +56,14 @@ class Predictor:
             image_BHWC = image_BHWC.astype(np.int32)
         pixels_BCHW = torch.from_numpy(image_BHWC).permute(0, 3, 1, 2)
 
-        def logits(tile_BCHW: Tensor) -> Tensor:
-            return self.model(self._normalized(tile_BCHW, scale))
-
         with autocast(self.device, self.precision):
-            if self.tiling is None or self.tiling.holds(pixels_BCHW):
-                label_BHW = self.model.labels(self._normalized(pixels_BCHW, scale))
-            else:
-                label_BHW = torch.stack(
-                    [tiled_labels(each_CHW, logits, self.tiling) for each_CHW in pixels_BCHW]
-                )
+            label_BHW = labels_of_images(
+                self.model,
+                pixels_BCHW,
+                lambda some: self.model.normalize(some.to(self.device).contiguous(), scale),
+                self.tiling,
+            )
         return label_BHW.cpu().numpy()
-
-    def _normalized(self, pixels_BCHW: Tensor, scale: float) -> Tensor:
-        return self.model.normalize(pixels_BCHW.to(self.device).contiguous(), scale)
 
     def _too_large(self, image_HWC: NDArray[np.generic]) -> OutOfMemory:
         height, width = image_HWC.shape[:2]

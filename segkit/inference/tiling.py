@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from segkit.labels import most_likely, rows_of_classes
+from segkit.model import SegmentationModel
 
 # Of the tile's side: the width of the Gaussian, and of its peak: the least weight (Isensee et al.
 # 2021, arXiv:1904.08128, weight tiles so).
@@ -37,6 +38,27 @@ class Tiling:
         tile = min(self.tile, length)
         step = max(1, int(tile * (1 - self.overlap)))
         return [*range(0, length - tile, step), length - tile]
+
+
+@torch.no_grad()
+def labels_of_images(
+    model: SegmentationModel,
+    pixels_BCHW: Tensor,
+    prepare: Callable[[Tensor], Tensor],
+    tiling: Tiling | None = None,
+) -> Tensor:
+    """The class of every pixel, label_BHW, of images computed whole, or in tiles where larger.
+
+    prepare   turns pixels into what the network takes, on its device
+    """
+    if tiling is None or tiling.holds(pixels_BCHW):
+        return model.labels(prepare(pixels_BCHW))
+
+    def logits_of(tile_BCHW: Tensor) -> Tensor:
+        logits_BKHW: Tensor = model(prepare(tile_BCHW))
+        return logits_BKHW
+
+    return torch.stack([tiled_labels(each, logits_of, tiling) for each in pixels_BCHW])
 
 
 @torch.no_grad()
