@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from segkit.interfaces import Decoder, Encoder, Features, Normalization
 from segkit.labels import most_likely, most_likely_enlarged
+from segkit.streams import shared_out, side_by_side, streams_of
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,16 @@ class SegmentationModel(nn.Module):
 
     @torch.no_grad()
     def labels(self, image_BCHW: Tensor) -> Tensor:
-        """The class of every pixel, label_BHW; logits are not held where they are enlarged."""
+        """The class of every pixel, label_BHW; logits are not held where they are enlarged.
+
+        On a CPU the images of a batch are computed side by side, each by a thread.
+        """
+        # Norms that are in training would count each part as a batch.
+        streams = 1 if self.training else streams_of(image_BCHW.device)
+        found = side_by_side(self._labels, shared_out(image_BCHW, streams))
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    def _labels(self, image_BCHW: Tensor) -> Tensor:
         height, width = image_BCHW.shape[-2:]
         logits_BKHW, size = self.coarse_logits(image_BCHW)
         if self.decoder.stride == 1:

@@ -24,6 +24,7 @@ FLOORS = [
         "labels",
         "weights",
         "recomputing",
+        "streams",
         "registry",
         "model",
         "compose",
