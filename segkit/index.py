@@ -13,7 +13,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from segkit.errors import PluginError, UsageError, did_you_mean
-from segkit.installed import Distribution, distributions, version_of
+from segkit.installed import Distribution, canonical, distributions, version_of
 from segkit.kinds import KINDS, NAME
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 CORE = "segkit-core"
 _NAME = re.compile(NAME)
-_SEPARATORS = re.compile(r"[-_.]+")
 
 
 class Entry(NamedTuple):
@@ -173,11 +172,6 @@ def checked_kind(kind: str) -> str:
     )
 
 
-def canonical(distribution: str) -> str:
-    """A distribution's name in its one normal form: lower case, single hyphens."""
-    return _SEPARATORS.sub("-", distribution.strip()).lower()
-
-
 def _entries_of(distribution: Distribution, off: set[str]) -> Iterable[Entry]:
     if "[segkit." not in distribution.read("entry_points.txt"):
         return
@@ -194,7 +188,7 @@ def _entries_of(distribution: Distribution, off: set[str]) -> Iterable[Entry]:
 
 
 def _requirement_problem(distribution: Distribution) -> str:
-    required = [r for r in distribution.requires if re.match(r"segkit[-_.]core\b", r, re.I)]
+    required = [text for text in distribution.requires if _names_the_core(text)]
     installed = _core_version()
     # The usual form is settled here: packaging takes 15 ms to import.
     if all(_plainly_met(text, installed) for text in required):
@@ -220,22 +214,31 @@ def _core_version() -> str:
     return version_of(CORE) or __version__
 
 
+def _names_the_core(requirement: str) -> bool:
+    """Whether it is of segkit-core, and not of a distribution whose name goes on."""
+    name, after = requirement[: len(CORE)], requirement[len(CORE) : len(CORE) + 1]
+    return canonical(name) == CORE and not (after.isalnum() or after in ("-", "_", "."))
+
+
 @cache
 def _plainly_met(requirement: str, installed: str) -> bool:
     """Whether `segkit-core>=0.1,<0.2` is met; False too where it is not of so plain a form."""
-    bounds = re.sub(r"^[^<>=!~;@\[]*", "", requirement).replace(" ", "").strip("()")
+    bounds = requirement[len(CORE) :].replace(" ", "").strip("()")
     release = _release(installed)
     for bound in bounds.split(",") if bounds else ():
-        match = re.fullmatch(r"(>=|<)([\d.]+)", bound)
-        if match is None or release is None or (limit := _release(match[2])) is None:
+        least = bound.startswith(">=")
+        limit = _release(bound.removeprefix(">=" if least else "<"))
+        if release is None or limit is None or not (least or bound.startswith("<")):
             return False
-        if (release >= limit) != (match[1] == ">="):
+        if (release >= limit) != least:
             return False
     return True
 
 
 def _release(version: str) -> tuple[int, ...] | None:
-    if re.fullmatch(r"\d+(\.\d+)*", version) is None:
+    """1.2 as (1, 2, 0, 0, 0, 0); None for what is more than numbers, such as 1.2rc1 or =1.2."""
+    words = version.split(".")
+    if not all(word.isascii() and word.isdigit() for word in words):
         return None
-    parts = [int(part) for part in version.split(".")]
+    parts = [int(word) for word in words]
     return (*parts, *[0] * (6 - len(parts)))

@@ -8,7 +8,6 @@ folders on the path: zip files, eggs, finders of their own.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -96,14 +95,20 @@ def distributions() -> Iterator[Distribution]:
                 yield Distribution(location, _reader(location))
 
 
+def canonical(distribution: str) -> str:
+    """A distribution's name in its one normal form: lower case, single hyphens."""
+    # Without a regular expression: to compile one takes as long as to normalise hundreds of names.
+    words = distribution.strip().lower().replace("_", "-").replace(".", "-").split("-")
+    return "-".join(word for word in words if word)
+
+
 def version_of(distribution: str) -> str | None:
     """The version of an installed distribution, or None."""
-    wanted = re.sub(r"[-_.]+", "-", distribution).lower()
+    wanted = canonical(distribution)
     for found in distributions():
         # The folder's name starts with the distribution's, so that few files need be opened.
-        folder = re.split(r"[\\/]", found.location)[-1]
-        start = re.sub(r"[-_.]+", "-", folder).lower()
-        if start.startswith(wanted) and re.sub(r"[-_.]+", "-", found.name).lower() == wanted:
+        folder = found.location.replace("\\", "/").rpartition("/")[2]
+        if canonical(folder).startswith(wanted) and canonical(found.name) == wanted:
             return found.version
     return None
 
