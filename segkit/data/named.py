@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from segkit.data.checks.findings import WARNING, as_error
+from segkit.data.checks.samples import SampleFacts, SampleLook, fingerprint, look_at_samples
+from segkit.data.files.facts import Progress
 from segkit.data.files.images import fit_channels
 from segkit.data.files.masks import RGB
+from segkit.data.files.pixel_cache import open_cache, set_folder
 from segkit.data.files.pixels import white_of
-from segkit.data.opening import ALL, Data
+from segkit.data.kept_split import KeptSplit, bytes_of, names_of
+from segkit.data.opening import ALL, CacheMode, Data, warned
 from segkit.errors import DataError, UsageError
 from segkit.interfaces import Dataset, Sample
 from segkit.registry import Component, Registry, default_registry
 
 SPLITS = ("train", "val", "test")
-LOOKED_AT = 8
 
 
 class Fitted:
-    """A plugin's split with every image in so many channels."""
+    """A plugin's split with every image in so many channels.
 
-    def __init__(self, dataset: Dataset, channels: int) -> None:
-        self.dataset, self.channels = dataset, channels
+    sizes   (height, width) of every sample; None where they are not known
+    """
+
+    def __init__(
+        self, dataset: Dataset, channels: int, sizes: Sequence[tuple[int, int]] | None = None
+    ) -> None:
+        self.dataset, self.channels, self.sizes = dataset, channels, sizes
         self.classes: Sequence[str] = dataset.classes
         self.palette: Sequence[RGB] = dataset.palette
         self.ignore_index: int | None = dataset.ignore_index
@@ -57,22 +67,35 @@ class Joined:
         raise IndexError(f"there are {len(self)} samples")
 
 
-def open_named(
-    written: str,
-    root: Path | None,
-    *,
-    in_channels: int | None = None,
-    num_classes: int | None = None,
-    registry: Registry | None = None,
-) -> Data:
-    """The data set of a plugin, such as "voc2012" or "oxford-iiit-pet(task=breeds)", in a folder.
+@dataclass(frozen=True)
+class Named:
+    """A data set found by name, before it is opened for training.
 
-    in_channels   channels wanted; None: 1 where all of a few images are grey, else 3
-    num_classes   to check that it has so many
-
-    Channels and depth are judged by eight training images. Raises UsageError (name, option, or
-    SK-C009 without a folder or with other classes) and the plugin's own errors.
+    written   the name with its options
+    datasets  the splits that are there, train among them
+    absent    a sentence for each split that is not
+    identity  changes where files, plugin or options change
     """
+
+    component: Component
+    written: str
+    root: Path
+    datasets: Mapping[str, Dataset]
+    absent: tuple[str, ...]
+    identity: str
+
+    @property
+    def judged(self) -> dict[str, Dataset]:
+        """The splits that a check looks at; any others are made of the same samples."""
+        return {name: each for name, each in self.datasets.items() if name in SPLITS}
+
+    def look(self, progress: Progress | None = None) -> SampleLook:
+        """Reads every sample once, or remembers it, and collects what is wrong."""
+        return look_at_samples(self.judged, self.identity, progress)
+
+
+def find_named(written: str, root: Path | None, registry: Registry | None = None) -> Named:
+    """The data set of a plugin in a folder; raises what `open_named` raises of name and folder."""
     component = (registry or default_registry()).component("datasets", written)
     if root is None:
         raise UsageError(
@@ -82,28 +105,113 @@ def open_named(
             "where it is to be had.",
         )
     datasets, absent = _splits(component, root)
-    train = datasets["train"]
+    entry = component.entry
+    parts = (entry.distribution, entry.version, str(component.expression), str(root.resolve()))
+    identity = repr((*parts, fingerprint(root, *_code_of(component))))
+    return Named(component, written, root, datasets, tuple(absent), identity)
+
+
+def open_named(
+    written: str,
+    root: Path | None,
+    *,
+    in_channels: int | None = None,
+    num_classes: int | None = None,
+    registry: Registry | None = None,
+    cache: CacheMode = "off",
+    progress: Progress | None = None,
+) -> Data:
+    """The data set of a plugin, such as "voc2012" or "oxford-iiit-pet(task=breeds)", in a folder.
+
+    in_channels   channels wanted; None: 1 where all images are grey, else 3
+    num_classes   to check that it has so many
+    cache         keep decoded pixels in the user's cache folder, as `open_data` has it
+    progress      called with (samples looked at, samples in all)
+
+    Every sample is read once and remembered, until a file of the folder or the plugin's code
+    changes. Raises UsageError (name, option, or SK-C009 without a folder or with other classes),
+    the plugin's own errors, and DataError with all samples at fault.
+    """
+    named = find_named(written, root, registry)
+    train = named.datasets["train"]
     if num_classes is not None and num_classes != len(train.classes):
         raise UsageError(
             "SK-C009",
             f"the model tells {num_classes} classes apart, and {written} has {len(train.classes)}.",
             "Name the data set it was trained on, with the same options.",
         )
-    looked_at = _some_of(train)
-    channels = in_channels or _channels(looked_at)
-    fitted: dict[str, Dataset] = {name: Fitted(each, channels) for name, each in datasets.items()}
-    sizes = ", ".join(f"{len(each)} {name}" for name, each in datasets.items())
+    look = named.look(progress)
+    error = as_error(look.findings)
+    if error is not None:
+        raise error
+    return data_of_named(named, look, in_channels=in_channels, cache=cache)
+
+
+def data_of_named(
+    named: Named, look: SampleLook, *, in_channels: int | None = None, cache: CacheMode = "off"
+) -> Data:
+    """The data set that was looked at; raises DataError SK-D011 where depths differ."""
+    train, readable = named.datasets["train"], look.readable
+    channels = in_channels or _channels(readable)
+    splits: dict[str, Dataset] = {
+        name: Fitted(each, channels, _sizes(look.facts.get(name)))
+        for name, each in named.datasets.items()
+    }
+    kept = ""
+    if cache != "off":
+        splits, kept = _kept(named, look, splits, channels, cache)
+    sizes = ", ".join(f"{len(each)} {name}" for name, each in splits.items())
     return Data(
         classes=tuple(train.classes),
         palette=tuple(train.palette),
         ignore_index=train.ignore_index,
         in_channels=channels,
-        full_scale=_full_scale(looked_at),
-        splits=tuple(fitted),
-        notes=(f"{written} in {root}: {sizes}.", *_terms(component), *absent),
-        default_size=_default_size(looked_at),
-        datasets=fitted | {ALL: Joined([fitted[name] for name in SPLITS if name in fitted])},
+        full_scale=_full_scale(readable),
+        splits=tuple(splits),
+        notes=(
+            f"{named.written} in {named.root}: {sizes}.",
+            *_terms(named.component),
+            *named.absent,
+            *warned([finding for finding in look.findings if finding.level == WARNING]),
+            *((kept,) if kept else ()),
+        ),
+        default_size=_default_size(readable),
+        datasets=splits | {ALL: Joined([splits[name] for name in SPLITS if name in splits])},
     )
+
+
+def _kept(
+    named: Named, look: SampleLook, splits: dict[str, Dataset], channels: int, mode: str
+) -> tuple[dict[str, Dataset], str]:
+    """The splits that were looked at with their samples kept, where they fit, and a sentence."""
+    facts = {
+        split: [found for found in each if found is not None] for split, each in look.facts.items()
+    }
+    keys = {split: repr((named.identity, split, channels)) for split in facts}
+    names = [name for split in facts for name in names_of(keys[split], facts[split])]
+    need = sum(bytes_of(found, channels) for found in look.readable)
+    folder = set_folder(named.root, named.written, channels)
+    cache, note = open_cache(folder, names, need, mode)
+    if cache is None:
+        return splits, note
+    kept = {
+        split: KeptSplit(splits[split], facts[split], cache, keys[split])
+        for split in facts
+        if len(facts[split]) == len(splits[split])
+    }
+    return splits | kept, note
+
+
+def _sizes(facts: Sequence[SampleFacts | None] | None) -> list[tuple[int, int]] | None:
+    known = [(found.height, found.width) for found in facts or () if found is not None]
+    return known if facts and len(known) == len(facts) else None
+
+
+def _code_of(component: Component) -> list[Path]:
+    """Where the plugin's code lies: its package's folder, or its module's file."""
+    module = sys.modules.get(component.factory.__module__.partition(".")[0])
+    places = getattr(module, "__path__", None) or [getattr(module, "__file__", None)]
+    return [Path(place) for place in places if place]
 
 
 def _splits(component: Component, root: Path) -> tuple[dict[str, Dataset], list[str]]:
@@ -120,22 +228,16 @@ def _splits(component: Component, root: Path) -> tuple[dict[str, Dataset], list[
     return datasets, absent
 
 
-def _some_of(dataset: Dataset) -> list[Sample]:
-    """A few samples, spread evenly."""
-    places = np.linspace(0, len(dataset) - 1, min(LOOKED_AT, len(dataset))).round().astype(int)
-    return [dataset[int(place)] for place in places]
-
-
-def _channels(samples: Sequence[Sample]) -> int:
-    have = {sample.image.shape[2] for sample in samples}
+def _channels(samples: Sequence[SampleFacts]) -> int:
+    have = {sample.channels for sample in samples}
     if max(have) > 4:
         return max(have)
     return 1 if have <= {1, 2} else 3
 
 
-def _full_scale(samples: Sequence[Sample]) -> float:
+def _full_scale(samples: Sequence[SampleFacts]) -> float:
     """White; raises DataError SK-D011 where the images differ in depth."""
-    depths = {str(sample.image.dtype) for sample in samples}
+    depths = {sample.dtype for sample in samples}
     if len(depths) > 1:
         raise DataError(
             "SK-D011", f"the images differ in depth: {', '.join(sorted(depths))}.", "Convert them."
@@ -143,12 +245,12 @@ def _full_scale(samples: Sequence[Sample]) -> float:
     (depth,) = depths
     if depth == "uint8":
         return 255.0
-    return white_of(max(float(sample.image.max()) for sample in samples), depth)
+    return white_of(max(sample.highest for sample in samples), depth)
 
 
-def _default_size(samples: Sequence[Sample]) -> int:
+def _default_size(samples: Sequence[SampleFacts]) -> int:
     """The median image's shorter side, rounded down to a multiple of 32, from 32 to 512."""
-    side = int(np.median([min(sample.image.shape[:2]) for sample in samples]))
+    side = int(np.median([min(sample.height, sample.width) for sample in samples]))
     return min(512, max(32, side // 32 * 32))
 
 

@@ -213,7 +213,7 @@ def data_of(
             *_found(layout),
             *pixels.notes,
             *labelling.notes,
-            *_warned(warnings),
+            *warned(warnings),
             *((kept,) if kept else ()),
             *((skipped_note(skipped),) if skipped else ()),
         ),
@@ -223,7 +223,7 @@ def data_of(
     )
 
 
-def _warned(warnings: Sequence[Finding]) -> list[str]:
+def warned(warnings: Sequence[Finding]) -> list[str]:
     """A sentence per kind of warning: the first in full, the others counted."""
     notes = []
     for alike in by_code(warnings).values():

@@ -45,8 +45,8 @@ def of_sample(sample: Sample) -> Stored:
     """A sample that is all there, with its mask for labels."""
     if sample.mask is None:
         raise ValueError(f"{sample.id} has no mask")
-    return Stored(sample.image, sample.mask, _as_they_are, sample.id, sample.instances)
+    return Stored(sample.image, sample.mask, as_they_are, sample.id, sample.instances)
 
 
-def _as_they_are(values: np.ndarray) -> np.ndarray:
+def as_they_are(values: np.ndarray) -> np.ndarray:
     return values

@@ -221,7 +221,7 @@ def _open(config: TrainConfig) -> Data:
 
 
 def _open_published(config: TrainConfig, name: str, root: Path | None) -> Data:
-    data = open_named(name, root, in_channels=config.in_channels)
+    data = open_named(name, root, in_channels=config.in_channels, cache=config.cache)
     if config.instances or config.ignore_index not in ("auto", data.ignore_index):
         told = "--instances" if config.instances else "--ignore-index"
         raise UsageError(

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from segkit.data.checks.edges import EdgeAgreement, edge_agreement, edge_finding
-from segkit.data.checks.findings import ERROR, Finding, by_code
+from segkit.data.checks.findings import ERROR, Finding, as_error, by_code, from_error
+from segkit.data.checks.samples import SampleFacts, SampleLook
 from segkit.data.files.masks import unpack
 from segkit.data.inspection import Inspection, label_counts
 from segkit.data.meaning.label_rule import UNKNOWN, Labelling
-from segkit.data.opening import data_of
+from segkit.data.named import Named, data_of_named
+from segkit.data.opening import Data, data_of
 from segkit.errors import CODES, SegkitError
+from segkit.interfaces import Dataset
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,45 @@ def report_on(seen: Inspection, more: Sequence[Finding] = ()) -> CheckReport:
         edges=edges,
         findings=tuple(_groups(findings)),
     )
+
+
+def report_on_named(
+    named: Named, look: SampleLook, more: Sequence[Finding] = ()
+) -> tuple[CheckReport, Data | None]:
+    """The report of a look at a set by name, and the data where they can be opened."""
+    train, readable = named.datasets["train"], look.readable
+    findings = [*look.findings, *more]
+    data = None
+    try:
+        if as_error(look.findings) is None:
+            data = data_of_named(named, look)
+    except SegkitError as error:
+        findings.append(from_error(error))
+    return CheckReport(
+        splits={split: len(dataset) for split, dataset in named.datasets.items()},
+        classes=tuple(_labels_of(train, readable)),
+        sizes=dict(Counter(f"{f.width} x {f.height}" for f in readable).most_common()),
+        kinds=dict(Counter(f"{f.channels} x {f.dtype}" for f in readable).most_common()),
+        notes=data.notes if data is not None else (f"{named.written} in {named.root}.",),
+        edges=None,
+        findings=tuple(_groups(findings)),
+    ), data
+
+
+def _labels_of(train: Dataset, readable: Sequence[SampleFacts]) -> list[ClassRow]:
+    """A row for each class, and for each other label that a mask holds."""
+    pixels: Counter[int] = Counter()
+    masks: Counter[int] = Counter()
+    for found in readable:
+        pixels.update(found.counts)
+        masks.update(found.counts.keys())
+    names = dict(enumerate(train.classes))
+    if train.ignore_index is not None:
+        names[train.ignore_index] = "(ignored)"
+    return [
+        ClassRow(label, str(label), names.get(label, ""), pixels[label], masks[label])
+        for label in sorted({*range(len(train.classes)), *pixels})
+    ]
 
 
 def _notes(seen: Inspection) -> tuple[str, ...]:

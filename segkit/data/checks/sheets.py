@@ -8,14 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from segkit.data.augmentation.crops import augment
+from segkit.data.augmentation.crops import augment, training_ignore_index
 from segkit.data.augmentation.recipes import Recipe
 from segkit.data.files.images import read_image
 from segkit.data.files.masks import RGB, read_values
 from segkit.data.files.pixels import white_of
 from segkit.data.inspection import Inspection, Item
 from segkit.data.meaning.colours import default_palette
-from segkit.data.opening import Data
+from segkit.data.opening import ALL, Data
 from segkit.errors import SegkitError
 from segkit.interfaces import Sample
 from segkit.report.pictures import Picture, overlay, side_by_side, to_uint8
@@ -39,6 +39,15 @@ def sheet_of_files(seen: Inspection, count: int = 12) -> Picture | None:
             # A file at fault is told among the findings; the sheet shows the others.
             continue
     return in_rows(tiles, COLUMNS) if tiles else None
+
+
+def sheet_of_data(data: Data, count: int = 12) -> Picture:
+    """Image | image with mask, of samples spread over all splits."""
+    dataset = data.split(ALL)
+    step = max(1, len(dataset) // count)
+    ignored = training_ignore_index(data)
+    samples = [dataset[index] for index in range(0, len(dataset), step)[:count]]
+    return in_rows([_shown(sample, data, ignored, sample.id) for sample in samples], COLUMNS)
 
 
 def sheet_of_samples(

@@ -1,0 +1,111 @@
+"""What the commands of `segkit data` share: options, progress, and where nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segkit.cli.completion import ComponentName
+
+if TYPE_CHECKING:
+    from segkit.data import Data
+
+dataset_option = click.option(
+    "--dataset", type=ComponentName("datasets"), help="Published set that FOLDER holds."
+)
+
+
+def _ignore_index(_: click.Context, __: click.Parameter, value: str) -> int | str | None:
+    if value in ("auto", "none"):
+        return None if value == "none" else "auto"
+    if value.lstrip("-").isdigit():
+        return int(value)
+    raise click.BadParameter("a whole number, auto or none")
+
+
+def labels(function: Any) -> Any:
+    """The options that say what masks mean, as `segkit train` has them."""
+    for option in (
+        click.option(
+            "--ignore-index",
+            default="auto",
+            show_default=True,
+            callback=_ignore_index,
+            metavar="NUMBER",
+            help="Mask label that counts for nothing; none for no such label.",
+        ),
+        click.option(
+            "--instances",
+            type=click.Choice(["foreground", "boundary"]),
+            help="Masks hold object numbers: learn foreground, or boundaries too.",
+        ),
+        click.option(
+            "--binarize",
+            type=click.IntRange(1, 255),
+            metavar="NUMBER",
+            help="Smeared masks: values from here on are foreground.",
+        ),
+        click.option("--max-pixels", type=click.IntRange(min=1), help="Largest image, pixels."),
+    ):
+        function = option(function)
+    return function
+
+
+def refuse_wishes(dataset: str, wishes: Mapping[str, Any]) -> None:
+    """Raises UsageError SK-C009 where options say what the masks of a set by name mean."""
+    from segkit.errors import UsageError
+
+    told = [name for name, value in wishes.items() if value not in (None, "auto")]
+    if told:
+        raise UsageError(
+            "SK-C009",
+            f"--{told[0].replace('_', '-')} cannot be chosen for {dataset}, which says itself what "
+            "its files mean.",
+            f"Leave it out; `segkit info dataset {dataset}` shows the options there are.",
+        )
+
+
+def open_asked(folder: Path | None, dataset: str | None, wishes: Mapping[str, Any]) -> Data:
+    """The folder, the published set that it holds, or the demo set."""
+    from segkit.data import open_data
+
+    if dataset is None:
+        return open_data(folder, **wishes)
+    from segkit.data.named import open_named
+
+    refuse_wishes(dataset, wishes)
+    return open_named(dataset, folder)
+
+
+@contextmanager
+def progress_bar(quiet: bool, doing: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress function that draws a bar on the terminal, or None where nobody watches."""
+    import sys
+
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(doing, total=None)
+        yield lambda done, count: bar.update(task, completed=done, total=count)
+
+
+def outside(out: Path, folder: Path | None) -> Path:
+    """The path to write to, which may not lie in the data; raises UsageError SK-C009."""
+    from segkit.errors import UsageError
+
+    if folder is not None and out.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(
+            "SK-C009",
+            f"{out} lies in the data folder, where nothing is ever written.",
+            "Choose another place with --out.",
+        )
+    return out
