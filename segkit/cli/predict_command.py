@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from segkit.inference.prediction import Report
 
 DEVICE = "auto, cpu, cuda, cuda:N or mps."
+BATCH = "Images of one size, or tiles, at a time. [default: on a CPU one for each core, else 1]"
 TILE = "Cut larger images into tiles of so many pixels a side. [default: images whole]"
 OVERLAP = "Share of a tile that neighbours have in common."
 
@@ -23,9 +24,7 @@ OVERLAP = "Share of a tile that neighbours have in common."
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for results.")
 @click.option("--overlay/--no-overlay", default=True, help="Also write pictures to look at.")
 @click.option("--overwrite", is_flag=True, help="Replace results that are there already.")
-@click.option(
-    "--batch", default=1, type=click.IntRange(1), help="Images of one size, or tiles, at a time."
-)
+@click.option("--batch", type=click.IntRange(1), help=BATCH)
 @click.option("--tile", type=click.IntRange(16), help=TILE)
 @click.option("--overlap", default=0.25, type=click.FloatRange(0, 0.9), help=OVERLAP)
 @click.option("--max-pixels", type=click.IntRange(1), help="Largest image, pixels.")
@@ -38,7 +37,7 @@ def command(
     out: Path,
     overlay: bool,
     overwrite: bool,
-    batch: int,
+    batch: int | None,
     tile: int | None,
     overlap: float,
     max_pixels: int | None,
@@ -62,9 +61,11 @@ def command(
     from segkit.inference.sources import find_sources
     from segkit.inference.tiling import Tiling
     from segkit.model_folder import load_model
+    from segkit.streams import streams_of
 
     sources = find_sources(images)
     chosen = choose_device(device)
+    batch = batch or streams_of(chosen)
     tiling = Tiling(tile, overlap, batch) if tile else None
     model = load_model(run, chosen)
     predictor = Predictor(model, chosen, choose_precision(precision, chosen), tiling)

@@ -60,10 +60,13 @@ class Predictor:
             label_BHW = labels_of_images(
                 self.model,
                 pixels_BCHW,
-                lambda some: self.model.normalize(some.to(self.device).contiguous(), scale),
+                lambda some: self.model.normalize(self._moved(some), scale),
                 self.tiling,
             )
         return label_BHW.cpu().numpy()
+
+    def _moved(self, pixels_BCHW: Tensor) -> Tensor:
+        return pixels_BCHW.to(self.device).contiguous(memory_format=torch.channels_last)
 
     def _too_large(self, image_HWC: NDArray[np.generic]) -> OutOfMemory:
         height, width = image_HWC.shape[:2]

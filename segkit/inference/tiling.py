@@ -10,6 +10,7 @@ from torch import Tensor
 
 from segkit.labels import most_likely, rows_of_classes
 from segkit.model import SegmentationModel
+from segkit.streams import shared_out, side_by_side, streams_of
 
 # Of the tile's side: the width of the Gaussian, and of its peak: the least weight (Isensee et al.
 # 2021, arXiv:1904.08128, weight tiles so).
@@ -55,8 +56,8 @@ def labels_of_images(
         return model.labels(prepare(pixels_BCHW))
 
     def logits_of(tile_BCHW: Tensor) -> Tensor:
-        logits_BKHW: Tensor = model(prepare(tile_BCHW))
-        return logits_BKHW
+        parts = shared_out(prepare(tile_BCHW), streams_of(model.mean_C11.device))
+        return torch.cat(side_by_side(model, parts))
 
     return torch.stack([tiled_labels(each, logits_of, tiling) for each in pixels_BCHW])
 
