@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from segkit.bench.display import twins_line
 from segkit.bench.records import Row, Run, read_run
@@ -27,9 +29,10 @@ README = HERE / "README.md"
 OPENING = """\
 # Benchmarks
 
-Every figure below was written by `segkit bench` into `results/*.json`, and this page from those
-files by `python benchmarks/write_readme.py`; neither is edited by hand. To repeat a table, run the
-command above it; to compare, `segkit bench compare benchmarks/results/NAME.json YOUR/results.json`.
+Every figure below was written by `segkit bench`, or by a script named with it, into
+`results/*.json`, and this page from those files by `python benchmarks/write_readme.py`; neither is
+edited by hand. To repeat a table, run the command above it; to compare, `segkit bench compare
+benchmarks/results/NAME.json YOUR/results.json`.
 
 | suite | what it answers |
 |---|---|
@@ -72,7 +75,7 @@ whether a step is a batch or an image.
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
-    text = page(results())
+    text = page(results(), results_of_scripts())
     if parser.parse_args().check:
         same = README.is_file() and README.read_text(encoding="utf-8") == text
         print("README.md is up to date." if same else "README.md is not what the results say.")
@@ -91,11 +94,110 @@ def results() -> list[tuple[str, Run]]:
     ]
 
 
-def page(runs: list[tuple[str, Run]]) -> str:
-    """The whole README."""
+def page(runs: list[tuple[str, Run]], others: Mapping[str, Any] | None = None) -> str:
+    """The whole README.
+
+    others   what the scripts beside `segkit bench` have written, by file name
+    """
     parts = [OPENING.format(suites="\n".join(suite_lines()))]
     parts += [section(name, run) for name, run in runs]
+    found = others or {}
+    parts += ["\n".join(write(found[name])) for name, write in SCRIPTS.items() if name in found]
     return "\n".join(parts)
+
+
+def results_of_scripts() -> dict[str, Any]:
+    """The results of the scripts in this folder, by file name."""
+    files = [HERE / "results" / name for name in SCRIPTS]
+    return {f.name: json.loads(f.read_text(encoding="utf-8")) for f in files if f.is_file()}
+
+
+def start_section(found: Mapping[str, Any]) -> list[str]:
+    """Milliseconds from typing a command to its end."""
+    under = found["conditions"]
+    added = f", {under['plugins_added']} plugins added" if "plugins_added" in under else ""
+    lines = _opening("Start", under["command"])
+    lines += [
+        f"{under['processor']}, {under['cores']} cores; Python {under['python']}; "
+        f"{under['distributions_installed']} distributions{added}; median of {under['repeats']}.",
+        "",
+        "| command | ms | quartiles | over the bare interpreter |",
+        "|---|---|---|---|",
+    ]
+    for name, row in found["results"].items():
+        wall = row["wall"]
+        low, high = wall["quartiles_ms"]
+        lines.append(f"| {name} | {wall['median_ms']} | {low} to {high} | {wall['over_bare_ms']} |")
+    return [*lines, ""]
+
+
+def limits_section(found: Mapping[str, Any]) -> list[str]:
+    """What no step can be below."""
+    ceilings = found["ceilings"]
+    rates = [f"{n} {r / 1e9:,.0f} GFLOP/s" for n, r in ceilings["convolution_flops"].items()]
+    lines = _opening("Limits", found["command"])
+    lines += [
+        f"Convolution {', '.join(rates)}; copy {ceilings['copy_bytes'] / 1e9:.1f} GB/s, measured "
+        f"{found['date']}. No step is quicker than `least`: in each phase all its arithmetic at "
+        "the one rate or its fewest bytes at the other.",
+        "",
+        "| step | GFLOP | fewest MiB | arithmetic ms | traffic ms | least ms |",
+        "|---|---|---|---|---|---|",
+    ]
+    columns = ("step", "gflop", "fewest_mib", "arithmetic_ms", "traffic_ms", "least_ms")
+    lines += ["| " + " | ".join(str(row[name]) for name in columns) + " |" for row in found["rows"]]
+    return [*lines, ""]
+
+
+def scaling_section(found: Mapping[str, Any]) -> list[str]:
+    """Exponents of cost, and what a second process brings."""
+    two = found["processes"]
+    lines = _opening("Scaling", found["command"])
+    lines += [
+        f"{found['hardware']}. The exponent of time is the slope of its logarithm: 1 is linear. "
+        f"Two processes on two cores train {two['speed_up']:.2f} times as fast as one on one.",
+        "",
+        "| curve | from, to | ms | exponent | of the upper half | of memory |",
+        "|---|---|---|---|---|---|",
+    ]
+    for curve in found["curves"]:
+        first, last = curve["points"][0], curve["points"][-1]
+        memory = curve["memory_exponent"]
+        lines.append(
+            f"| {curve['name']} | {first['x']:g} to {last['x']:g} "
+            f"| {1e3 * first['seconds']:.3g} to {1e3 * last['seconds']:.3g} "
+            f"| {curve['exponent']:.2f} | {curve['exponent_above']:.2f} "
+            f"| {f'{memory:.2f}' if memory is not None else ''} |"
+        )
+    return [*lines, ""]
+
+
+def agreement_section(found: Mapping[str, Any]) -> list[str]:
+    """Whether the benchmark itself is to be trusted."""
+    rows, agree = found["rows_compared"], found["rows_agree"]
+    bands = ", ".join(f"{band - 1:.1%}" for band in found["bands"])
+    return [
+        *_opening("Agreement", found["command"]),
+        f"{found['processor']}, {found['cores']} cores. The same suite {found['runs'] - 1} times: "
+        f"{agree} of {rows} rows agree with the first run's ({agree / max(rows, 1):.1%}; A/A bands "
+        f"{bands}), {found['rows_failing_the_gate_unchanged']} fail `--fail-if "
+        f"'{found['gate']}'`. Once with {found['slowed_cases']} cases slowed down by "
+        f"{found['slowed_by'] - 1:.0%}: {found['slowed_caught']} of these fail it, and "
+        f"{len(found['others_failing_the_gate'])} others.",
+        "",
+    ]
+
+
+def _opening(title: str, command: str) -> list[str]:
+    return [f"## {title}", "", "```", command, "```", ""]
+
+
+SCRIPTS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
+    "limits.json": limits_section,
+    "scaling.json": scaling_section,
+    "start_up.json": start_section,
+    "agreement.json": agreement_section,
+}
 
 
 def suite_lines() -> list[str]:

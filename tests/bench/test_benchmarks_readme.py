@@ -69,6 +69,61 @@ def test_columns_that_no_row_fills_are_left_out(writer):
     assert header == "| case | ms a step | 95 % | parameters M | notes |"
 
 
+OTHERS = {
+    "start_up.json": {
+        "conditions": {
+            **{"command": "python benchmarks/start_up.py", "processor": "a processor", "cores": 2},
+            **{"python": "3.13", "distributions_installed": 20, "plugins_added": 50, "repeats": 9},
+        },
+        "results": {
+            "segkit list": {
+                "wall": {"median_ms": 48.1, "quartiles_ms": [47.5, 49.0], "over_bare_ms": 36.2}
+            }
+        },
+    },
+    "limits.json": {
+        **{"command": "python benchmarks/limits.py", "date": "2026-01-01"},
+        "ceilings": {"convolution_flops": {"fp32": 2e11}, "copy_bytes": 4e10},
+        "rows": [
+            {
+                **{"step": "unet, train", "gflop": 12.5, "fewest_mib": 3.0, "arithmetic_ms": 7},
+                **{"traffic_ms": 5, "least_ms": 8, "eager_ms": 9},
+            }
+        ],
+    },
+    "scaling.json": {
+        **{"command": "python benchmarks/scaling.py", "hardware": "a processor, 2 cores"},
+        "processes": {"speed_up": 1.7, "cores": 2},
+        "curves": [
+            {
+                "name": "pixels: unet",
+                "points": [{"x": 4096, "seconds": 0.5}, {"x": 65536, "seconds": 6.0}],
+                **{"exponent": 0.9, "exponent_above": 0.99, "memory_exponent": None},
+            }
+        ],
+    },
+    "agreement.json": {
+        **{"command": "python benchmarks/agreement.py", "processor": "a processor", "cores": 2},
+        **{"runs": 4, "rows_compared": 50, "rows_agree": 49, "bands": [1.03, 1.041]},
+        **{"rows_failing_the_gate_unchanged": 0, "gate": "slower>1.10", "slowed_by": 1.2},
+        **{"slowed_cases": 4, "slowed_caught": 4, "others_failing_the_gate": []},
+    },
+}
+
+
+def test_what_the_scripts_found_is_shown_with_their_commands(writer):
+    text = writer.page([], OTHERS)
+    assert "| segkit list | 48.1 | 47.5 to 49.0 | 36.2 |" in text
+    assert "20 distributions, 50 plugins added; median of 9." in text
+    assert "fp32 200 GFLOP/s; copy 40.0 GB/s" in text
+    assert "| unet, train | 12.5 | 3.0 | 7 | 5 | 8 |" in text
+    assert "| pixels: unet | 4096 to 65536 | 500 to 6e+03 | 0.90 | 0.99 |  |" in text
+    assert "train 1.70 times as fast as one on one" in text
+    assert "49 of 50 rows agree with the first run's (98.0%; A/A bands 3.0%, 4.1%)" in text
+    assert "4 cases slowed down by 20%: 4 of these fail it, and 0 others." in text
+    assert all(content["command"] in text for content in OTHERS.values() if "command" in content)
+
+
 def test_every_suite_is_listed_with_what_it_answers(writer):
     lines = writer.suite_lines()
     names = {file.stem for file in (SCRIPT.parent / "suites").glob("*.yaml")}
@@ -79,4 +134,6 @@ def test_the_readme_is_what_the_results_say(writer):
     readme = SCRIPT.parent / "README.md"
     if not readme.is_file():
         pytest.skip("no results are written yet")
-    assert readme.read_text(encoding="utf-8") == writer.page(writer.results())
+    assert readme.read_text(encoding="utf-8") == writer.page(
+        writer.results(), writer.results_of_scripts()
+    )
