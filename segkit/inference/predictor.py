@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from segkit.engine.device import autocast
 from segkit.errors import OutOfMemory

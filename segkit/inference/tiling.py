@@ -56,7 +56,8 @@ def labels_of_images(
         return model.labels(prepare(pixels_BCHW))
 
     def logits_of(tile_BCHW: Tensor) -> Tensor:
-        parts = shared_out(prepare(tile_BCHW), streams_of(model.mean_C11.device))
+        image_BCHW = prepare(tile_BCHW)
+        parts = shared_out(image_BCHW, streams_of(image_BCHW.device))
         return torch.cat(side_by_side(model, parts))
 
     return torch.stack([tiled_labels(each, logits_of, tiling) for each in pixels_BCHW])
