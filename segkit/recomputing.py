@@ -109,7 +109,8 @@ class _NormReluConvolution(torch.autograd.Function):
         bias_O: Tensor | None,
         *maps: Tensor,
     ) -> Tensor:
-        kind = maps[0].device.type
+        # Counted without numbers, a step is on the meta device, which has no autocast of its own.
+        kind = maps[0].device.type.replace("meta", "cpu")
         computed = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
         ctx.settings, ctx.statistics, ctx.computed = settings, statistics, computed
         ctx.save_for_backward(scale_C, shift_C, weight_OIHW, bias_O, *maps)
