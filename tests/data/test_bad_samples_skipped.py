@@ -87,3 +87,21 @@ def test_without_bad_samples_there_is_no_list(tmp_path: Path):
     run.write_skipped(())
     assert not (run.folder / "skipped.csv").exists()
     assert as_csv(()) == "id,image,mask,code,reason\n"
+
+
+def test_an_image_without_a_mask_is_left_out_where_skipping_is_asked_for(root: Path):
+    (root / "masks" / "07.png").unlink()
+    with pytest.raises(DataError, match=r"1 of 40 images in .* have no mask: 07"):
+        open_data(root)
+    data = open_data(root, on_bad_sample="skip")
+    assert [each.id for each in data.skipped] == ["03", "07"]
+    assert "2 bad samples are skipped: 03 and 1 more." in data.notes
+    _, line = csv.DictReader(as_csv(data.skipped).splitlines())
+    assert (line["code"], line["mask"]) == ("SK-D002", "")
+    assert line["reason"].endswith("07.png has no mask.")
+
+
+def test_masks_of_other_names_are_a_matter_of_naming_and_skip_nothing(root: Path):
+    (root / "masks" / "07.png").rename(root / "masks" / "07_mask.png")
+    with pytest.raises(DataError, match=r"1 of 40 images in .* have no mask: 07"):
+        open_data(root, on_bad_sample="skip")

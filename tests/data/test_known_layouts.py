@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from segkit.data import open_data
+from segkit.data.layouts.conversion import convert
 from segkit.data.meaning.encoding_faults import CITYSCAPES_IDS
+from segkit.data.meaning.labels import Wishes
 from segkit.errors import DataError
 
 MASK = np.tri(32, dtype=np.uint8)
@@ -133,6 +135,23 @@ def test_nnunet_files_of_one_channel_each_become_one_image(tmp_path, cache):
         for case, sample in zip("ab", map(data.split("all").__getitem__, range(2)), strict=True):
             expected = np.stack([arrays[f"{case}_0000"], arrays[f"{case}_0001"]], axis=2)
             assert sample.id == case and np.array_equal(sample.image, expected)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4, 6])
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_channel_files_convert_to_one_tiff_with_the_same_pixels(tmp_path, channels, depth):
+    source, out = tmp_path / "nnunet", tmp_path / "ours"
+    names = [f"{case}_{number:04}" for case in "ab" for number in range(channels)]
+    for name, array in channel_files(source, tuple(names)).items():
+        write(source / "imagesTr" / f"{name}.png", array.astype(depth))
+    convert(source, out, Wishes())
+    before, after = open_data(source), open_data(out)
+    assert after.in_channels == channels and not list(out.rglob("images/**/*.png"))
+    assert ids(before, "all") == ids(after, "all") == ["a", "b"]
+    for index in range(2):
+        one, other = before.split("all")[index], after.split("all")[index]
+        assert np.array_equal(one.image, other.image) and one.image.dtype == other.image.dtype
+        assert np.array_equal(one.mask, other.mask)
 
 
 def test_a_changed_channel_file_is_read_anew(tmp_path):

@@ -20,6 +20,7 @@ class Finding:
     fix    what to do about it
     files  all files concerned, also those that `what` does not name
     level  "error" (nothing is trained on it) or "warning"
+    alone  each of its files is a sample at fault by itself, which can be left out
     """
 
     code: str
@@ -27,6 +28,7 @@ class Finding:
     fix: str = ""
     files: tuple[Path, ...] = ()
     level: str = ERROR
+    alone: bool = False
 
 
 def from_error(error: SegkitError, *files: Path) -> Finding:

@@ -19,11 +19,11 @@ MOST_SKIPPED = 0.05
 
 @dataclass(frozen=True)
 class Skipped:
-    """A sample left out, its image and mask, and why."""
+    """A sample left out, its image and mask (None where it has none), and why."""
 
     id: str
     image: Path
-    mask: Path
+    mask: Path | None
     code: str
     reason: str
 
@@ -33,7 +33,7 @@ def without_bad_samples(seen: Inspection) -> tuple[Inspection, tuple[Skipped, ..
 
     Raises DataError SK-D033 where they are more than 5 % of all.
     """
-    faults = [f for f in seen.findings if f.level == ERROR and f.code in OF_A_FILE]
+    faults = [f for f in seen.findings if f.level == ERROR and (f.code in OF_A_FILE or f.alone)]
     fault_of: dict[Path, Finding] = {}
     for fault in faults:
         for path in fault.files:
@@ -43,7 +43,12 @@ def without_bad_samples(seen: Inspection) -> tuple[Inspection, tuple[Skipped, ..
         for pair in seen.layout.pairs
         if (found := fault_of.get(pair.image) or fault_of.get(pair.mask)) is not None
     ]
-    count = len(seen.layout.pairs)
+    without_mask = [(fault, path) for fault in faults if fault.alone for path in fault.files]
+    skipped += [
+        Skipped(path.stem, path, None, fault.code, f"{path} has no mask.")
+        for fault, path in without_mask
+    ]
+    count = len(seen.layout.pairs) + len(without_mask)
     if len(skipped) > MOST_SKIPPED * count:
         raise DataError(
             "SK-D033",

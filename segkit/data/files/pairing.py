@@ -76,7 +76,9 @@ def pair_folders(
         what = f"{len(lonely)} of {len(image_files)} images in {images} have no mask: "
         files = tuple(image_files[id][0] for id in lonely)
         fix = _suffix_rule(lonely, spare)
-        findings.append(Finding("SK-D002", what + first_of(lonely) + ".", fix, files))
+        what += first_of(lonely) + "."
+        # Masks that belong to nothing may be theirs: then the names are wrong, and not the images.
+        findings.append(Finding("SK-D002", what, fix, files, alone=not spare))
     if spare:
         what = f"{len(spare)} masks in {masks} have no image: {first_of(spare)}."
         files = tuple(mask_files[id][0] for id in spare)

@@ -6,9 +6,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import tifffile
 import yaml
 from PIL import Image
 
@@ -39,26 +41,32 @@ class Converted:
 
 @dataclass(frozen=True)
 class _Piece:
-    """One image to write; `labels` gives its mask."""
+    """One image to write; `labels` gives its mask.
+
+    joined   gives the image where its channels lie in several files
+    """
 
     split: str
     id: str
     image: Path
     upright: bool
     labels: Callable[[], np.ndarray]
+    joined: Callable[[], np.ndarray] | None = None
 
 
 def convert(source: Path, out: Path, wishes: Wishes, progress: Progress | None = None) -> Converted:
     """Writes any data set that segkit reads, or annotations, as ours.
 
-    Images are copied byte for byte unless their EXIF orientation is applied. The folder appears
-    when all is written. Raises UsageError SK-C009 where `out` exists or lies in the data,
-    DataError SK-D0xx, and StorageError SK-D024.
+    Images are copied byte for byte unless their EXIF orientation is applied, or their channels lie
+    in several files, which become one TIFF. The folder appears when all is written. Raises
+    UsageError SK-C009 where `out` exists or lies in the data, DataError SK-D0xx, and StorageError
+    SK-D024.
     """
     if out.exists():
         raise UsageError("SK-C009", f"{out} exists.", "Choose a folder that does not.")
     if out.resolve().is_relative_to(source.resolve()):
         raise UsageError("SK-C009", f"{out} lies in the data folder.", "Choose another place.")
+    in_channels = None
     drawings = read_annotations(source) if source.exists() else None
     if drawings is not None:
         pieces = list(_from_drawings(drawings.splits))
@@ -69,22 +77,24 @@ def convert(source: Path, out: Path, wishes: Wishes, progress: Progress | None =
         data = data_of(seen)
         pieces = list(_from_items(data.datasets, data.splits))
         classes, palette, ignore = data.classes, data.palette, data.ignore_index
+        if any(piece.joined for piece in pieces):
+            in_channels = data.in_channels
         kind = seen.layout.notes[0].removeprefix("Layout: ").rstrip(".")
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        _write(pieces, partial, palette, ignore, progress)
-        _write_yaml(partial, pieces, classes, palette, ignore)
-        partial.chmod(0o755)
-        partial.rename(out)
+        _write(pieces, unfinished, palette, ignore, progress)
+        _write_yaml(unfinished, pieces, classes, palette, ignore, in_channels)
+        unfinished.chmod(0o755)
+        unfinished.rename(out)
     except OSError as error:
         raise StorageError(
             "SK-D024",
-            f"{partial} cannot be written ({error.strerror}).",
+            f"{unfinished} cannot be written ({error.strerror}).",
             "Free space, or choose another place.",
         ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
     counts = {split: sum(piece.split == split for piece in pieces) for split in _splits(pieces)}
     return Converted(out, kind, counts, OVERLAP if drawings is not None else "")
 
@@ -110,13 +120,9 @@ def _from_items(datasets: Mapping[str, Dataset], splits: Sequence[str]) -> Itera
             continue
         for index, item in enumerate(dataset.items):
             pair = item.pair
-            if pair.more:
-                raise UsageError(
-                    "SK-C009",
-                    f"{pair.image} has its channels in several files, which are not joined.",
-                    "Train on the folder as it is.",
-                )
-            yield _Piece(split, pair.id, pair.image, item.image_upright, _reader(dataset, index))
+            labels = _reader(dataset, index)
+            joined = partial(dataset.reader.image, item) if pair.more else None
+            yield _Piece(split, pair.id, pair.image, item.image_upright, labels, joined)
 
 
 def _reader(dataset: FolderDataset, index: int) -> Callable[[], np.ndarray]:
@@ -143,7 +149,16 @@ def _write(
         for path in (mask, image):
             path.parent.mkdir(parents=True, exist_ok=True)
         write_mask(mask, piece.labels(), palette, ignore)
-        if piece.upright and _is_turned(piece.image):
+        if piece.joined is not None:
+            # Samples of no meaning to TIFF, side by side: nothing is taken for a colour or alpha.
+            tifffile.imwrite(
+                image.with_suffix(".tif"),
+                piece.joined(),
+                photometric="minisblack",
+                planarconfig="contig",
+                compression="zlib",
+            )
+        elif piece.upright and _is_turned(piece.image):
             turned_HWC = read_image(piece.image)
             Image.fromarray(turned_HWC.squeeze()).save(image.with_suffix(".png"))
         else:
@@ -163,6 +178,7 @@ def _write_yaml(
     classes: Sequence[str],
     palette: Sequence[RGB],
     ignore: int | None,
+    in_channels: int | None,
 ) -> None:
     splits = [split for split in _splits(pieces) if split != "all"]
     content: dict[str, object] = {"path": "."}
@@ -170,6 +186,8 @@ def _write_yaml(
     content["names"] = list(classes)
     if ignore is not None:
         content["ignore_index"] = ignore
+    if in_channels is not None:
+        content["in_channels"] = in_channels
     content["palette"] = [list(colour) for colour in palette]
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None)
     (folder / "data.yaml").write_text(text, encoding="utf-8")
