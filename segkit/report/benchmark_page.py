@@ -20,6 +20,7 @@ CAPTIONS = {
     "speed-and-memory": "Right and low is better.",
     "score-and-speed": "Right and high is better. A short training tells apart what is very "
     "unlike; it does not rank what is close.",
+    "beside-baseline": "Right is better; hollow: a tie.",
     "step-times": "Short is better. The line is the 95 % interval of the median.",
     "upsamplers": "Short is better.",
     "checkerboard": "Less is better: energy of the logits at the frequencies that upsampling puts "

@@ -19,6 +19,7 @@ from segkit.bench.records import (
     Memory,
     Method,
     Quality,
+    Relative,
     Row,
     Run,
     TwinPair,
@@ -28,7 +29,8 @@ from segkit.bench.statistics import summarise
 from segkit.report.benchmark import write_report
 from segkit.report.benchmark_labels import shared_and_own
 from segkit.report.benchmark_page import page, tables
-from segkit.report.benchmark_plots import PICTURES, pareto
+from segkit.report.benchmark_plots import PICTURES
+from segkit.report.benchmark_scatter import pareto
 from segkit.report.benchmark_style import DARK, LIGHT, dress, figure, name_points, settle
 
 UPSAMPLERS = ("bilinear", "nearest", "transposed")
@@ -83,6 +85,8 @@ def run(**changes):
         for number, upsampler in enumerate(UPSAMPLERS)
         for mode in ("train", "infer")
     ]
+    beside = Relative(baseline=rows[0].case.name, speed=0.8, low=0.7, high=0.9, paired=True)
+    rows[2] = rows[2].model_copy(update={"relative": beside})
     failed = Row(case=Case(encoder="<huge>", size=4096), status="oom", reason="killed & gone")
     environment = Environment(
         processor="a processor",
@@ -239,6 +243,32 @@ def test_a_page_of_noise_says_that_it_tells_nothing_apart():
     assert "may differ by\na factor of 1e+08" in text
 
 
+def test_speed_beside_a_baseline_has_a_panel_for_each_and_ties_are_hollow():
+    rows = [row("unet", name, "infer", 0.4) for name in UPSAMPLERS]
+    beside = Relative(
+        baseline=rows[0].case.name, speed=2.0, low=1.8, high=2.2, memory=0.5, paired=True
+    )
+    rows[0] = rows[0].model_copy(update={"relative": beside.model_copy(update={"speed": 1.0})})
+    rows[1] = rows[1].model_copy(update={"relative": beside})
+    tie = beside.model_copy(update={"speed": 1.01, "low": 0.99, "high": 1.03, "tie": True})
+    rows[2] = rows[2].model_copy(update={"relative": tie})
+    axes = PICTURES["beside-baseline"](run(rows=rows), LIGHT).axes
+    assert len(axes) == 1
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == [
+        UPSAMPLERS[1],
+        UPSAMPLERS[2],
+    ]
+    low, high = axes[0].get_xlim()
+    assert low < 0.99 and high > 2.2
+    table = tables(run(rows=rows))[0]
+    shown = dict(
+        zip(table.header, next(r for r in table.rows if UPSAMPLERS[1] in r[0]), strict=True)
+    )
+    assert (shown["times as fast"], shown["of its memory"]) == ("2 (1.8 to 2.2)", "0.5")
+    assert f"baseline: {rows[0].case.name}." in page(run(rows=rows), [])
+    assert PICTURES["beside-baseline"](run(rows=rows[:1]), LIGHT) is None
+
+
 def test_an_interval_beyond_all_sense_does_not_squeeze_the_bars():
     rows = [row("unet", name, "infer", 0.4) for name in UPSAMPLERS]
     wide = rows[0].times["step"].model_copy(update={"high": 3e4})
@@ -250,7 +280,8 @@ def test_an_interval_beyond_all_sense_does_not_squeeze_the_bars():
 def test_tables_show_the_quickest_first_and_no_empty_column():
     training, inference = tables(run())
     assert training.header == [
-        *("", "images/s", "step ms", "95 % interval", "peak MiB", "parameters M"),
+        *("", "images/s", "step ms", "95 % interval", "times as fast", "peak MiB"),
+        "parameters M",
         *("multiply-adds G", "times limit", "score"),
     ]
     assert {"of arithmetic", "of bandwidth", "bound by"} <= set(training.more_header)
