@@ -149,6 +149,7 @@ def _has_triton() -> bool:
 
 
 def _has_one_pass(device: torch.device) -> bool:
-    return device.type == "cpu" or (
+    # On the meta device a step is counted, as `segkit plan` does: as it would be taken.
+    return device.type in ("cpu", "meta") or (
         device.type == "cuda" and torch.version.cuda is not None and _has_triton()
     )
