@@ -15,6 +15,7 @@ from segkit_upsamplers.geometry import (
     SteppedUpsampler,
     check_at_least,
     check_odd,
+    laid_out_as,
     place,
     steps_of_two,
 )
@@ -74,7 +75,8 @@ class CarafeStep(nn.Module):
     def forward(self, x_BCHW: Tensor, size: Size) -> Tensor:
         logits_BT4HW = self.encode(self.compress(x_BCHW)).unflatten(1, (self.kernel**2, 4))
         weight_BT4HW = logits_BT4HW.softmax(dim=1)
-        return place(reassemble(self.project(x_BCHW), weight_BT4HW, self.kernel), size)
+        doubled_BCHW = reassemble(self.project(x_BCHW), weight_BT4HW, self.kernel)
+        return place(laid_out_as(doubled_BCHW, x_BCHW), size)
 
 
 def reassemble(x_BCHW: Tensor, weight_BT4HW: Tensor, kernel: int) -> Tensor:

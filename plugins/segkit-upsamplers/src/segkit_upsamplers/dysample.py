@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.api import UsageError
-from segkit_upsamplers.geometry import Size, SteppedUpsampler, check_at_least, place, steps_of_two
+from segkit_upsamplers.geometry import (
+    Size,
+    SteppedUpsampler,
+    check_at_least,
+    laid_out_as,
+    place,
+    steps_of_two,
+)
 
 Style = Literal["lp", "pl"]
 
@@ -90,7 +97,8 @@ class DySampleStep(nn.Module):
         if self.style == "lp":
             offset_BCHW = F.pixel_shuffle(offset_BCHW, 2)
         offset_BG2HW = offset_BCHW.unflatten(1, (self.groups, 2))
-        return place(sample_double(self.project(x_BCHW), offset_BG2HW), size)
+        doubled_BCHW = sample_double(self.project(x_BCHW), offset_BG2HW)
+        return place(laid_out_as(doubled_BCHW, x_BCHW), size)
 
 
 def sample_double(x_BCHW: Tensor, offset_BG2HW: Tensor) -> Tensor:

@@ -53,6 +53,18 @@ def check_odd(name: str, option: str, value: int) -> None:
         )
 
 
+def is_channels_last(x_BCHW: Tensor) -> bool:
+    """Whether a map lies in memory pixel by pixel, and not as well channel by channel."""
+    return x_BCHW.is_contiguous(memory_format=torch.channels_last) and not x_BCHW.is_contiguous()
+
+
+def laid_out_as(x_BCHW: Tensor, other_BCHW: Tensor) -> Tensor:
+    """The map, channels-last in memory where the other is: a convolution would bring it there."""
+    if not is_channels_last(other_BCHW):
+        return x_BCHW
+    return x_BCHW.contiguous(memory_format=torch.channels_last)
+
+
 def place(x_BCHW: Tensor, size: Size, *, before: Size = (0, 0)) -> Tensor:
     """The window of `size` that starts at `before`; what lies beyond an edge repeats it.
 

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.api import UsageError
-from segkit_upsamplers.geometry import Size, check_odd, check_scale, same_convolution
+from segkit_upsamplers.geometry import (
+    Size,
+    check_odd,
+    check_scale,
+    is_channels_last,
+    same_convolution,
+)
 
 
 class MaxUnpool(nn.Module):
@@ -82,13 +88,15 @@ class BedOfNails(nn.Module):
 
     def forward(self, x_BCHW: Tensor, size: Size, pool_indices: Tensor | None = None) -> Tensor:
         x_BCHW = self.convolution(x_BCHW)
-        height, width = x_BCHW.shape[-2:]
         gap = self.scale - 1
         # Zeros after each pixel along two axes of their own, which fold into rows and columns.
-        spread_BCHWhw = F.pad(x_BCHW[..., None, None], (0, gap, 0, gap))
-        nails_BCHW = spread_BCHWhw.permute(0, 1, 2, 4, 3, 5).reshape(
-            *x_BCHW.shape[:2], height * self.scale, width * self.scale
-        )
+        if is_channels_last(x_BCHW):
+            x_BHWC = x_BCHW.permute(0, 2, 3, 1)
+            spread_BHhWwC = F.pad(x_BHWC[:, :, None, :, None], (0, 0, 0, gap, 0, 0, 0, gap))
+            nails_BCHW = spread_BHhWwC.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+        else:
+            spread_BCHhWw = F.pad(x_BCHW[:, :, :, None, :, None], (0, gap, 0, 0, 0, gap))
+            nails_BCHW = spread_BCHhWw.flatten(4, 5).flatten(2, 3)
         return cut_or_fill(nails_BCHW, size)
 
 
@@ -115,17 +123,25 @@ def unpool(x_BCHW: Tensor, index_BCHW: Tensor, size: Size) -> Tensor:
     row_H1 = torch.arange(height, device=x_BCHW.device)[:, None]
     column_W = torch.arange(width, device=x_BCHW.device)
     corner_BCHW = index_BCHW - (2 * row_H1 * pooled_width + 2 * column_W)
-    corners = (0, 1, pooled_width, pooled_width + 1)
     zero = x_BCHW.new_zeros(())
-    blocks_BCHW4 = torch.stack(
-        [torch.where(corner_BCHW == corner, x_BCHW, zero) for corner in corners], dim=-1
-    )
-    full_BCHW = (
-        blocks_BCHW4.unflatten(-1, (2, 2))
-        .permute(0, 1, 2, 4, 3, 5)
-        .reshape(*x_BCHW.shape[:2], 2 * height, 2 * width)
-    )
-    return cut_or_fill(full_BCHW, size)
+    corners = [
+        torch.where(corner_BCHW == corner, x_BCHW, zero)
+        for corner in (0, 1, pooled_width, pooled_width + 1)
+    ]
+    return cut_or_fill(_interleaved(*corners), size)
+
+
+def _interleaved(a_BCHW: Tensor, b_BCHW: Tensor, c_BCHW: Tensor, d_BCHW: Tensor) -> Tensor:
+    """Blocks of 2x2 pixels, a and b above c and d: (B, C, 2H, 2W), in memory as the four are."""
+    if is_channels_last(a_BCHW):
+        rows = [
+            torch.stack([each.permute(0, 2, 3, 1) for each in pair], dim=3).flatten(2, 3)
+            for pair in ((a_BCHW, b_BCHW), (c_BCHW, d_BCHW))
+        ]
+        return torch.stack(rows, dim=2).flatten(1, 2).permute(0, 3, 1, 2)
+    above = torch.stack((a_BCHW, b_BCHW), dim=4).flatten(3, 4)
+    below = torch.stack((c_BCHW, d_BCHW), dim=4).flatten(3, 4)
+    return torch.stack((above, below), dim=3).flatten(2, 3)
 
 
 def cut_or_fill(x_BCHW: Tensor, size: Size) -> Tensor:
