@@ -35,7 +35,8 @@ def most_likely(logits_BKHW: Tensor) -> Tensor:
     room = _room(logits_BKHW)
     for image, rows, columns in _parts(logits_BKHW):
         part_KHW = logits_BKHW[image, :, rows, columns]
-        label = _first_largest(partial(_own_copy, part_KHW, room))
+        fill = partial(_own_copy, part_KHW, room)
+        label = _first_largest(fill(), fill)
         label_BHW[image, rows, columns] = label.view(part_KHW.shape[1:])
     return label_BHW
 
@@ -67,11 +68,24 @@ def most_likely_enlarged(
             rows = slice(start, min(start + at_once, height))
             band = partial(lines.enlarged, coarse_KHW, rows, size[1])
             if _by_blocks(coarse_BKHW):
-                label = _first_largest(band)
+                label = _first_largest(band(), band)
             else:
                 label = most_likely(band()[None, :, None])
             label_BHW[image, rows] = label.view(-1, size[1])[:, :width]
     return label_BHW
+
+
+def label_rows(fill: Callable[[], Tensor]) -> Tensor:
+    """most_likely of values (R, K, W) that fill() returns, to be overwritten: labels (R, W).
+
+    fill is called once more where there is NaN, and has to return the same values.
+    """
+    value_RKW = fill()
+    if value_RKW.shape[1] == 1:
+        return (value_RKW[:, 0] > 0).to(torch.uint8)
+    if not _by_blocks(value_RKW):
+        return value_RKW.argmax(dim=1).to(label_type(value_RKW.shape[1]))
+    return _first_largest(value_RKW, fill)
 
 
 def rows_of_classes(logits_KHW: Tensor) -> Tensor:
@@ -85,12 +99,12 @@ def rows_of_classes(logits_KHW: Tensor) -> Tensor:
     return turned_1XH1.permute(0, 2, 3, 1).reshape(height, classes, width)
 
 
-def _first_largest(fill: Callable[[], Tensor]) -> Tensor:
+def _first_largest(value: Tensor, fill: Callable[[], Tensor]) -> Tensor:
     """Which of the classes is the first with the largest value, of the type of the values.
 
-    fill   returns values (..., K, N), to be overwritten; the same ones each time
+    value   (..., K, N), overwritten
+    fill    returns the same values again
     """
-    value = fill()
     classes = value.shape[-2]
     largest = value.amax(dim=-2, keepdim=True)
     # The first class has the highest rank, the last has 1; what is not the largest gets 0.
@@ -173,13 +187,18 @@ def _room(logits_BKHW: Tensor) -> Tensor:
     classes, dtype = logits_BKHW.shape[1], logits_BKHW.dtype
     if classes > HALF_TYPES.get(dtype, classes):
         dtype = torch.float32
-    return torch.empty(max(CPU_BLOCK, classes), dtype=dtype)
+    values = min(max(CPU_BLOCK, classes), logits_BKHW[:1].numel())
+    return torch.empty(values, dtype=dtype)
+
+
+def label_type(classes: int) -> torch.dtype:
+    """The type of a label map: the least that names every class."""
+    return torch.uint8 if classes <= 256 else torch.int32
 
 
 def _no_labels(logits_BKHW: Tensor, height: int, width: int) -> Tensor:
     images, classes = logits_BKHW.shape[:2]
-    dtype = torch.uint8 if classes <= 256 else torch.int32
-    return logits_BKHW.new_empty((images, height, width), dtype=dtype)
+    return logits_BKHW.new_empty((images, height, width), dtype=label_type(classes))
 
 
 def _block(logits_BKHW: Tensor) -> int:

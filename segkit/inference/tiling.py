@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from segkit.labels import most_likely, rows_of_classes
+from segkit.labels import label_rows, label_type, rows_of_classes
 from segkit.model import SegmentationModel
 from segkit.streams import shared_out, side_by_side, streams_of
 
 # Of the tile's side: the width of the Gaussian, and of its peak: the least weight (Isensee et al.
 # 2021, arXiv:1904.08128, weight tiles so).
 SIGMA, LEAST_WEIGHT = 0.125, 1e-3
+# Values of a block of rows, which is to stay in the cache.
+CPU_BLOCK, DEVICE_BLOCK = 2**18, 2**26
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,24 @@ class Tiling:
         """Whether an image fits into one tile."""
         return max(pixels_BCHW.shape[-2:]) <= self.tile
 
-    def starts(self, length: int) -> list[int]:
-        """Where tiles begin along a side; the last is moved back until it lies inside."""
+    def spans(self, length: int) -> list[Span]:
+        """The tiles along a side; the last is moved back until it lies inside."""
         tile = min(self.tile, length)
         step = max(1, int(tile * (1 - self.overlap)))
-        return [*range(0, length - tile, step), length - tile]
+        starts = [*range(0, length - tile, step), length - tile]
+        earlier = [0, *(start + tile for start in starts[:-1])]
+        final = [*starts[1:], length]
+        return [Span(a, e, f, a + tile) for a, e, f in zip(starts, earlier, final, strict=True)]
+
+
+class Span(NamedTuple):
+    """One side of a tile, from start to stop: places before `earlier` other tiles had before it,
+    places before `final` no other tile will have after it."""
+
+    start: int
+    earlier: int
+    final: int
+    stop: int
 
 
 @torch.no_grad()
@@ -72,21 +89,20 @@ def tiled_labels(
     logits_of   called with pixels_BCHW of so many tiles, returns logits_BKHW of the same size
 
     Where tiles overlap their logits are added, weighted by a Gaussian that has its peak at the
-    tile's centre; weights being positive, the sums need not be divided. Only the sums of one row of
-    tiles are held: rows that no later tile touches become labels at once.
+    tile's centre; weights being positive, the sums need not be divided. Where no later tile touches
+    them they become labels at once: only the sums of rows that two rows of tiles share are held.
     """
     height, width = pixels_CHW.shape[-2:]
-    tops, lefts = tiling.starts(height), tiling.starts(width)
-    band = _Band(width)
-    labels = []
-    for top, following in zip(tops, [*tops[1:], height], strict=True):
-        for first in range(0, len(lefts), tiling.batch):
-            some = lefts[first : first + tiling.batch]
-            logits_BKHW = logits_of(_tiles(pixels_CHW, top, some, tiling.tile))
-            for left, logits_KHW in zip(some, logits_BKHW, strict=True):
-                band.add(logits_KHW, left)
-        labels.append(band.finished(following - top))
-    return torch.cat(labels)
+    rows, columns = tiling.spans(height), tiling.spans(width)
+    blend = _Blend(rows, columns)
+    for row in rows:
+        for first in range(0, len(columns), tiling.batch):
+            some = columns[first : first + tiling.batch]
+            tiles = [pixels_CHW[:, row.start : row.stop, each.start : each.stop] for each in some]
+            logits_BKHW = logits_of(torch.stack(tiles) if len(tiles) > 1 else tiles[0][None])
+            for column, logits_KHW in zip(some, logits_BKHW, strict=True):
+                blend.add(logits_KHW, row, column)
+    return blend.label_HW
 
 
 def window(height: int, width: int) -> Tensor:
@@ -95,38 +111,73 @@ def window(height: int, width: int) -> Tensor:
     return (row_H[:, None] * column_W).clamp(min=LEAST_WEIGHT)
 
 
-class _Band:
-    """Sums of weighted logits of one row of tiles, as wide as the image: (H, K, W)."""
+class _Blend:
+    """Adds tile after tile, from left to right and from top to bottom, and labels what is complete.
 
-    def __init__(self, width: int) -> None:
-        self.width = width
-        self.sum_HKW = self.weight_H1W = torch.empty(0)
+    Sums to which the next tile of the row adds are in `beside_HKW`, at the tile's rows; those that
+    are complete along the row and to which the next row of tiles adds are in `above_HKW`, an image
+    row r at r modulo its height. Everything else stays in a block of rows, in the cache.
+    """
 
-    def add(self, logits_KHW: Tensor, left: int) -> None:
-        """Adds a tile that begins at this column."""
-        if not self.sum_HKW.numel():
+    def __init__(self, rows: Sequence[Span], columns: Sequence[Span]) -> None:
+        self.shared_rows = max(1, *(each.stop - each.final for each in rows))
+        self.shared_columns = max(each.stop - each.final for each in columns)
+        self.height, self.width = rows[-1].stop, columns[-1].stop
+        self.label_HW = torch.empty(0)
+
+    def add(self, logits_KHW: Tensor, row: Span, column: Span) -> None:
+        """Adds the tile that lies there."""
+        if not self.label_HW.numel():
             self._begin(logits_KHW)
-        part_HKW = self.sum_HKW[..., left : left + logits_KHW.shape[-1]]
-        part_HKW.addcmul_(rows_of_classes(logits_KHW), self.weight_H1W)
+        complete, columns = column.final - column.start, slice(column.start, column.final)
+        for first, last in self._blocks(row):
+            own = slice(first - row.start, last - row.start)
+            place = first % self.shared_rows
+            above_RKW = self.above_HKW[place : place + last - first, :, columns]
+            beside_RKW = self.beside_HKW[own]
+            earlier = [beside_RKW[..., : max(0, column.earlier - column.start)]]
+            earlier += [above_RKW] if first < row.earlier else []
+            fill = partial(self._sum, logits_KHW[:, own], self.weight_H1W[own], earlier, complete)
+            if first >= row.final:
+                above_RKW.copy_(fill())
+            else:
+                self.label_HW[first:last, columns] = label_rows(fill)
+            beside_RKW[..., : column.stop - column.final] = self.sum_RKW[
+                : last - first, :, complete:
+            ]
+
+    def _sum(
+        self, logits_KRW: Tensor, weight_R1W: Tensor, earlier: Sequence[Tensor], complete: int
+    ) -> Tensor:
+        """A block's weighted logits and earlier sums, from the left; columns that are complete."""
+        sum_RKW = self.sum_RKW[: logits_KRW.shape[1]]
+        torch.mul(rows_of_classes(logits_KRW), weight_R1W, out=sum_RKW)
+        for each_RKW in earlier:
+            sum_RKW[..., : each_RKW.shape[-1]] += each_RKW
+        return sum_RKW[..., :complete]
+
+    def _blocks(self, row: Span) -> Iterator[tuple[int, int]]:
+        """First row and end of blocks within which all rows are alike, and end before it wraps."""
+        wraps = range(0, self.height, self.shared_rows)
+        ends = sorted({row.earlier, row.final, row.stop, *wraps})
+        first = row.start
+        for end in ends:
+            while first < min(end, row.stop):
+                last = min(end, row.stop, first + len(self.sum_RKW))
+                yield first, last
+                first = last
 
     def _begin(self, logits_KHW: Tensor) -> None:
         classes, height, width = logits_KHW.shape
-        dtype = torch.promote_types(logits_KHW.dtype, torch.float32)
-        self.sum_HKW = logits_KHW.new_zeros((height, classes, self.width), dtype=dtype)
-        self.weight_H1W = window(height, width)[:, None].to(self.sum_HKW)
-
-    def finished(self, rows: int) -> Tensor:
-        """The labels of so many rows from the top; the rest moves up, and is followed by zeros."""
-        label_HW = most_likely(self.sum_HKW[:rows].transpose(0, 1)[None])[0]
-        rest = len(self.sum_HKW) - rows
-        # Of two parts that overlap the upper would be overwritten before it is read.
-        self.sum_HKW[:rest] = self.sum_HKW[rows:].clone() if rest > rows else self.sum_HKW[rows:]
-        self.sum_HKW[rest:] = 0
-        return label_HW
-
-
-def _tiles(pixels_CHW: Tensor, top: int, lefts: list[int], tile: int) -> Tensor:
-    return torch.stack([pixels_CHW[:, top : top + tile, left : left + tile] for left in lefts])
+        new = partial(
+            logits_KHW.new_empty, dtype=torch.promote_types(logits_KHW.dtype, torch.float32)
+        )
+        values = CPU_BLOCK if logits_KHW.device.type == "cpu" else DEVICE_BLOCK
+        self.sum_RKW = new((max(1, min(height, values // (classes * width))), classes, width))
+        self.beside_HKW = new((height, classes, self.shared_columns))
+        self.above_HKW = new((self.shared_rows, classes, self.width))
+        self.weight_H1W = window(height, width)[:, None].to(self.sum_RKW)
+        self.label_HW = new((self.height, self.width), dtype=label_type(classes))
 
 
 def _gaussian(length: int) -> Tensor:

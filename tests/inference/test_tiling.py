@@ -108,7 +108,7 @@ def test_labels_are_those_of_monais_sliding_window():
 @pytest.mark.parametrize("length", [1, 31, 32, 33, 56, 57, 100, 1000])
 def test_tiles_cover_a_side_and_never_leave_it(length, overlap):
     tiling = Tiling(32, overlap)
-    starts = tiling.starts(length)
+    starts = [span.start for span in tiling.spans(length)]
     tile = min(32, length)
     covered = {place for start in starts for place in range(start, start + tile)}
     assert covered == set(range(length))
