@@ -13,7 +13,8 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from segkit.errors import PluginError, UsageError, did_you_mean
-from segkit.installed import Distribution, canonical, distributions, version_of
+from segkit.installed import Distribution, distributions, version_of
+from segkit.installed import canonical as canonical
 from segkit.kinds import KINDS, NAME
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from segkit.bench.correctness import checked_shape, in_float64, relative_error, 
 from segkit.bench.instruments import Mark
 from segkit.bench.records import Case, Correctness, Counts
 from segkit.bench.workloads.contract import load_components
-from segkit.bench.workloads.inputs import random_images, rotation
+from segkit.bench.workloads.inputs import layout_of, random_images, rotation
 from segkit.compose import checked_encoder
 from segkit.engine.device import autocast
 from segkit.errors import UsageError
@@ -34,7 +34,7 @@ class EncoderWorkload:
     def set_up(self) -> None:
         case = self.case
         torch.manual_seed(0)
-        layout = torch.channels_last if case.channels_last else torch.contiguous_format
+        layout = layout_of(case)
         named = default_registry().component("encoders", str(case.encoder))
         encoder = checked_encoder(named.build(in_channels=case.channels, weights="none"), named)
         margins = getattr(encoder, "margins", None) or (0,)

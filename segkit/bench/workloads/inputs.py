@@ -22,13 +22,17 @@ def rotation(bytes_each: int) -> int:
     return max(FEWEST, min(MOST, ROTATION_BYTES // max(bytes_each, 1) + 1))
 
 
+def layout_of(case: Case) -> torch.memory_format:
+    """The memory layout of the case's images and weights."""
+    return torch.channels_last if case.channels_last else torch.contiguous_format
+
+
 def random_images(case: Case, count: int, batch: int, size: int) -> list[Tensor]:
     """`count` batches of normalised images, float32 (batch, channels, size, size)."""
-    layout = torch.channels_last if case.channels_last else torch.contiguous_format
     return [
         torch.randn(batch, case.channels, size, size)
         .to(case.device)
-        .contiguous(memory_format=layout)
+        .contiguous(memory_format=layout_of(case))
         for _ in range(count)
     ]
 

@@ -19,7 +19,13 @@ from segkit.bench.counting import counts_of
 from segkit.bench.instruments import Mark
 from segkit.bench.records import Case, Correctness, Counts
 from segkit.bench.workloads.contract import load_components
-from segkit.bench.workloads.inputs import IGNORE_INDEX, random_images, random_targets, rotation
+from segkit.bench.workloads.inputs import (
+    IGNORE_INDEX,
+    layout_of,
+    random_images,
+    random_targets,
+    rotation,
+)
 from segkit.compose import build_loss, build_model
 from segkit.engine.device import autocast
 from segkit.engine.loop import make_optimizer
@@ -47,7 +53,7 @@ class NetworkWorkload:
     def set_up(self) -> None:
         case = self.case
         torch.manual_seed(0)
-        layout = torch.channels_last if case.channels_last else torch.contiguous_format
+        layout = layout_of(case)
         self.model = build_model(
             str(case.encoder),
             str(case.decoder),
@@ -90,6 +96,7 @@ class NetworkWorkload:
             return
         with autocast(self.device, self.case.precision):
             output = output_for(self.loss, self.network, self.image_BCHW)
+        assert self.target_BHW is not None
         loss = loss_of(self.loss, output, self.target_BHW)
         mark("forward")
         self.scaler.scale(loss).backward()

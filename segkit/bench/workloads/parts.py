@@ -10,7 +10,13 @@ from segkit.bench.correctness import in_float64, relative_error, verdict
 from segkit.bench.instruments import Mark
 from segkit.bench.records import Case, Correctness, Counts
 from segkit.bench.workloads.contract import load_components
-from segkit.bench.workloads.inputs import DTYPES, IGNORE_INDEX, random_targets, rotation
+from segkit.bench.workloads.inputs import (
+    DTYPES,
+    IGNORE_INDEX,
+    layout_of,
+    random_targets,
+    rotation,
+)
 from segkit.compose import build_loss
 from segkit.registry import default_registry
 
@@ -36,7 +42,7 @@ class LossWorkload:
         ).to(case.device)
         itemsize = DTYPES[case.precision].itemsize
         count = rotation(case.batch * case.size**2 * (case.classes * itemsize + 8))
-        layout = torch.channels_last if case.channels_last else torch.contiguous_format
+        layout = layout_of(case)
         self.logits = [
             torch.randn(case.batch, case.classes, case.size, case.size)
             .to(case.device, DTYPES[case.precision])
@@ -106,7 +112,7 @@ class UpsamplerWorkload:
         self.upsampler: nn.Module = component.build(
             in_channels=case.channels, out_channels=case.channels, scale=2
         )
-        layout = torch.channels_last if case.channels_last else torch.contiguous_format
+        layout = layout_of(case)
         self.upsampler = self.upsampler.to(case.device, DTYPES[case.precision]).train(self.training)
         if any(p.ndim == 4 for p in self.upsampler.parameters()):
             self.upsampler = self.upsampler.to(memory_format=layout)
