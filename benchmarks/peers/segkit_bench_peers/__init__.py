@@ -14,11 +14,17 @@ from segkit.api import Factory, hookimpl
 from segkit_bench_peers.data import Loading
 from segkit_bench_peers.inference import SegkitLabels, SmpLabels
 from segkit_bench_peers.losses import LossStep, LossTail
+from segkit_bench_peers.metrics import Argmax, Counting, LabelTail
 from segkit_bench_peers.networks import ClassicUnet, MonaiUnet, SmpUnet, TorchvisionFcn
 from segkit_bench_peers.steady import Steady
+from segkit_bench_peers.tiling import Tiles
 from segkit_bench_peers.training import SegkitTraining, SmpTraining
 
 MEMBERS: dict[str, Factory] = {
+    "peers/argmax": Argmax,
+    "peers/label_tail": LabelTail,
+    "peers/counting": Counting,
+    "peers/tiles": Tiles,
     "peers/loading": Loading,
     "peers/loss": LossStep,
     "peers/loss_tail": LossTail,
