@@ -148,11 +148,21 @@ class SegkitTraining(PlainLoop):
         self.loop.step(batch)
         self.loop.position.step += 1
         self.loop.position.batch += 1
-        self.judge.update(self.logits_BKHW, batch)
+        self.judge.update_labels(self._labels(), batch)
         return self.batch
 
-    def _keep(self, model: nn.Module, given: Any, logits_BKHW: Tensor) -> None:
-        self.logits_BKHW = logits_BKHW.detach()
+    def _keep(self, model: nn.Module, given: Any, output: Any) -> None:
+        self.output = output
+
+    def _labels(self) -> Tensor:
+        from segkit.labels import most_likely, most_likely_enlarged
+
+        if isinstance(self.output, Tensor):
+            return most_likely(self.output)
+        coarse_BKhw, size, align_corners = self.output
+        return most_likely_enlarged(
+            coarse_BKhw, size, align_corners=align_corners, crop=(self.size, self.size)
+        )
 
 
 def _stand_in(**attributes: Any) -> Any:
