@@ -9,13 +9,13 @@ import numpy as np
 from segkit.data.checks.samples import SampleFacts
 from segkit.data.files.masks import RGB
 from segkit.data.files.pixel_cache import PixelCache, entry_name
-from segkit.data.stored import Stored, Window, as_they_are
+from segkit.data.stored import InParts, Stored, Window, as_they_are
 from segkit.interfaces import Dataset, Sample
 
 IMAGE, MASK, INSTANCES = "image", "mask", "instances"
 
 
-class KeptSplit:
+class KeptSplit(InParts):
     """Reads what is kept, and keeps what is not there yet.
 
     facts   what each sample is, from a look at all of them
@@ -48,7 +48,6 @@ class KeptSplit:
         return Sample(self._whole(index, IMAGE), mask_HW, found.id, instances_HW)
 
     def stored(self, index: int) -> Stored:
-        """As indexing, for one who needs a part only."""
         found = self.facts[index]
         instances = self._window(index, INSTANCES) if found.objects is not None else None
         image, mask = self._window(index, IMAGE), self._window(index, MASK)

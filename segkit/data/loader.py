@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from segkit.data.augmentation.crops import cut_out, training_ignore_index
 from segkit.data.augmentation.recipes import Recipe, find_recipe
 from segkit.data.batches import Batch, collate, no_mask
-from segkit.data.stored import Stored, of_sample
+from segkit.data.stored import InParts, Stored, of_sample
 from segkit.errors import DataError, SegkitError, UsageError
 from segkit.interfaces import Dataset, Sample
 
@@ -201,11 +201,9 @@ class _EvaluationItems(torch.utils.data.Dataset[Sample | SegkitError]):
 
 def stored(dataset: Dataset, index: int) -> Stored:
     """A sample to cut a part out of; data sets of ours read no more than that part."""
-    in_parts = getattr(dataset, "stored", None)
-    found: Stored = (
-        of_sample(checked(dataset[index], dataset)) if in_parts is None else in_parts(index)
-    )
-    return found
+    if isinstance(dataset, InParts):
+        return dataset.stored(index)
+    return of_sample(checked(dataset[index], dataset))
 
 
 def checked(sample: Sample, dataset: Dataset) -> Sample:

@@ -20,7 +20,7 @@ from segkit.data.inspection import Inspection, Item, inspect
 from segkit.data.layouts.folders import Layout
 from segkit.data.meaning.label_rule import Labelling, LabelRule, QuickLabels
 from segkit.data.meaning.labels import IgnoreIndex, Wishes
-from segkit.data.stored import Stored, Window, of_sample
+from segkit.data.stored import InParts, Stored, Window, of_sample
 from segkit.errors import DataError, UsageError, did_you_mean
 from segkit.interfaces import Dataset, Sample
 
@@ -67,7 +67,7 @@ class Data:
         )
 
 
-class FolderDataset:
+class FolderDataset(InParts):
     """One split of a folder: reads an image and its mask when asked for them."""
 
     classes: Sequence[str]
@@ -105,7 +105,6 @@ class FolderDataset:
         return Sample(image_HWC, mask_HW, pair.id, self.rule.object_numbers(values_HW, mask_HW))
 
     def stored(self, index: int) -> Stored:
-        """As indexing, for one who needs a part only."""
         if self.rule.objects:
             return of_sample(self[index])
         item = self.items[index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -39,6 +40,14 @@ class Stored:
     labels: Callable[[np.ndarray], np.ndarray]
     id: str
     instances: Window | None = None
+
+
+class InParts(ABC):
+    """A data set that can give a sample without reading all of it."""
+
+    @abstractmethod
+    def stored(self, index: int) -> Stored:
+        """As indexing, for one who needs a part only."""
 
 
 def of_sample(sample: Sample) -> Stored:

@@ -112,6 +112,12 @@ def test_a_batch_that_ranks_cannot_share_is_refused():
         training(Numbered([(24, 24)] * 13), rank=0, world_size=3)
 
 
+def test_a_strangers_attribute_of_our_method_s_name_is_left_alone():
+    dataset = Numbered([(24, 24)] * 4)
+    dataset.stored = "on a disk of mine"
+    assert len(next(training(dataset).epoch(0))) == 4
+
+
 def test_an_epoch_is_a_permutation_without_what_fills_no_batch():
     order = epoch_order(13, 4, 0, 0)
     assert len(order) == 12
