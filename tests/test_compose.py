@@ -73,6 +73,20 @@ class Constant(nn.Module):
     def forward(self, logits, target):
         return logits.sum() * 0 + self.value
 
+class Joined(Constant):
+    """Adds up by itself."""
+    @staticmethod
+    def fuse(terms):
+        return Together(terms)
+
+class Together:
+    def __init__(self, terms):
+        self.terms = terms
+    def __call__(self, logits, target):
+        return logits.sum() * 0 + sum(weight * loss.value for weight, loss in self.terms)
+    def from_coarse(self):
+        return "coarse"
+
 class Instances(Constant):
     """Counts instances."""
     needs_instances = True
@@ -85,7 +99,7 @@ class NoMetric:
 
 ALL = dict(bare=NoMetric, enc=Encoder, nothing=Nothing, dec=Decoder, unpadded=Unpadded,
            near=Nearest,
-           unpool=Unpool, constant=Constant, instances=Instances)
+           unpool=Unpool, constant=Constant, joined=Joined, instances=Instances)
 
 @hookimpl
 def segkit_encoder(name: str): return ALL.get(name)
@@ -102,7 +116,7 @@ ENTRIES = {
     "encoders": ["enc", "nothing"],
     "decoders": ["dec", "unpadded"],
     "upsamplers": ["near", "unpool"],
-    "losses": ["constant", "instances"],
+    "losses": ["constant", "instances", "joined"],
     "metrics": ["bare", "nothing"],
 }
 
@@ -213,6 +227,18 @@ def test_only_losses_that_ask_for_instances_get_them(parts):
     loss = segkit.build_loss("constant + 2*instances", num_classes=2, registry=parts)
     assert loss.needs_instances
     assert loss(torch.zeros(1, 2, 1, 1), None, torch.tensor([3.0])).item() == 7
+
+
+def test_summands_that_can_are_computed_together(parts):
+    """1 + 2 * 3 fused, 5 * 2 by itself; those of another `fuse`, or none, only add up."""
+    loss = segkit.build_loss(
+        "joined(value=1) + 5*constant(value=2) + 2*joined(value=3)", num_classes=2, registry=parts
+    )
+    assert loss(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1)).item() == 1 + 10 + 6
+    assert [places for places, _ in loss.together] == [[0, 2]]
+    assert loss.from_coarse is None
+    alone = segkit.build_loss("joined + 2*joined", num_classes=2, registry=parts)
+    assert alone.from_coarse() == "coarse"
 
 
 def test_options_of_a_sum_are_refused(parts):

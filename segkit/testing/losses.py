@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 from torch.autograd.gradcheck import GradcheckError, gradcheck
+from torch.nn.functional import interpolate
 
 from segkit.testing.examples import (
     CLASSES,
@@ -167,6 +168,53 @@ def repeats_and_copies(subject: Subject) -> None:
     require(len({value.item() for value in values}) == 1, f"the values differ: {values}")
 
 
+def fused_with_itself_adds_up(subject: Subject) -> None:
+    """Where it offers `fuse`, what that makes of twice the loss and half of it is 2.5 times it."""
+    logits_BKHW, target_BHW = _logits(), with_ignored(blobs(), IGNORE)
+    loss, other = _build(subject, IGNORE), _build(subject, IGNORE)
+    fuse = getattr(loss, "fuse", None)
+    if fuse is None:
+        return
+    require(fuse == getattr(other, "fuse", None), "`fuse` is another method in every build")
+    together = fuse([(2.0, loss), (0.5, other)])
+    if together is None:
+        return
+    alone = _call(subject, loss, logits_BKHW, target_BHW, IGNORE)
+    found = together(logits_BKHW, truth_for(subject, target_BHW, IGNORE))
+    require(
+        torch.allclose(found, 2.5 * alone, rtol=1e-5, atol=1e-6),
+        f"2 and 0.5 times the loss of {alone} are {found} when fused",
+    )
+
+
+def coarse_logits_are_enlarged(subject: Subject) -> None:
+    """Where it offers `from_coarse`, this is the loss of the enlarged logits, cut to the target."""
+    loss = _build(subject, IGNORE)
+    from_coarse = getattr(loss, "from_coarse", None)
+    if from_coarse is None:
+        return
+    for align_corners, size in ((False, (16, 20)), (True, (16, 20)), (False, (13, 17))):
+        coarse_BKhw = _logits(2, 4, 5).requires_grad_()
+        target_BHW = with_ignored(blobs(), IGNORE)
+        enlarged_BKHW = interpolate(
+            coarse_BKhw, size, mode="bilinear", align_corners=align_corners
+        )[..., :12, :16]
+        expected = _call(subject, loss, enlarged_BKHW, target_BHW, IGNORE)
+        found = from_coarse(
+            coarse_BKhw, truth_for(subject, target_BHW, IGNORE), size, align_corners
+        )
+        slopes = [torch.autograd.grad(value, coarse_BKhw)[0] for value in (found, expected)]
+        setting = f"enlarged to {size} (align_corners={align_corners})"
+        require(
+            torch.allclose(found, expected, rtol=1e-4, atol=1e-5),
+            f"{setting} by itself the loss is {found}, of enlarged logits {expected}",
+        )
+        require(
+            torch.allclose(*slopes, rtol=1e-3, atol=1e-6),
+            f"{setting} by itself the loss has another gradient than that of enlarged logits",
+        )
+
+
 def state_dict_restores_it(subject: Subject) -> None:
     """A fresh build takes the other's state dict strictly."""
     _build(subject, IGNORE).load_state_dict(_build(subject, IGNORE).state_dict(), strict=True)
@@ -190,6 +238,8 @@ CHECKS: tuple[Check, ...] = (
     bf16_logits_are_near,
     input_is_left_as_it_was,
     repeats_and_copies,
+    fused_with_itself_adds_up,
+    coarse_logits_are_enlarged,
     state_dict_restores_it,
     opens_no_socket,
 )

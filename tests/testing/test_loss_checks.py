@@ -91,6 +91,18 @@ class Draws(Sound):
         return super().forward(logits_BKHW, target_BHW) * torch.rand(())
 
 
+class ForgetsWeights(Sound):
+    @staticmethod
+    def fuse(terms):
+        return lambda *given: sum(loss(*given) for _, loss in terms)
+
+
+class EnlargesByRepeating(Sound):
+    def from_coarse(self, logits_BKhw, target_BHW, size, align_corners=False):
+        height, width = target_BHW.shape[1:]
+        return self(F.interpolate(logits_BKhw, size)[..., :height, :width], target_BHW)
+
+
 class UnstableState(Sound):
     made = 0
 
@@ -118,6 +130,8 @@ BROKEN = {
     "bf16_logits_are_near": (Coarse, "bfloat16 logits move the value"),
     "input_is_left_as_it_was": (WritesIgnored, "writes into the truth"),
     "repeats_and_copies": (Draws, "the values differ"),
+    "fused_with_itself_adds_up": (ForgetsWeights, "2 and 0.5 times the loss"),
+    "coarse_logits_are_enlarged": (EnlargesByRepeating, "by itself the loss"),
     "state_dict_restores_it": (UnstableState, "Missing key"),
     "opens_no_socket": (AsksTheNetwork, r"a connection to weights\.invalid"),
 }

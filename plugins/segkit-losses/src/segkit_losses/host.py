@@ -7,13 +7,12 @@ the gradient.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import product
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from segkit_losses.huge_pages import in_huge_pages
 from segkit_losses.threads import side_by_side
@@ -24,8 +23,6 @@ from segkit_losses.tiles import ROWS, Wanted, exponentials, measure, read_labels
 TILE = 393_216
 # More would round sums in float32 over too many pixels, where classes are few.
 MOST_PIXELS = 2**16
-# Stands for "ignored" where the target has no label for it.
-NO_LABEL = -(2**62)
 
 
 class Tiles(Protocol):
@@ -157,136 +154,6 @@ class WholeTiles:
         if part_Krc.dtype != self.dtype or part_Krc.stride(2) != 1 or part_Krc.shape[1] != 1:
             return None
         return part_Krc[:, 0]
-
-
-class Band(NamedTuple):
-    """Of an image's coarse rows from `top` on, those pixels that lie in one row within them.
-
-    framed_Khw   the image's coarse logits, their border repeated around them
-    slopes_Khw   their gradient so far
-    """
-
-    image: int
-    top: int
-    row: int
-    framed_Khw: Tensor
-    slopes_Khw: Tensor | None
-
-
-class EnlargedTiles:
-    """Coarse logits, enlarged bilinearly `scale` times while they are read.
-
-    The pixels of a tile share their row within the coarse pixel, and are sorted by their column
-    within it. All of one place take the same two weights from two neighbours, so enlarging is one
-    interpolation of whole planes, equal to torch.nn.functional.interpolate(mode="bilinear",
-    align_corners=False); what lies beyond the target counts as ignored.
-    """
-
-    def __init__(
-        self,
-        coarse_BKhw: Tensor,
-        target_BHW: Tensor,
-        scale: int,
-        ignore_index: int | None,
-        *,
-        slopes: bool,
-    ) -> None:
-        self.coarse, self.scale = coarse_BKhw, scale
-        self.classes = coarse_BKhw.shape[1]
-        self.dtype = torch.float64 if coarse_BKhw.dtype == torch.float64 else torch.float32
-        self.height, self.width = coarse_BKhw.shape[2:]
-        self.ignore_index = ignore_index
-        self.targets = self._targets(target_BHW)
-        self.rows = min(
-            max(TILE // (self.classes * scale * max(self.width, 1)), 1), max(self.height, 1)
-        )
-        self.most = self.rows * scale * self.width
-        self.slopes_BKhw = torch.empty_like(coarse_BKhw) if slopes else None
-
-    def _targets(self, target_BHW: Tensor) -> Tensor:
-        """(B, h, scale, w, scale), ignored beyond the target."""
-        images, height, width = target_BHW.shape
-        below, beside = self.height * self.scale - height, self.width * self.scale - width
-        if below or beside:
-            if self.ignore_index is None:
-                self.ignore_index, target_BHW = NO_LABEL, target_BHW.long()
-            target_BHW = F.pad(target_BHW, (0, beside, 0, below), value=self.ignore_index)
-        return target_BHW.reshape(images, self.height, self.scale, self.width, self.scale)
-
-    def shares(self, number: int) -> list[Iterator[Band]]:
-        images = range(len(self.coarse))
-        dealt = [images[first::number] for first in range(min(number, len(images)))]
-        return [self._bands(each) for each in dealt] or [iter(())]
-
-    def _bands(self, images: Iterable[int]) -> Iterator[Band]:
-        for image in images:
-            framed_Khw = _framed(self.coarse[image].to(self.dtype))
-            slopes_Khw = None if self.slopes_BKhw is None else torch.zeros_like(framed_Khw)
-            for top in range(0, self.height, self.rows):
-                for row in range(self.scale):
-                    yield Band(image, top, row, framed_Khw, slopes_Khw)
-            if self.slopes_BKhw is not None and slopes_Khw is not None:
-                self.slopes_BKhw[image] = _unframed(slopes_Khw)
-
-    def read(self, place: Band, room: Tensor) -> tuple[Tensor, Tensor]:
-        top, row, framed_Khw = place.top, place.row, place.framed_Khw
-        rows = min(self.rows, self.height - top)
-        share, side = self._neighbour(row)
-        across_Krw = torch.lerp(
-            framed_Khw[:, top + 1 : top + 1 + rows],
-            framed_Khw[:, top + 1 + side : top + 1 + side + rows],
-            share,
-        )
-        logits_Ksrw = room[: self.classes * self.scale * rows * self.width].view(
-            self.classes, self.scale, rows, self.width
-        )
-        for column in range(self.scale):
-            share, side = self._neighbour(column)
-            torch.lerp(
-                across_Krw[..., 1:-1],
-                across_Krw[..., 1 + side : 1 + side + self.width],
-                share,
-                out=logits_Ksrw[:, column],
-            )
-        label_rws = self.targets[place.image, top : top + rows, row]
-        return logits_Ksrw.view(self.classes, -1), label_rws.permute(2, 0, 1).reshape(-1)
-
-    def gradient(self, place: Band, raised_KN: Tensor) -> Tensor:
-        return raised_KN
-
-    def keep(self, place: Band, gradient_KN: Tensor) -> None:
-        top, row, slopes_Khw = place.top, place.row, place.slopes_Khw
-        assert slopes_Khw is not None
-        rows = min(self.rows, self.height - top)
-        gradient_Ksrw = gradient_KN.view(self.classes, self.scale, rows, self.width)
-        across_Krw = gradient_KN.new_zeros(self.classes, rows, self.width + 2)
-        for column in range(self.scale):
-            share, side = self._neighbour(column)
-            plane_Krw = gradient_Ksrw[:, column]
-            across_Krw[..., 1:-1].add_(plane_Krw, alpha=1 - share)
-            across_Krw[..., 1 + side : 1 + side + self.width].add_(plane_Krw, alpha=share)
-        share, side = self._neighbour(row)
-        slopes_Khw[:, top + 1 : top + 1 + rows].add_(across_Krw, alpha=1 - share)
-        beside = slice(top + 1 + side, top + 1 + side + rows)
-        slopes_Khw[:, beside].add_(across_Krw, alpha=share)
-
-    def _neighbour(self, place: int) -> tuple[float, int]:
-        """The weight of the neighbour, and which: -1 or 1, for a place within a coarse pixel."""
-        offset = (place + 0.5) / self.scale - 0.5
-        return abs(offset), 1 if offset >= 0 else -1
-
-
-def _framed(map_Khw: Tensor) -> Tensor:
-    return F.pad(map_Khw.contiguous()[None], (1, 1, 1, 1), mode="replicate")[0]
-
-
-def _unframed(framed_Khw: Tensor) -> Tensor:
-    """The gradient of `_framed`: what the frame received belongs to the border."""
-    framed_Khw[:, 1] += framed_Khw[:, 0]
-    framed_Khw[:, -2] += framed_Khw[:, -1]
-    framed_Khw[:, :, 1] += framed_Khw[:, :, 0]
-    framed_Khw[:, :, -2] += framed_Khw[:, :, -1]
-    return framed_Khw[:, 1:-1, 1:-1]
 
 
 def _in_one_row(maps_BKHW: Tensor) -> Tensor:

@@ -219,7 +219,7 @@ def _descend(
     focal_K = tl.load(weights + 5 * classes + k, mask=real_K, other=0.0)
     tiles = images * tl.cdiv(height * width, BLOCK_N)
     for tile in range(program, tiles, tl.num_programs(0)):
-        image, at_N, _, inside_N, valid_N, truth_KN, raised_KN, total_N, depth_N = _tile(
+        image, _at_N, _, inside_N, valid_N, truth_KN, raised_KN, total_N, depth_N = _tile(
             logits, targets, tile, images, classes, height, width, ignored,
             stride_b, stride_k, stride_h, stride_w, label_b, label_h, label_w,
             IGNORES, DOUBLE, FLAT, BLOCK_K, BLOCK_N,

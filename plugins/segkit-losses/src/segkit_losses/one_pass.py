@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segkit_losses.enlarging import Enlargement
 from segkit_losses.inputs import InputReader
 from segkit_losses.sums import class_sums
 from segkit_losses.tiles import Wanted
@@ -91,7 +92,7 @@ class OnePass:
         self.read.check_shapes(logits_BKHW, target_BHW)
         if not _has_one_pass(logits_BKHW.device):
             return self._plainly(logits_BKHW, target_BHW)
-        return self._of_sums(logits_BKHW, target_BHW, scale=1)
+        return self._of_sums(logits_BKHW, target_BHW, None)
 
     def from_coarse(
         self,
@@ -104,32 +105,34 @@ class OnePass:
 
         size   (H, W) of the enlarged logits, of which the target may cover the upper left part
         """
+        height, width = target_BHW.shape[-2:]
         if tuple(size) == tuple(logits_BKhw.shape[2:]):
-            height, width = target_BHW.shape[-2:]
             return self(logits_BKhw[..., :height, :width], target_BHW)
-        scale = self._scale(logits_BKhw, target_BHW, size)
-        if scale is None or align_corners:
-            logits_BKhw = logits_BKhw.to(torch.promote_types(logits_BKhw.dtype, torch.float32))
-            logits_BKHW = F.interpolate(
-                logits_BKhw, size, mode="bilinear", align_corners=align_corners
-            )
-            height, width = target_BHW.shape[-2:]
-            return self(logits_BKHW[..., :height, :width], target_BHW)
-        return self._of_sums(logits_BKhw, target_BHW, scale)
+        enlargement = Enlargement((size[0], size[1]), align_corners)
+        if self._fits(logits_BKhw, target_BHW, enlargement):
+            return self._of_sums(logits_BKhw, target_BHW, enlargement)
+        logits_BKhw = logits_BKhw.to(torch.promote_types(logits_BKhw.dtype, torch.float32))
+        logits_BKHW = F.interpolate(logits_BKhw, size, mode="bilinear", align_corners=align_corners)
+        return self(logits_BKHW[..., :height, :width], target_BHW)
 
-    def _scale(self, logits_BKhw: Tensor, target_BHW: Tensor, size: tuple[int, int]) -> int | None:
-        """How many times the logits are enlarged; None where not so many times both ways."""
-        images, _, height, width = logits_BKhw.shape
-        scale = size[0] // height
-        fits = tuple(size) == (height * scale, width * scale) and target_BHW.shape[0] == images
-        inside = target_BHW.shape[1] <= size[0] and target_BHW.shape[2] <= size[1]
-        classes = logits_BKhw.shape[1] == self.read.num_classes
-        on_host = logits_BKhw.device.type == "cpu"
-        return scale if scale > 1 and fits and inside and classes and on_host else None
+    def _fits(self, logits_BKhw: Tensor, target_BHW: Tensor, enlargement: Enlargement) -> bool:
+        """Whether tiles can be cut; where shapes are wrong the loss of full logits says so."""
+        images, classes, height, width = logits_BKhw.shape
+        return (
+            logits_BKhw.device.type == "cpu"
+            and classes == self.read.num_classes
+            and target_BHW.dim() == 3
+            and target_BHW.shape[0] == images
+            and target_BHW.shape[1] <= enlargement.size[0]
+            and target_BHW.shape[2] <= enlargement.size[1]
+            and height * width > 0
+        )
 
-    def _of_sums(self, logits_BKHW: Tensor, target_BHW: Tensor, scale: int) -> Tensor:
+    def _of_sums(
+        self, logits_BKHW: Tensor, target_BHW: Tensor, enlargement: Enlargement | None
+    ) -> Tensor:
         ignore_index = self.read.ignore_index
-        sums_RK, stray = class_sums(logits_BKHW, target_BHW, self.wanted, ignore_index, scale)
+        sums_RK, stray = class_sums(logits_BKHW, target_BHW, self.wanted, ignore_index, enlargement)
         if target_BHW.device.type == "cpu" and not torch.compiler.is_compiling() and bool(stray):
             self.read.refuse_strays(target_BHW)
         sums = ClassSums(*sums_RK.unbind())

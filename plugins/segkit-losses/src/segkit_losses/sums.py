@@ -18,13 +18,15 @@ Sums are float64. The operators are registered with torch: torch.compile keeps t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from segkit_losses.host import EnlargedTiles, WholeTiles, add_up, descend
+from segkit_losses.enlarging import Enlargement, MatrixTiles, RepeatingTiles, enlarged_tiles
+from segkit_losses.host import WholeTiles, add_up, descend
 from segkit_losses.tiles import ROWS, Wanted
 
 
@@ -33,14 +35,15 @@ def class_sums(
     target_BHW: Tensor,
     wanted: Wanted,
     ignore_index: int | None,
-    scale: int = 1,
+    enlargement: Enlargement | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(sums_RK, number of stray labels); differentiable in the logits.
 
-    scale   above 1: the logits are coarse, and are enlarged bilinearly so many times, cut to the
-            target's size
+    enlargement   what is done to the logits before they are cut to the target's size; on the CPU
     """
-    sums_RK, stray = _class_sums(logits_BKHW, target_BHW, *wanted, ignore_index, scale)
+    size, align_corners = enlargement or ((), False)
+    settings = (*wanted, ignore_index, list(size), align_corners)
+    sums_RK, stray = _class_sums(logits_BKHW, target_BHW, *settings)
     return sums_RK, stray
 
 
@@ -53,14 +56,15 @@ def _class_sums(
     entropy: bool,
     gamma: float | None,
     ignore_index: int | None,
-    scale: int,
+    size: Sequence[int],
+    align_corners: bool,
 ) -> tuple[Tensor, Tensor]:
     wanted = Wanted(overlap, squared, entropy, gamma)
     if logits.device.type == "cuda":
         from segkit_losses.kernels import add_up_on_device
 
         return add_up_on_device(logits, target, wanted, ignore_index)
-    return add_up(_tiles(logits, target, ignore_index, scale, slopes=False), wanted)
+    return add_up(_tiles(logits, target, ignore_index, size, align_corners, slopes=False), wanted)
 
 
 @torch.library.custom_op("segkit_losses::class_sums_backward", mutates_args=())
@@ -73,18 +77,18 @@ def _class_sums_backward(
     entropy: bool,
     gamma: float | None,
     ignore_index: int | None,
-    scale: int,
+    size: Sequence[int],
+    align_corners: bool,
 ) -> Tensor:
     wanted = Wanted(overlap, squared, entropy, gamma)
     if logits.device.type == "cuda":
         from segkit_losses.kernels import descend_on_device
 
         return descend_on_device(weights, logits, target, wanted, ignore_index)
-    tiles = _tiles(logits, target, ignore_index, scale, slopes=True)
+    tiles = _tiles(logits, target, ignore_index, size, align_corners, slopes=True)
     descend(tiles, wanted, weights)
-    slopes = tiles.slopes_BKhw if isinstance(tiles, EnlargedTiles) else tiles.slopes_BKHW
-    assert slopes is not None
-    return slopes
+    assert tiles.slopes_BKHW is not None
+    return tiles.slopes_BKHW
 
 
 @_class_sums.register_fake
@@ -109,8 +113,9 @@ def _backward(ctx: Any, weights: Tensor, _: Tensor) -> tuple[Tensor | None, ...]
     nothing = (None,) * (1 + len(ctx.settings))
     if torch.is_grad_enabled() and weights.requires_grad:
         # A gradient that is to have a gradient itself: rare, and left to autograd.
-        *wanted, ignore_index, scale = ctx.settings
-        sums = plain_sums(logits, target, Wanted(*wanted), ignore_index, scale)
+        *wanted, ignore_index, size, align_corners = ctx.settings
+        enlargement = Enlargement((size[0], size[1]), align_corners) if size else None
+        sums = plain_sums(logits, target, Wanted(*wanted), ignore_index, enlargement)
         (slopes,) = torch.autograd.grad(sums, logits, weights, create_graph=True)
         return slopes, *nothing
     return _class_sums_backward(weights, logits, target, *ctx.settings), *nothing
@@ -124,12 +129,13 @@ def plain_sums(
     target_BHW: Tensor,
     wanted: Wanted,
     ignore_index: int | None,
-    scale: int = 1,
+    enlargement: Enlargement | None = None,
 ) -> Tensor:
     """The same sums written plainly: for gradients of gradients, and to compare with."""
     logits_BKHW = logits_BKHW.double()
-    if scale > 1:
-        logits_BKHW = F.interpolate(logits_BKHW, scale_factor=scale, mode="bilinear")
+    if enlargement:
+        size, corners = enlargement
+        logits_BKHW = F.interpolate(logits_BKHW, size, mode="bilinear", align_corners=corners)
         height, width = target_BHW.shape[1:]
         logits_BKHW = logits_BKHW[..., :height, :width]
     classes = logits_BKHW.shape[1]
@@ -158,8 +164,15 @@ def plain_sums(
 
 
 def _tiles(
-    logits: Tensor, target: Tensor, ignore_index: int | None, scale: int, *, slopes: bool
-) -> WholeTiles | EnlargedTiles:
-    if scale > 1:
-        return EnlargedTiles(logits, target, scale, ignore_index, slopes=slopes)
+    logits: Tensor,
+    target: Tensor,
+    ignore_index: int | None,
+    size: Sequence[int],
+    align_corners: bool,
+    *,
+    slopes: bool,
+) -> WholeTiles | RepeatingTiles | MatrixTiles:
+    if size:
+        enlargement = Enlargement((size[0], size[1]), align_corners)
+        return enlarged_tiles(logits, target, enlargement, ignore_index, slopes=slopes)
     return WholeTiles(logits, target, ignore_index, slopes=slopes)
