@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from segkit.data import EvaluationLoader, TrainingLoader, open_data
-from segkit.data.loader import epoch_order
+from segkit.data.loader import epoch_order, start_again
 from segkit.errors import DataError, UsageError
 from segkit.interfaces import Sample
 
@@ -110,6 +110,25 @@ def test_ranks_share_each_global_batch_and_together_give_it():
 def test_a_batch_that_ranks_cannot_share_is_refused():
     with pytest.raises(UsageError, match="a batch of 4 cannot be shared equally by 3 processes"):
         training(Numbered([(24, 24)] * 13), rank=0, world_size=3)
+
+
+def test_every_sample_of_every_epoch_has_draws_of_its_own():
+    rng = np.random.Generator(np.random.PCG64(0))
+
+    def draws(*key: int) -> list[float]:
+        start_again(rng, *key)
+        return rng.random(64).tolist()
+
+    keys = [(s, e, i, a) for s in (0, 1) for e in (0, 1) for i in range(60) for a in (0, 1)]
+    first = {key: draws(*key) for key in keys}
+    assert {key: draws(*key) for key in reversed(keys)} == first
+    assert draws(12, 3, 0, 0) != draws(1, 23, 0, 0)
+    table = np.array(list(first.values()))
+    assert len(np.unique(table)) == table.size
+    # Of 480 streams nothing repeats, and no place in them knows of its neighbours.
+    assert abs(table.mean() - 0.5) < 4 / np.sqrt(12 * table.size)
+    between = np.corrcoef(table)[np.triu_indices(len(keys), 1)]
+    assert abs(between.mean()) < 0.002 and np.abs(between).max() < 0.6
 
 
 def test_a_strangers_attribute_of_our_method_s_name_is_left_alone():

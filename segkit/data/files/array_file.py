@@ -10,12 +10,10 @@ import numpy as np
 
 
 class ArrayFile:
-    """Behaves as the array in taking a part; the file stays open as long as this object lives.
+    """Behaves as the array in taking a part.
 
     start    bytes before the array
-    instead  gives the whole array where the file turns out to be cut short
-
-    Raises OSError where the file cannot be opened.
+    instead  gives the whole array where the file turns out to be gone or cut short
     """
 
     def __init__(
@@ -26,15 +24,17 @@ class ArrayFile:
         start: int,
         instead: Callable[[], np.ndarray],
     ) -> None:
-        self.dtype, self.shape, self.start, self.instead = dtype, shape, start, instead
-        # Unbuffered: a part is one read into the array that is returned.
-        self.file = FileIO(path)
+        self.path, self.dtype, self.shape = path, dtype, shape
+        self.start, self.instead = start, instead
 
     def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
         rows, columns = part
         first, last, _ = rows.indices(self.shape[0])
         band = np.empty((last - first, *self.shape[1:]), self.dtype)
-        self.file.seek(self.start + first * band[0].nbytes)
-        if self.file.readinto(band.data) != band.nbytes:
-            band = self.instead()[rows]
-        return band[:, columns]
+        try:
+            with FileIO(self.path) as file:
+                file.seek(self.start + first * band[0].nbytes)
+                whole = file.readinto(band.data) == band.nbytes
+        except OSError:
+            whole = False
+        return band[:, columns] if whole else self.instead()[part]

@@ -18,6 +18,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +77,8 @@ class PixelCache:
         if name not in self.verified or not _unchanged(seen):
             return self.array(name, seen, read)
         kind, shape = self.verified[name]
-        try:
-            return ArrayFile(f"{self.folder}/{name}", kind, shape, HEADER_BYTES, read)
-        except OSError:
-            return self.array(name, seen, read)
+        anew = partial(self.array, name, seen, read)
+        return ArrayFile(f"{self.folder}/{name}", kind, shape, HEADER_BYTES, anew)
 
     def _load(self, name: str) -> np.ndarray | None:
         """The entry as a map of its file; None where it is missing or damaged."""
