@@ -209,7 +209,9 @@ class Dataset(Protocol):
     palette       an RGB colour per class, 0 to 255
     ignore_index  the label of pixels that count for nothing, or None
 
-    Built with root (a folder, never written to) and split ("train", "val" or "test").
+    Built with root (a folder, never written to) and split ("train", "val" or "test"). An index
+    always gives the same sample: all are looked at before a training and kept as they were read,
+    until a file below root or the plugin's own code changes.
 
     Optional attributes, of the factory too:
     splits     the splits it takes, "train" among them (default train, val, test)
