@@ -97,7 +97,7 @@ def speed_points(axes: Axes, rows: Sequence[Row], theme: Theme) -> None:
         text = f"{relative.speed:.3g}" + (f"  memory {memory}" if memory else "")
         at_end(axes, relative.high, place, text + "  tie" * relative.tie, theme)
     axes.set_yticks(range(len(found)), [own[row.case.name] for row, _ in found])
-    axes.invert_yaxis()
+    axes.set_ylim(len(found) - 0.5, -0.5)
     lowest = min(1.0, *(relative.low for _, relative in found))
     highest = max(1.0, *(relative.high for _, relative in found))
     # Room at the right for the figures beside the points.

@@ -124,7 +124,9 @@ def group_of(cases: Sequence[Case]) -> str:
 
 
 def value_of(case: Case, group: str) -> str:
-    return str(getattr(case, group) or "none")
+    # Of a benchmark's component nothing but its name is known.
+    name = case.benchmark.partition("(")[0] if case.benchmark else "none"
+    return str(getattr(case, group) or name)
 
 
 def extremes(

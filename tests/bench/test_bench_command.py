@@ -63,6 +63,25 @@ def test_a_run_leaves_results_pictures_and_a_page(probes, tmp_path):
     assert "crashed: ValueError: a fault of the component" in result.output
 
 
+def test_a_case_that_sleeps_twice_as_long_as_its_baseline_is_half_as_fast(probes, tmp_path):
+    suite = tmp_path / "pair.yaml"
+    suite.write_text(
+        "rounds: 3\nround_seconds: 0.2\nbaseline: probe(milliseconds=20, megabytes=40)\n"
+        "grids:\n  - task: benchmark\n    benchmark:\n"
+        "      - probe(milliseconds=40, megabytes=80)\n      - probe(milliseconds=20, megabytes=40)\n"
+    )
+    result = bench(suite, "--device", "cpu", "--out", tmp_path / "out")
+    run = read_run(tmp_path / "out")
+    slow, base = (row.relative for row in run.rows)
+    assert slow.baseline == base.baseline == run.rows[1].case.name
+    assert slow.speed == pytest.approx(0.5, abs=0.1) and slow.low <= 0.5 * 1.05
+    assert slow.memory == pytest.approx(2, rel=0.15)
+    assert slow.paired and not slow.tie and base.speed == 1
+    assert "  baseline  " in result.output and "baseline: probe(milliseconds=20" in result.output
+    header, first, _ = (tmp_path / "out" / "results.csv").read_text().splitlines()
+    assert "relative_speed" in header and str(slow.speed) in first
+
+
 def test_where_nothing_could_be_measured_the_reason_is_the_error(probes, tmp_path):
     suite = find_suite("probe(does=raise)", Index.of_installed())
     order = Order(suite, settings=Settings(rounds=2, twins=False), ceilings=False)
@@ -78,6 +97,11 @@ def test_where_nothing_could_be_measured_the_reason_is_the_error(probes, tmp_pat
     [
         (["nothing-like-it"], "SK-B003", "there is no suite called 'nothing-like-it'."),
         (["--size", "big"], "SK-C009", "--size cannot be 'big'."),
+        (
+            ["--baseline", "nobody", "--encoder", "unet", "--device", "cpu"],
+            "SK-C009",
+            "the baseline 'nobody' is none of the 2 cases.",
+        ),
         (["--size", "0"], "SK-C009", "--size cannot be '0'."),
         (["--classes", "auto"], "SK-C009", "--classes cannot be 'auto'."),
         (["--precision", "fp64"], "SK-C009", "--precision cannot be 'fp64'."),
@@ -104,7 +128,7 @@ def test_a_folder_that_holds_something_is_not_written_to(probes, tmp_path):
 
 def test_options_make_a_grid_of_their_own_and_replace_a_suites_axes():
     lines = bench("--encoder", "unet,densenet121", "--mode", "train", "--dry-run").output
-    assert lines.splitlines()[-1].startswith("2 cases, 5 rounds")
+    assert lines.splitlines()[-1].startswith("2 cases, 10 rounds")
     lines = bench("losses", "--loss", "dice,0.5*dice+ce", "--size", "32", "--dry-run").output
     assert "loss: 0.5*dice+ce, train, 32px" in lines and lines.splitlines()[-1][:7] == "2 cases"
 
