@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segkit.data.meaning.label_rule import LabelRule, QuickLabels
+from segkit.data.meaning.label_rule import UNKNOWN, LabelRule, QuickLabels, Slots
 from segkit.errors import DataError
 
 VALUES = np.random.default_rng(0).integers(0, 256, (40, 50), np.uint8)
@@ -47,3 +47,34 @@ def test_a_value_that_no_mask_held_at_the_start_is_told_with_its_file(stray):
     values_HW[4, 4] = stray
     with pytest.raises(DataError, match=rf"SK-D012: masks/7.png holds the value {stray}, which no"):
         QuickLabels(LabelRule({0: 0, 1: 1}), 2, None)(values_HW, FILE)
+
+
+@pytest.mark.parametrize("colours", [1, 2, 21, 150])
+def test_colours_get_the_labels_of_a_look_up_one_by_one(colours):
+    rng = np.random.default_rng(colours)
+    packed = rng.choice(2**24, colours, replace=False)
+    table = {int(colour): label for label, colour in enumerate(packed)}
+    values_HW = rng.choice(packed, (50, 70)).astype(np.int32)
+    rule = LabelRule(table, colour=True)
+    expected_HW = np.vectorize(table.__getitem__)(values_HW)
+    for part in ((slice(None), slice(None)), (slice(7, 30), slice(3, 50))):
+        assert np.array_equal(rule.labels(values_HW[part], FILE), expected_HW[part])
+
+
+def test_a_strange_colour_is_told_also_where_it_shares_a_slot_with_a_known_one():
+    rule = LabelRule({0: 0, 128 << 16: 1}, colour=True)
+    slots = Slots.of(rule.table)
+    every = np.arange(1, 128 << 16, dtype=np.int32)
+    assert (slots.labels(every) == UNKNOWN).all()
+    values_HW = np.zeros((4, 4), np.int32)
+    values_HW[1, 1] = 9
+    with pytest.raises(DataError, match=r"holds the value \(0, 0, 9\), which no mask held"):
+        rule.labels(values_HW, FILE)
+
+
+def test_too_many_colours_for_slots_of_their_own_are_looked_up_otherwise():
+    table = {colour * 5: colour % 7 for colour in range(5000)}
+    assert Slots.of(table) is None
+    values_HW = np.random.default_rng(0).choice(list(table), (30, 30)).astype(np.int32)
+    found_HW = LabelRule(table, colour=True).labels(values_HW, FILE)
+    assert np.array_equal(found_HW, values_HW // 5 % 7)

@@ -15,6 +15,7 @@ from segkit.data.files.masks import RGB, MaskFacts, pack, unpack
 from segkit.errors import DataError
 
 UNKNOWN = np.iinfo(np.int64).min
+SLOT_BITS, TRIES = 12, 100
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class LabelRule:
         if values_HW.dtype in (np.uint8, np.uint16):
             few = 256 if values_HW.dtype == np.uint8 else 65536
             labels_HW = self._label_of_index[:few][values_HW]
+        elif values_HW.dtype == np.int32 and self.colour and self._slots is not None:
+            labels_HW = self._slots.labels(values_HW)
         else:
             present, position_HW = np.unique(values_HW, return_inverse=True)
             labels = np.array([self.label(int(value)) for value in present])
@@ -60,6 +63,10 @@ class LabelRule:
     def _label_of_index(self) -> np.ndarray:
         return np.array([self.label(value) for value in range(65536)])
 
+    @cached_property
+    def _slots(self) -> Slots | None:
+        return Slots.of(self.table)
+
     def values_of(self, facts: MaskFacts) -> Mapping[int, int]:
         """Pixels of each value of a mask, as this rule sees them: indices or colours."""
         return as_colours(facts).counts if self.colour else facts.counts
@@ -77,6 +84,39 @@ class LabelRule:
         if self.objects:
             return self.table.get(value, int(value > 0))
         return self.table.get(value, UNKNOWN)
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Labels of packed colours without a search: each colour has a slot of its own.
+
+    multiplier   its product with a colour, modulo 2**32, begins with the number of the slot
+    colours      the colour of each slot; UNKNOWN where there is none
+    label        of each slot
+    """
+
+    multiplier: int
+    colours: np.ndarray
+    label: np.ndarray
+
+    @classmethod
+    def of(cls, table: Mapping[int, int]) -> Slots | None:
+        """Slots for a table's colours; None for more colours than find one each."""
+        colours = np.array(list(table), np.uint32)
+        # Multiplicative hashing (Knuth, volume 3, 6.4) with the first factor that parts them all.
+        for multiplier in np.random.default_rng(0).integers(2**32, size=TRIES, dtype=np.uint32) | 1:
+            slots = (colours * multiplier) >> (32 - SLOT_BITS)
+            if len(np.unique(slots)) == len(colours):
+                found = cls(int(multiplier), *np.full((2, 2**SLOT_BITS), UNKNOWN))
+                found.colours[slots], found.label[slots] = colours, list(table.values())
+                return found
+        return None
+
+    def labels(self, values_HW: np.ndarray) -> np.ndarray:
+        """(H, W) int64; UNKNOWN for colours that are not in the table."""
+        slots_HW = (values_HW.view(np.uint32) * np.uint32(self.multiplier)) >> (32 - SLOT_BITS)
+        known_HW = self.colours[slots_HW] == values_HW
+        return np.where(known_HW, self.label[slots_HW], UNKNOWN)
 
 
 class QuickLabels:
