@@ -203,14 +203,15 @@ def coarse_logits_are_enlarged(subject: Subject) -> None:
         found = from_coarse(
             coarse_BKhw, truth_for(subject, target_BHW, IGNORE), size, align_corners
         )
-        slopes = [torch.autograd.grad(value, coarse_BKhw)[0] for value in (found, expected)]
+        (slope_BKhw,) = torch.autograd.grad(found, coarse_BKhw)
+        (expected_BKhw,) = torch.autograd.grad(expected, coarse_BKhw)
         setting = f"enlarged to {size} (align_corners={align_corners})"
         require(
             torch.allclose(found, expected, rtol=1e-4, atol=1e-5),
             f"{setting} by itself the loss is {found}, of enlarged logits {expected}",
         )
         require(
-            torch.allclose(*slopes, rtol=1e-3, atol=1e-6),
+            torch.allclose(slope_BKhw, expected_BKhw, rtol=1e-3, atol=1e-6),
             f"{setting} by itself the loss has another gradient than that of enlarged logits",
         )
 
