@@ -19,8 +19,9 @@ TOLERANCE_TF32 = 1e-2
 # few values amplifies: seen 1e-3 in fp32 and 0.27 in bf16. One of no relation errs by 1.4.
 GRADIENT_TOLERANCE = {"fp32": 1e-2, "fp16": 0.3, "bf16": 0.7}
 GRADIENT_TOLERANCE_TF32 = 0.3
-# A loss or an upsampler alone is a few operations: seen 1e-6 and 6e-3, gradients too.
-PART_TOLERANCE = {"fp32": 1e-5, "fp16": 5e-3, "bf16": 2e-2}
+# A loss or an upsampler alone is a few operations: seen 1e-6 and 6e-3, gradients too; and 1e-5 of
+# the gradient of a loss that sorts, where two errors are too near one another to be told apart.
+PART_TOLERANCE = {"fp32": 3e-5, "fp16": 5e-3, "bf16": 2e-2}
 LARGEST_SIDE, LARGEST_BATCH = 128, 2
 
 

@@ -230,8 +230,8 @@ def twins_line(twins: Twins | None) -> str:
         return "A/A: no case was measured twice."
     ratios = ", ".join(f"{pair.ratio:.3f}" for pair in twins.pairs)
     memory = ""
-    if twins.memory_band > 1:
-        memory = f"; of memory, within {twins.memory_band - 1:.1%}"
+    if any(pair.memory_bytes for pair in twins.pairs):
+        memory = f"; of memory, within {twins.memory_band / 2**20:.1f} MiB"
     return (
         f"A/A: the same case in two processes gave ratios of {ratios}; "
         f"within {twins.band - 1:.1%} either way, rows are a tie{memory}."

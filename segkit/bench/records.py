@@ -285,7 +285,9 @@ class TwinPair(Record):
     low: float = Field(description="95 % interval of the ratio, by bootstrap over rounds")
     high: float
     rounds: tuple[float, ...] = Field(default=(), description="the ratio of each round's medians")
-    memory_ratio: float | None = Field(default=None, description="of the peak memory")
+    memory_bytes: tuple[int, int] | None = Field(
+        default=None, description="peak memory of each, above idle"
+    )
 
 
 class Twins(Record):
@@ -322,10 +324,10 @@ class Twins(Record):
         return math.exp(quantile * math.sqrt(error + lasting))
 
     @property
-    def memory_band(self) -> float:
-        """The same of peak memory, from the ratios alone."""
-        found = [p.memory_ratio for p in self.pairs if p.memory_ratio]
-        return max((max(ratio, 1 / ratio) for ratio in found), default=1.0)
+    def memory_band(self) -> int:
+        """Bytes by which the peak memory of identical cases differed at most."""
+        found = [pair.memory_bytes for pair in self.pairs if pair.memory_bytes]
+        return max((abs(one - other) for one, other in found), default=0)
 
 
 class Method(Record):

@@ -72,14 +72,14 @@ def pair_of(twin: Entrant, first: Entrant, seed: int = 0) -> TwinPair:
     """The A/A pair of a case measured by two workers."""
     own, other = twin.samples()["step"], first.samples()["step"]
     ratio, low, high = paired_ratio(own, other, seed)
-    bytes_each = [each.found["memory"]["peak_bytes"] for each in (twin, first)]
+    own_bytes, other_bytes = (each.found["memory"]["peak_bytes"] for each in (twin, first))
     return TwinPair(
         case=twin.case.name,
         ratio=ratio,
         low=low,
         high=high,
         rounds=tuple(map(float, round_ratios(own, other))),
-        memory_ratio=bytes_each[0] / bytes_each[1] if all(bytes_each) else None,
+        memory_bytes=(own_bytes, other_bytes),
     )
 
 

@@ -25,7 +25,10 @@ def shared_and_own(cases: Sequence[Case]) -> tuple[str, dict[str, str]]:
 
 
 def speed_beside_baseline(row: Row, *, interval: bool = True) -> str:
-    """How many times as fast as its baseline a row is: "2.51 (2.44 to 2.58)", "1.01, tie"."""
+    """How many times as fast as its baseline a row is: "2.51 (2.44 to 2.58)", "1.01, tie".
+
+    Unpaired are rows that had no turns in the baseline's rounds: drift is in the ratio.
+    """
     relative = row.relative
     if relative is None:
         return ""
@@ -34,7 +37,7 @@ def speed_beside_baseline(row: Row, *, interval: bool = True) -> str:
     text = _three_digits(relative.speed)
     if interval:
         text += f" ({_three_digits(relative.low)} to {_three_digits(relative.high)})"
-    return text + ", tie" * relative.tie
+    return text + ", tie" * relative.tie + ", unpaired" * (not relative.paired)
 
 
 def memory_beside_baseline(row: Row) -> str:
@@ -58,7 +61,12 @@ def baselines_line(rows: Sequence[Row]) -> str:
         return ""
     one = f"baseline: {next(iter(names))}." if len(names) == 1 else ""
     many = "the baselines are the rows so marked; each case is held against the one most like it."
-    return f"Speed and memory are beside a baseline, speed with its 95 % interval; {one or many}"
+    apart = any(row.relative and not row.relative.paired for row in rows)
+    drift = (
+        " Unpaired: measured in other rounds than its baseline, so drift is in the ratio." * apart
+    )
+    told = "Speed and memory are beside a baseline, speed with its 95 % interval;"
+    return f"{told} {one or many}{drift}"
 
 
 def _three_digits(number: float) -> str:

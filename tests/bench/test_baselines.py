@@ -120,6 +120,9 @@ def test_rows_of_different_heats_are_not_paired():
     own, other = row(network(), drifting(0.1), heat=2), row(peer(), drifting(0.25))
     found = relative(own, other)
     assert not found.paired and found.low < 2 < 2.5 < 3 < found.high
+    shown = own.model_copy(update={"relative": found})
+    assert speed_beside_baseline(shown, interval=False) == "2.5, unpaired"
+    assert "Unpaired: measured in other rounds" in baselines_line([shown])
 
 
 def test_speed_is_per_image_where_both_count_images():

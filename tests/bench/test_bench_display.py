@@ -137,6 +137,6 @@ def test_the_a_a_line_names_the_ratios_and_the_band():
         "A/A: the same case in two processes gave ratios of 1.012; within 4.0% either way, rows "
         "are a tie."
     )
-    told = (pairs[0].model_copy(update={"memory_ratio": 0.99}),)
-    assert twins_line(Twins(pairs=told)).endswith("are a tie; of memory, within 1.0%.")
+    told = (pairs[0].model_copy(update={"memory_bytes": (5 * 2**20, 3 * 2**20)}),)
+    assert twins_line(Twins(pairs=told)).endswith("are a tie; of memory, within 2.0 MiB.")
     assert twins_line(None) == "A/A: no case was measured twice."
