@@ -8,6 +8,7 @@ a busy moment of the machine hits them alike; the first repeat, which fills the 
 counted.
 Prints medians and quartiles, of wall time and of processor time (which a busy machine changes
 little), and writes results/start_up.json beside this file. Not for Windows, which has no wait4.
+Needs: python -m pip install -e benchmarks/peers
 """
 
 from __future__ import annotations
@@ -20,15 +21,14 @@ import platform
 import statistics
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from segkit_bench_peers.start import SCRIPT, environment_with, install_plugins
+
 BARE = "bare interpreter"
-# What pip has installed for people to type; python is named to be sure that it is this one.
-SCRIPT = str(Path(sysconfig.get_path("scripts")) / "segkit")
 COMMANDS = {
     BARE: ["-c", "pass"],
     "import segkit": ["-c", "import segkit"],
@@ -48,32 +48,13 @@ class Taken(NamedTuple):
     processor: float
 
 
-def install_plugins(site: Path, count: int) -> None:
-    """As pip leaves them: a folder of metadata each, and no code, for none is to be imported."""
-    for number in range(count):
-        name = f"segkit_filler_{number:02d}"
-        info = site / f"{name}-1.0.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(
-            f"Metadata-Version: 2.4\nName: {name}\nVersion: 1.0\n"
-            "Requires-Dist: segkit-core<0.2,>=0.1\nRequires-Dist: torch>=2.11\n"
-        )
-        encoders = "".join(f"filler-{number:02d}-{each} = {name}\n" for each in range(3))
-        losses = f"[segkit.losses]\nfiller-{number:02d} = {name}\n"
-        (info / "entry_points.txt").write_text(f"[segkit.encoders]\n{encoders}\n{losses}")
-        (info / "RECORD").write_text("")
-
-
 def run(arguments: list[str], site: Path) -> Taken:
     """Starts a fresh interpreter and waits for its end; raises RuntimeError where it fails."""
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, *arguments],
         stdout=subprocess.DEVNULL,
-        # Compiled once, in the repeat that does not count, as pip does when it installs.
-        env=os.environ
-        | {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": ""}
-        | {"PYTHONPYCACHEPREFIX": str(site / "compiled")},
+        env=environment_with(site),
     )
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - start

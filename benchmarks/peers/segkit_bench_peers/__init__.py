@@ -16,6 +16,7 @@ from segkit_bench_peers.inference import SegkitLabels, SmpLabels
 from segkit_bench_peers.losses import LossStep, LossTail
 from segkit_bench_peers.metrics import Argmax, Counting, LabelTail
 from segkit_bench_peers.networks import ClassicUnet, MonaiUnet, SmpUnet, TorchvisionFcn
+from segkit_bench_peers.start import Start
 from segkit_bench_peers.steady import Steady
 from segkit_bench_peers.tiling import Tiles
 from segkit_bench_peers.training import SegkitTraining, SmpTraining
@@ -32,6 +33,7 @@ MEMBERS: dict[str, Factory] = {
     "peers/segkit_training": SegkitTraining,
     "peers/smp_labels": SmpLabels,
     "peers/segkit_labels": SegkitLabels,
+    "peers/start": Start,
     "peers/steady": Steady,
     "peers/smp_unet": SmpUnet,
     "peers/classic_unet": ClassicUnet,
