@@ -7,6 +7,8 @@ arXiv:1707.06990): two cheap passes over it, no convolution, and no statistic co
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -172,13 +174,47 @@ def _activated(
     shift_C: Tensor,
     maps: Sequence[Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """The maps concatenated, and that normalised and rectified."""
-    x_BCHW = maps[0] if len(maps) == 1 else torch.cat(list(maps), dim=1)
+    """The maps concatenated, and that normalised and rectified: both for use at once."""
+    x_BCHW = maps[0]
+    if len(maps) > 1:
+        shape = (x_BCHW.shape[0], sum(each.shape[1] for each in maps), *x_BCHW.shape[2:])
+        room_BCHW = _scratch.room("maps", shape, x_BCHW)
+        x_BCHW = torch.cat(list(maps), dim=1, out=room_BCHW)
     mean_C, _, variance_C = statistics
-    normal_BCHW, _, _ = torch.native_batch_norm(
-        x_BCHW, scale_C, shift_C, mean_C, variance_C, False, 0.0, settings.eps
-    )
-    return x_BCHW, normal_BCHW.relu_()
+    given = (x_BCHW, scale_C, shift_C, mean_C, variance_C, False, 0.0, settings.eps)
+    room_BCHW = _scratch.room("active", tuple(x_BCHW.shape), x_BCHW)
+    if room_BCHW is None:
+        return x_BCHW, torch.native_batch_norm(*given)[0].relu_()
+    nothing = (mean_C.new_empty(0), mean_C.new_empty(0))
+    return x_BCHW, torch.native_batch_norm(*given, out=(room_BCHW, *nothing))[0].relu_()
+
+
+class _Scratch(threading.local):
+    """Memory of a CPU for maps that are gone before the next layer's.
+
+    New memory for each, a little larger than the last in a dense block, would be found behind the
+    results that are kept, and leave holes between them that nothing fits.
+    """
+
+    def __init__(self) -> None:
+        self.held: dict[tuple[str, torch.dtype], Tensor] = {}
+
+    def room(self, use: str, shape: tuple[int, ...], like_BCHW: Tensor) -> Tensor | None:
+        """A map without contents, laid out as another; None where memory is no concern of ours."""
+        if like_BCHW.device.type != "cpu" or type(like_BCHW) not in (Tensor, nn.Parameter):
+            return None
+        count, key = math.prod(shape), (use, like_BCHW.dtype)
+        if key not in self.held or self.held[key].numel() < count:
+            self.held.pop(key, None)
+            self.held[key] = torch.empty(count, dtype=like_BCHW.dtype)
+        flat = self.held[key][:count]
+        if like_BCHW.is_contiguous():
+            return flat.view(shape)
+        batch, channels, height, width = shape
+        return flat.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+_scratch = _Scratch()
 
 
 def _cast(
