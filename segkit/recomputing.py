@@ -20,13 +20,15 @@ from torch.autograd.function import once_differentiable
 class BatchStatistics(NamedTuple):
     """Of each channel of a map over batch and pixels, float32; no gradient flows through them.
 
+    values   how many there were of each channel
+
     Their part in the gradient is that of batch normalisation, which the norms account for.
     """
 
     mean_C: Tensor
     inverse_deviation_C: Tensor
     unbiased_variance_C: Tensor
-    count: int
+    values: int
 
 
 def batch_statistics(x_BCHW: Tensor, norm: nn.BatchNorm2d) -> BatchStatistics:
@@ -43,7 +45,7 @@ def batch_statistics(x_BCHW: Tensor, norm: nn.BatchNorm2d) -> BatchStatistics:
 
 def recomputes(norm: nn.Module, convolution: nn.Module, x_BCHW: Tensor) -> bool:
     """Whether `norm_relu_convolution` may take these: a training of the plain modules, unhooked."""
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]
         return False
     # Subclasses compute otherwise: synchronised over processes, or of another author.
     if type(norm) is not nn.BatchNorm2d or type(convolution) is not nn.Conv2d:
@@ -75,7 +77,7 @@ def norm_relu_convolution(
     inverse_C = torch.cat([each.inverse_deviation_C for each in statistics])
     variance_C = torch.cat([each.unbiased_variance_C for each in statistics])
     _follow(norm, mean_C, variance_C)
-    share = (statistics[0].count - 1) / statistics[0].count
+    share = (statistics[0].values - 1) / statistics[0].values
     settings = _Settings(
         norm.eps, convolution.stride, convolution.padding, convolution.dilation, convolution.groups
     )
@@ -101,7 +103,7 @@ class _Settings(NamedTuple):
 
 class _NormReluConvolution(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         settings: _Settings,
         statistics: tuple[Tensor, Tensor, Tensor],
@@ -123,7 +125,7 @@ class _NormReluConvolution(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient_BOHW: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient_BOHW: Tensor) -> tuple[Tensor | None, ...]:
         scale_C, shift_C, weight_OIHW, bias_O, *maps = ctx.saved_tensors
         settings, (mean_C, inverse_C, _) = ctx.settings, ctx.statistics
         x_BCHW, active_BCHW = _activated(settings, ctx.statistics, scale_C, shift_C, maps)

@@ -29,7 +29,8 @@ def shared_out(items: Items, streams: int) -> list[Items]:
     """The items in order, in as many equal parts as there are streams, or fewer."""
     parts = max(min(len(items), streams), 1)
     edges = [round(part * len(items) / parts) for part in range(parts + 1)]
-    return [items[start:end] for start, end in pairwise(edges)]
+    shares: list[Any] = [items[start:end] for start, end in pairwise(edges)]
+    return shares
 
 
 def side_by_side(function: Callable[[Given], Result], parts: Sequence[Given]) -> list[Result]:
