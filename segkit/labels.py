@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 # Values in a block: smaller ones spend their time on calls, larger ones leave the cache.
-CPU_BLOCK, DEVICE_BLOCK = 2**19, 2**25
+CPU_BLOCK, DEVICE_BLOCK = 2**20, 2**25
 # The most classes whose ranks the type holds exactly.
 HALF_TYPES = {torch.bfloat16: 2**8, torch.float16: 2**11}
 

@@ -61,7 +61,7 @@ class Tiles:
     def inferer(self) -> Any:
         inferers = installed("monai.inferers", "monai")
         return inferers.SlidingWindowInferer(
-            self.tile,
+            (self.tile, self.tile),
             overlap=self.overlap,
             mode="gaussian",
             cache_roi_weight_map=self.method == "monai-best",

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from segkit.api import ConfusionMatrix
 from segkit_metrics.choices import counted_classes, stray_labels
 from segkit_metrics.maps import require_same_shape
 
@@ -69,15 +70,11 @@ def image_confusions(
 ) -> tuple[Tensor, int]:
     """A confusion matrix per image (row: truth), on the host, and the number of stray labels."""
     require_same_shape(label_BHW, target_BHW)
-    images, cells = len(label_BHW), num_classes**2
-    label_BN, target_BN = label_BHW.flatten(1).long(), target_BHW.flatten(1).long()
-    valid_BN = (target_BN >= 0) & (target_BN < num_classes)
-    valid_BN &= (label_BN >= 0) & (label_BN < num_classes)
-    bin_BN = torch.where(valid_BN, target_BN * num_classes + label_BN, cells + 1)
-    if ignore_index is not None:
-        bin_BN = torch.where(target_BN == ignore_index, cells, bin_BN)
-    start_B1 = torch.arange(images, device=bin_BN.device)[:, None] * (cells + 2)
-    bins_BX = torch.bincount((bin_BN + start_B1).flatten(), minlength=images * (cells + 2))
-    bins_BX = bins_BX.reshape(images, cells + 2).cpu()
-    counts_BKK = bins_BX[:, :cells].reshape(images, num_classes, num_classes)
+    bins = []
+    for label_HW, target_HW in zip(label_BHW, target_BHW, strict=True):
+        matrix = ConfusionMatrix(num_classes, ignore_index)
+        matrix.update(label_HW, target_HW)
+        bins.append(matrix.bins)
+    bins_BX = torch.stack(bins).cpu()
+    counts_BKK = bins_BX[:, :-2].reshape(-1, num_classes, num_classes)
     return counts_BKK, int(bins_BX[:, -1].sum())
