@@ -1,6 +1,7 @@
 """Scores of whole images: one count for all, ignored pixels in none, files at fault named."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from sklearn.metrics import confusion_matrix
 
 import segkit
 from segkit.data import Batch
-from segkit.engine.evaluation import Judge, evaluate
+from segkit.engine.evaluation import Judge, evaluate, refuse_stray_labels
 from segkit.errors import DataError
 from segkit.labels import most_likely
 
@@ -128,3 +129,73 @@ def test_a_label_out_of_range_names_its_file(alone):
 def test_no_image_is_an_error(alone):
     with pytest.raises(DataError, match="there is no image to score"):
         evaluate(ByColour(), [], judge("miou", alone), full_scale=255, precision="fp32")
+
+
+@pytest.mark.parametrize("target_type", [torch.uint8, torch.int64])
+@pytest.mark.parametrize(("ignore_index", "label"), [(255, 3), (None, 255), (255, 254), (1, 200)])
+def test_a_stray_label_is_found_in_any_type(alone, target_type, ignore_index, label):
+    target_BHW = torch.zeros(2, 5, 7, dtype=target_type)
+    fine = Batch(torch.zeros(2, 3, 5, 7).byte(), target_BHW.clone(), None, ("a", "b"))
+    refuse_stray_labels(fine, CLASSES, ignore_index)
+    target_BHW[1, 2, 3] = label
+    target_BHW[0, 0, 0] = 1 if ignore_index is None else ignore_index
+    faulty = Batch(torch.zeros(2, 3, 5, 7).byte(), target_BHW, None, ("a", "b"))
+    with pytest.raises(DataError, match=rf"b: the mask holds label {label} \(1 pixels"):
+        refuse_stray_labels(faulty, CLASSES, ignore_index)
+
+
+def test_labels_beyond_a_byte_are_judged_too(alone):
+    target_BHW = torch.tensor([[[0, 299, -1]]])
+    batch = Batch(torch.zeros(1, 3, 1, 3).byte(), target_BHW, None, ("a",))
+    refuse_stray_labels(batch, 300, -1)
+    with pytest.raises(DataError, match="a: the mask holds label -1"):
+        refuse_stray_labels(batch, 300, None)
+
+
+class Recording:
+    """A metric that keeps the types it is called with."""
+
+    def __init__(self):
+        self.seen = []
+
+    def update(self, label_BHW, target_BHW):
+        self.seen += [label_BHW.dtype, target_BHW.dtype]
+
+    def compute(self):
+        return {"seen": 1.0}
+
+    def reset(self):
+        self.seen = []
+
+
+def test_metrics_are_called_with_whole_numbers_of_64_bits(alone):
+    judging = judge("miou", alone)
+    judging.metrics["recording"] = recording = Recording()
+    narrow = [replace(b, target_BHW=b.target_BHW.byte()) for b in batches()]
+    evaluate(ByColour(), narrow, judging, full_scale=255, precision="fp32")
+    assert set(recording.seen) == {torch.int64}
+
+
+def test_scores_of_a_coarse_decoder_are_those_of_its_whole_logits(alone):
+    """Enlarged logits are held only where a metric takes them; the counts are the same."""
+    torch.manual_seed(0)
+    model = segkit.build_model("densenet121", "unet", num_classes=CLASSES).eval()
+    assert model.decoder.stride > 1
+    several = [
+        Batch(
+            torch.randint(0, 256, (2, 3, 70, 90)).byte(),
+            torch.randint(0, 3, (2, 70, 90)),
+            None,
+            ("a", "b"),
+        )
+    ]
+    labels_only = evaluate(model, several, judge("miou", alone), full_scale=255, precision="fp32")
+    with_logits = evaluate(
+        model, several, judge("miou, ece", alone), full_scale=255, precision="fp32"
+    )
+    assert (labels_only.counts_KK - with_logits.counts_KK).abs().sum() <= 2
+
+
+def test_labels_alone_are_no_scores_for_a_metric_of_logits(alone):
+    with pytest.raises(ValueError, match="a metric takes logits"):
+        judge("ece", alone).update_labels(torch.zeros(2, 9, 7).byte(), next(batches()))
