@@ -179,7 +179,7 @@ def test_metrics_are_called_with_whole_numbers_of_64_bits(alone):
 def test_scores_of_a_coarse_decoder_are_those_of_its_whole_logits(alone):
     """Enlarged logits are held only where a metric takes them; the counts are the same."""
     torch.manual_seed(0)
-    model = segkit.build_model("densenet121", "unet", num_classes=CLASSES).eval()
+    model = segkit.build_model("densenet121", "unet(output_stride=4)", num_classes=CLASSES).eval()
     assert model.decoder.stride > 1
     several = [
         Batch(
