@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -72,21 +72,22 @@ def labels_of_images(
     if tiling is None or tiling.holds(pixels_BCHW):
         return model.labels(prepare(pixels_BCHW))
 
-    def logits_of(tile_BCHW: Tensor) -> Tensor:
+    def logits_of(tile_BCHW: Tensor) -> list[Tensor]:
         image_BCHW = prepare(tile_BCHW)
         parts = shared_out(image_BCHW, streams_of(image_BCHW.device))
-        return torch.cat(side_by_side(model, parts))
+        return [logits_KHW for some_BKHW in side_by_side(model, parts) for logits_KHW in some_BKHW]
 
     return torch.stack([tiled_labels(each, logits_of, tiling) for each in pixels_BCHW])
 
 
 @torch.no_grad()
 def tiled_labels(
-    pixels_CHW: Tensor, logits_of: Callable[[Tensor], Tensor], tiling: Tiling
+    pixels_CHW: Tensor, logits_of: Callable[[Tensor], Iterable[Tensor]], tiling: Tiling
 ) -> Tensor:
     """The class of every pixel, label_HW, of one image computed in tiles.
 
-    logits_of   called with pixels_BCHW of so many tiles, returns logits_BKHW of the same size
+    logits_of   called with pixels_BCHW of so many tiles, returns logits_KHW of each: a tensor of
+                them, or a list
 
     Where tiles overlap their logits are added, weighted by a Gaussian that has its peak at the
     tile's centre; weights being positive, the sums need not be divided. Where no later tile touches
@@ -99,8 +100,8 @@ def tiled_labels(
         for first in range(0, len(columns), tiling.batch):
             some = columns[first : first + tiling.batch]
             tiles = [pixels_CHW[:, row.start : row.stop, each.start : each.stop] for each in some]
-            logits_BKHW = logits_of(torch.stack(tiles) if len(tiles) > 1 else tiles[0][None])
-            for column, logits_KHW in zip(some, logits_BKHW, strict=True):
+            found = logits_of(torch.stack(tiles) if len(tiles) > 1 else tiles[0][None])
+            for column, logits_KHW in zip(some, found, strict=True):
                 blend.add(logits_KHW, row, column)
     return blend.label_HW
 
