@@ -15,9 +15,10 @@ from typing import Any
 from segkit.bench.baselines import Baseline, baselines_of, together, with_ratios
 from segkit.bench.cases import Grid, cases_of, overridden
 from segkit.bench.conditions import load
+from segkit.bench.flat_table import write_csv
 from segkit.bench.process import WorkerFailed, WorkerProcess
 from segkit.bench.quality import QualitySettings, with_quality
-from segkit.bench.records import Case, Ceilings, Environment, Row, Run, write_csv
+from segkit.bench.records import Case, Ceilings, Environment, Row, Run
 from segkit.bench.rows import achieved
 from segkit.bench.runner import Runner, Settings
 from segkit.bench.suites import Suite

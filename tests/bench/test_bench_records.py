@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import segkit
+from segkit.bench.flat_table import write_csv
 from segkit.bench.records import (
     Case,
     Environment,
@@ -19,7 +20,6 @@ from segkit.bench.records import (
     Twins,
     json_schema,
     read_run,
-    write_csv,
 )
 from segkit.errors import UsageError
 
