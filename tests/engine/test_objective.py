@@ -62,13 +62,14 @@ def losses_of(folder):
 
 
 def test_training_goes_the_same_way_with_and_without_full_logits(settings, tmp_path, monkeypatch):
-    """The epochs' losses agree within 2 %: Adam's first steps make much of the last bits."""
-    changes = {"encoder": "densenet121", "decoder": "smp/fpn", "size": 32, "epochs": 2}
+    """The epochs' losses agree within a hundredth, at a rate at which Adam's first steps, which
+    take a gradient's sign for its size, do not make much of the last bits."""
+    changes = {"encoder": "densenet121", "decoder": "smp/fpn", "size": 32, "lr": 1e-5}
     train(settings(out=str(tmp_path / "coarse"), **changes))
     monkeypatch.setattr(
         "segkit.engine.loop.output_for", lambda loss, network, image: network(image)
     )
     train(settings(out=str(tmp_path / "full"), **changes))
     coarse, full = losses_of(tmp_path / "coarse"), losses_of(tmp_path / "full")
-    assert coarse == pytest.approx(full, rel=0.02)
+    assert coarse == pytest.approx(full, rel=0.01)
     assert len(coarse) > 1
