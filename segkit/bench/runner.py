@@ -213,12 +213,15 @@ class Runner:
     def _race(self, heat: list[Entrant]) -> None:
         """The rounds: every worker its turn in each, in an order that moves on by one."""
         order, rounds = arranged(heat), self.settings.rounds
-        began = time.monotonic()
+        began = extra = time.monotonic()
         for number in range(MOST_ROUNDS * rounds):
+            now = time.monotonic()
             if number == rounds:
-                began = time.monotonic()
-            if number >= rounds and not self._needs_more(heat, time.monotonic() - began):
+                extra = now
+            # One more takes as long as the last did.
+            if number >= rounds and not self._needs_more(heat, now - extra + (now - began)):
                 break
+            began = now
             of = f"of {rounds}" if number < rounds else "to quiet the noise"
             for entrant in rotated(order, number):
                 if entrant.lost is None:
@@ -238,10 +241,11 @@ class Runner:
                 other.lost = error
         self._progress.turned(time.monotonic() - start)
 
-    def _needs_more(self, heat: Sequence[Entrant], passed: float) -> bool:
-        """Whether the heat's twins stray too far yet, and there is time."""
+    def _needs_more(self, heat: Sequence[Entrant], seconds: float) -> bool:
+        """Whether the heat's twins stray too far yet; `seconds` with another round would be too
+        long where more than the settings' extra_seconds."""
         pairs = self._pairs(heat)
-        if not pairs or passed >= self.settings.extra_seconds:
+        if not pairs or seconds > self.settings.extra_seconds:
             return False
         return Twins(pairs=tuple(pairs)).band > BAND_WANTED
 

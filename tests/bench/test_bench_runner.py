@@ -8,7 +8,7 @@ import pytest
 from segkit.bench.benchmark import higher
 from segkit.bench.interrupts import Interrupts
 from segkit.bench.process import WorkerFailed
-from segkit.bench.records import Case, Ceilings, Counts, Row
+from segkit.bench.records import Case, Ceilings, Counts, Row, Twins
 from segkit.bench.rows import Entrant, achieved, file_name, row_of
 from segkit.bench.runner import Progress, Runner, Settings, rotated
 from segkit.bench.statistics import summarise
@@ -104,6 +104,33 @@ def test_the_first_case_of_a_heat_has_a_twin_and_no_second_row(pretend):
     assert len(runner.rows) == 2
     assert [pair.case for pair in runner.twins.pairs] == [CASES[0].name]
     assert runner.twins.pairs[0].ratio == 1
+
+
+def test_twins_stand_half_a_round_apart_and_every_sixth_case_has_one(pretend):
+    runner = pretend(twins=True, rounds=1)
+    cases = [Case(encoder=name, decoder="unet", upsampler="bilinear") for name in "abcdefg"]
+    runner.run(cases)
+    assert "".join(Pretender.turns) == "abcfdaefg" and len(runner.pairs) == 2
+    assert {row.heat for row in runner.rows.values()} == {1}
+
+
+@pytest.mark.parametrize(("band", "seconds", "rounds"), [(2.0, 30, 9), (1.05, 30, 3), (2.0, 0, 3)])
+def test_a_heat_whose_twins_stray_has_more_rounds_while_there_is_time(
+    pretend, monkeypatch, band, seconds, rounds
+):
+    monkeypatch.setattr(Twins, "band", property(lambda self: band))
+    runner = pretend(twins=True, rounds=3, extra_seconds=seconds)
+    runner.run(CASES[:2])
+    assert Pretender.turns.count("b") == rounds
+    assert len(runner.pairs[0].rounds) == rounds
+
+
+def test_a_group_that_fits_a_heat_is_not_torn(pretend):
+    runner = pretend(most_alive=4, rounds=1)
+    groups = [CASES[:3], CASES[3:5]]
+    runner.run(CASES, groups)
+    heats = {name: runner.rows[case.name].heat for name, case in zip("abcde", CASES, strict=True)}
+    assert heats == {"a": 1, "b": 1, "c": 1, "d": 2, "e": 2}
 
 
 def test_a_case_out_of_memory_beside_others_is_tried_again_alone(pretend):
