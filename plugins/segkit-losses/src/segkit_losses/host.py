@@ -14,7 +14,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from segkit_losses.huge_pages import in_huge_pages
 from segkit_losses.threads import side_by_side
 from segkit_losses.tiles import ROWS, Wanted, exponentials, measure, read_labels, slope
 
@@ -104,7 +103,6 @@ class WholeTiles:
         self.slopes_BKHW = torch.empty_like(logits_BKHW) if slopes else None
         self.slopes = None
         if self.slopes_BKHW is not None:
-            in_huge_pages(self.slopes_BKHW)
             self.slopes = _in_one_row(self.slopes_BKHW)
             if self.slopes.shape != self.logits.shape:
                 self.slopes = self.slopes_BKHW
