@@ -134,7 +134,7 @@ class SegkitTraining(PlainLoop):
             judge=self.judge,
         )
         self.loop = Loop(prepared, Silence())
-        self.model.register_forward_hook(self._keep)
+        self.hook = self.model.register_forward_hook(self._keep)
         self.inputs(layout)
         pixels = [((each + 3) * 42).clamp(0, 255).to(torch.uint8) for each in self.images]
         self.batches = [
@@ -150,6 +150,13 @@ class SegkitTraining(PlainLoop):
         self.loop.position.batch += 1
         self.judge.update_labels(self._labels(), batch)
         return self.batch
+
+    def check(self) -> tuple[float, float]:
+        # A copy of the model would copy what its hook knows, the training under way among it.
+        self.hook.remove()
+        found = super().check()
+        self.hook = self.model.register_forward_hook(self._keep)
+        return found
 
     def _keep(self, model: nn.Module, given: Any, output: Any) -> None:
         self.output = output
