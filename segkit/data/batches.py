@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,31 +51,50 @@ def no_mask(sample: Sample) -> DataError:
     )
 
 
-def collate(samples: Iterable[Sample], count: int, label_type: type = np.int64) -> Batch:
-    """One batch of `count` samples of one size, each put in its place before the next is asked for.
+def collate(samples: Sequence[Sample], label_type: type = np.int64) -> Batch:
+    """One batch of samples of one size; raises as BatchUnderWay does."""
+    batch = BatchUnderWay(len(samples), label_type)
+    for sample in samples:
+        batch.add(sample)
+    return batch.complete()
 
-    Raises DataError SK-D017 where one has no mask, SK-D011 where channels or depths differ.
-    """
-    ids: list[str] = []
-    images, targets, instances = _Stack(count), _Stack(count, label_type), _Stack(count, np.int64)
-    for place, sample in enumerate(samples):
+
+class BatchUnderWay:
+    """A batch of `count` samples of one size, each put in its place while the next is awaited."""
+
+    def __init__(self, count: int, label_type: type = np.int64) -> None:
+        self.ids: list[str] = []
+        self.images, self.instances = _Stack(count), _Stack(count, np.int64)
+        self.targets = _Stack(count, label_type)
+
+    @property
+    def room(self) -> np.ndarray | None:
+        """Where the next sample's image will lie, (H, W, C); None before the first is there."""
+        return self.images.array[len(self.ids)] if self.images.filled else None
+
+    def add(self, sample: Sample) -> None:
+        """Raises DataError SK-D017 without a mask, SK-D011 where channels or depths differ."""
         if sample.mask is None:
             raise no_mask(sample)
-        images.put(place, sample.image, sample.id)
-        targets.put(place, sample.mask, sample.id)
+        place = len(self.ids)
+        self.images.put(place, sample.image, sample.id)
+        self.targets.put(place, sample.mask, sample.id)
         if sample.instances is not None:
-            instances.put(place, sample.instances, sample.id)
-        ids.append(sample.id)
-    image_BHWC = images.array
-    if image_BHWC.dtype == np.uint16:
-        image_BHWC = image_BHWC.astype(np.int32)
-    return Batch(
-        # The channels stay last, as files have them and networks like them best.
-        image_BCHW=torch.from_numpy(image_BHWC).permute(0, 3, 1, 2),
-        target_BHW=torch.from_numpy(targets.array),
-        instances_BHW=torch.from_numpy(instances.array) if instances.filled else None,
-        ids=tuple(ids),
-    )
+            self.instances.put(place, sample.instances, sample.id)
+        self.ids.append(sample.id)
+
+    def complete(self) -> Batch:
+        image_BHWC = self.images.array
+        if image_BHWC.dtype == np.uint16:
+            image_BHWC = image_BHWC.astype(np.int32)
+        instances = self.instances
+        return Batch(
+            # The channels stay last, as files have them and networks like them best.
+            image_BCHW=torch.from_numpy(image_BHWC).permute(0, 3, 1, 2),
+            target_BHW=torch.from_numpy(self.targets.array),
+            instances_BHW=torch.from_numpy(instances.array) if instances.filled else None,
+            ids=tuple(self.ids),
+        )
 
 
 class _Stack:
@@ -98,4 +117,5 @@ class _Stack:
                 f"{self.array.shape[1:]}.",
                 "Convert the images to one depth and number of channels.",
             )
-        self.array[place] = array
+        if not np.may_share_memory(self.array[place], array):
+            self.array[place] = array

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from segkit.data.augmentation.crops import cut_out, training_ignore_index
 from segkit.data.augmentation.recipes import Recipe, find_recipe
-from segkit.data.batches import Batch, collate, no_mask
+from segkit.data.batches import Batch, BatchUnderWay, collate, no_mask
 from segkit.data.stored import InParts, Stored, of_sample
 from segkit.errors import DataError, SegkitError, UsageError
 from segkit.interfaces import Dataset, Sample
@@ -132,11 +132,11 @@ class EvaluationLoader:
             sample = _no_error(found)
             full = len(waiting) == self.batch
             if waiting and (full or waiting[0].image.shape != sample.image.shape):
-                yield collate(waiting, len(waiting))
+                yield collate(waiting)
                 waiting = []
             waiting.append(sample)
         if waiting:
-            yield collate(waiting, len(waiting))
+            yield collate(waiting)
 
 
 def epoch_order(count: int, batch: int, seed: int, epoch: int) -> list[tuple[int, int]]:
@@ -177,15 +177,18 @@ class _TrainingItems(torch.utils.data.Dataset[Batch | SegkitError]):
     def __getitems__(self, keys: Sequence[tuple[int, int, int]]) -> Batch | SegkitError:
         """What torch's loader asks for where a batch can be had at once."""
         try:
-            return collate(map(self._crop, keys), len(keys), self.label_type)
+            batch = BatchUnderWay(len(keys), self.label_type)
+            for key in keys:
+                batch.add(self._crop(key, batch.room))
+            return batch.complete()
         except SegkitError as error:
             return error
 
-    def _crop(self, key: tuple[int, int, int]) -> Sample:
+    def _crop(self, key: tuple[int, int, int], into_HWC: np.ndarray | None) -> Sample:
         epoch, index, again = key
         start_again(self.rng, self.seed, epoch, index, again)
         whole = stored(self.dataset, index)
-        return cut_out(whole, self.size, self.recipe, self.ignore_index, self.rng)
+        return cut_out(whole, self.size, self.recipe, self.ignore_index, self.rng, into_HWC)
 
 
 class _EvaluationItems(torch.utils.data.Dataset[Sample | SegkitError]):

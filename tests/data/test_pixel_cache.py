@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 from PIL import Image
 
 from segkit.data import TrainingLoader, open_data
+from segkit.data.files.array_file import read_at
 from segkit.data.files.pixel_cache import PixelCache, open_cache, size
 from segkit.errors import UsageError
 from segkit.interfaces import Dataset
@@ -283,12 +283,11 @@ def test_a_crop_from_the_cache_reads_its_rows_and_no_more(
     samples(dataset)
     bytes_read: list[int] = []
 
-    class Watched(FileIO):
-        def readinto(self, buffer: memoryview) -> int:
-            bytes_read.append(super().readinto(buffer))
-            return bytes_read[-1]
+    def watched(*given) -> int:
+        bytes_read.append(read_at(*given))
+        return bytes_read[-1]
 
-    monkeypatch.setattr("segkit.data.files.array_file.FileIO", Watched)
+    monkeypatch.setattr("segkit.data.files.array_file.read_at", watched)
     for index in (0, 5):
         stored = dataset.stored(index)
         part = slice(3, 13), slice(20, 30)
@@ -297,6 +296,20 @@ def test_a_crop_from_the_cache_reads_its_rows_and_no_more(
         assert np.array_equal(stored.labels(stored.mask[part]), whole[index].mask[part])
     width = whole[0].image.shape[1]
     assert bytes_read == [10 * width * 3, 10 * width] * 2
+
+
+def test_a_system_without_positioned_reads_reads_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = tmp_path / "numbers"
+    file.write_bytes(bytes(range(100)))
+    found = []
+    for positioned in (True, False):
+        if not positioned:
+            monkeypatch.delattr("os.preadv", raising=False)
+        room = np.zeros(30, np.uint8)
+        found.append((read_at(str(file), 80, room), room.tolist()))
+    assert found[0] == found[1] == (20, [*range(80, 100), *[0] * 10])
 
 
 def test_an_entry_cut_short_in_mid_run_is_read_from_the_files(photos: Path, own_cache: Path):

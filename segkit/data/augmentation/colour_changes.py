@@ -18,11 +18,19 @@ from segkit.data.augmentation.recipes import Recipe
 NOISE_VALUES, NOISE_MIDDLE, NOISE_STEPS = 2**21, 128, 32
 
 
-def change_colours(image_HWC: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> np.ndarray:
-    """The image with its colours changed as recipe and generator say; type and shape stay."""
+def change_colours(
+    image_HWC: np.ndarray,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    into_HWC: np.ndarray | None = None,
+) -> np.ndarray:
+    """The image with its colours changed as recipe and generator say; type and shape stay.
+
+    into_HWC   where the result may be written, of its type and shape; it need not be
+    """
     top = _white(image_HWC)
     if recipe.contrast or recipe.brightness or recipe.tint or recipe.saturation:
-        image_HWC = _mix(image_HWC, _matrix(image_HWC, top, recipe, rng))
+        image_HWC = _mix(image_HWC, _matrix(image_HWC, top, recipe, rng), into_HWC)
     if recipe.gamma:
         exponent = rng.uniform(1 - recipe.gamma, 1 + recipe.gamma)
         image_HWC = _gamma(image_HWC, exponent, top)
@@ -70,10 +78,12 @@ def _matrix(
     )
 
 
-def _mix(image_HWC: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def _mix(
+    image_HWC: np.ndarray, matrix: np.ndarray, into_HWC: np.ndarray | None = None
+) -> np.ndarray:
     channels = image_HWC.shape[2]
     if channels <= 4:
-        return by_channels(image_HWC, lambda part: cv2.transform(part, matrix))
+        return by_channels(image_HWC, lambda part: cv2.transform(part, matrix, dst=into_HWC))
     # Beyond four channels none is mixed with another, and each is done alone.
     parts = [
         cv2.transform(np.ascontiguousarray(image_HWC[:, :, c]), matrix[c : c + 1, [c, channels]])

@@ -67,12 +67,22 @@ def augment(
 
 
 def cut_out(
-    stored: Stored, size: int, recipe: Recipe, ignore_index: int, rng: np.random.Generator
+    stored: Stored,
+    size: int,
+    recipe: Recipe,
+    ignore_index: int,
+    rng: np.random.Generator,
+    into_HWC: np.ndarray | None = None,
 ) -> Sample:
-    """As `augment`, reading the part that is cut out; a mask of uint8 where its labels fit."""
+    """As `augment`, reading the part that is cut out; a mask of uint8 where its labels fit.
+
+    into_HWC   where the crop's image is to go: it may lie there already, or have to be copied
+    """
     image_HWC, planes = _crop(stored, size, recipe, ignore_index, rng)
     image_HWC, planes = _flip(image_HWC, planes, recipe, rng)
-    image_HWC = change_colours(image_HWC, recipe, rng)
+    if into_HWC is not None and _kind(into_HWC) != _kind(image_HWC):
+        into_HWC = None
+    image_HWC = change_colours(image_HWC, recipe, rng, into_HWC)
     mask_HW, *others = planes
     if mask_HW.dtype != np.uint8:
         mask_HW = mask_HW.astype(np.int64)
@@ -101,6 +111,10 @@ def fitting(crop: Sample, size: int, image_type: np.dtype[Any]) -> Sample:
             "--augmentation none.",
         )
     return crop
+
+
+def _kind(array: np.ndarray) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    return array.shape, array.dtype
 
 
 def _exact(plane_HW: np.ndarray, fill: int) -> np.ndarray:
