@@ -107,6 +107,10 @@ class LossSum(nn.Module):
         return any(getattr(loss, "needs_instances", False) for loss in self.losses)
 
     @property
+    def takes_bytes(self) -> bool:
+        return all(getattr(loss, "takes_bytes", False) for loss in self.losses)
+
+    @property
     def from_coarse(self) -> Any:
         """As segkit.interfaces.Loss has it, where all summands are computed together; else None."""
         if len(self.together) != 1 or len(self.together[0][0]) != len(self.losses):

@@ -154,6 +154,7 @@ class Loss(Protocol):
     from_coarse      from_coarse(logits_BKhw, target_BHW, size, align_corners): the loss of logits
                      enlarged bilinearly to size, (H, W), and cut at right and bottom to the
                      target's, without holding them; a fused sum may have it too. None: not now
+    takes_bytes      True where target_BHW may be uint8 too, as a data loader has it
     """
 
     def __call__(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor: ...

@@ -262,8 +262,7 @@ class Loop:
 
     def _loss(self, output: Any, batch: Batch) -> Tensor:
         device, instances_BHW = self.group.device, batch.instances_BHW
-        # The labels cross to the device in 8 bits where they can.
-        target_BHW = batch.target_BHW.to(device, non_blocking=True).long()
+        target_BHW = batch.target_BHW.to(device, non_blocking=True)
         if instances_BHW is not None and getattr(self.loss, "needs_instances", False):
             instances_BHW = instances_BHW.to(device, non_blocking=True)
         return loss_of(self.loss, output, target_BHW, instances_BHW)

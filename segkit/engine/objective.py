@@ -25,8 +25,10 @@ def output_for(loss: nn.Module, network: Callable[..., Any], image_BCHW: Tensor)
 def loss_of(
     loss: nn.Module, output: Any, target_BHW: Tensor, instances_BHW: Tensor | None = None
 ) -> Tensor:
-    """The loss of what `output_for` gave, in float32 at least."""
+    """The loss of what `output_for` gave, in float32 at least; labels in 8 bits are welcome."""
     value: Tensor
+    if not getattr(loss, "takes_bytes", False):
+        target_BHW = target_BHW.long()
     if isinstance(output, CoarseLogits):
         coarse = output
         from_coarse: Any = loss.from_coarse

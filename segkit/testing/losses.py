@@ -216,6 +216,21 @@ def coarse_logits_are_enlarged(subject: Subject) -> None:
         )
 
 
+def labels_in_bytes_cost_the_same(subject: Subject) -> None:
+    """Where it says `takes_bytes`, uint8 labels give the value of int64 ones."""
+    loss = _build(subject, IGNORE)
+    if not getattr(loss, "takes_bytes", False) or is_multilabel(subject):
+        return
+    target_BHW = with_ignored(blobs(), IGNORE)
+    logits_BKHW = _logits()
+    wide = _call(subject, loss, logits_BKHW, target_BHW, IGNORE)
+    narrow = _call(subject, loss, logits_BKHW, target_BHW.to(torch.uint8), IGNORE)
+    require(
+        bool(torch.equal(wide, narrow)),
+        f"it says takes_bytes, and is {narrow.item():g} of uint8 labels, {wide.item():g} of int64",
+    )
+
+
 def state_dict_restores_it(subject: Subject) -> None:
     """A fresh build takes the other's state dict strictly."""
     _build(subject, IGNORE).load_state_dict(_build(subject, IGNORE).state_dict(), strict=True)
@@ -241,6 +256,7 @@ CHECKS: tuple[Check, ...] = (
     repeats_and_copies,
     fused_with_itself_adds_up,
     coarse_logits_are_enlarged,
+    labels_in_bytes_cost_the_same,
     state_dict_restores_it,
     opens_no_socket,
 )

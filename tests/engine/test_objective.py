@@ -73,3 +73,29 @@ def test_training_goes_the_same_way_with_and_without_full_logits(settings, tmp_p
     coarse, full = losses_of(tmp_path / "coarse"), losses_of(tmp_path / "full")
     assert coarse == pytest.approx(full, rel=0.01)
     assert len(coarse) > 1
+
+
+@pytest.mark.parametrize("expression", ["dice+ce", "lovasz", "dice+lovasz"])
+def test_labels_in_bytes_reach_a_loss_as_it_takes_them(expression):
+    seen = []
+    loss = segkit.build_loss(expression, num_classes=4, ignore_index=255)
+    for each in getattr(loss, "losses", [loss]):
+        each.register_forward_pre_hook(lambda _, given: seen.append(given[1].dtype))
+    logits_BKHW = torch.randn(2, 4, 8, 8)
+    target_BHW = torch.randint(0, 4, (2, 8, 8)).index_fill(2, torch.tensor([0]), 255)
+    found = loss_of(loss, logits_BKHW, target_BHW.to(torch.uint8))
+    torch.testing.assert_close(found, loss(logits_BKHW, target_BHW))
+    assert torch.uint8 not in seen
+
+
+def test_a_loss_that_takes_bytes_is_given_them():
+    class TakesBytes(Plain):
+        takes_bytes = True
+
+        def forward(self, logits_BKHW, target_BHW):
+            self.type = target_BHW.dtype
+            return super().forward(logits_BKHW, target_BHW.long())
+
+    loss = TakesBytes()
+    loss_of(loss, torch.randn(1, 4, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8))
+    assert loss.type == torch.uint8

@@ -131,5 +131,5 @@ def test_epochs_between_evaluations_are_trained_without_score_and_checkpoint(set
 
 
 def test_a_training_learns_what_colour_tells(settings):
-    result = train(settings(epochs=12, lr=0.02, decoder="unet"))
+    result = train(settings(epochs=12, lr=0.02, decoder="unet", augmentation="light"))
     assert result.scores["miou"] > 0.9

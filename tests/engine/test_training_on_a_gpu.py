@@ -13,7 +13,8 @@ pytestmark = [
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_training_learns_what_colour_tells(settings, precision):
-    config = settings(device="cuda", precision=precision, epochs=12, lr=0.02, decoder="unet")
+    learning = {"epochs": 12, "lr": 0.02, "decoder": "unet", "augmentation": "light"}
+    config = settings(device="cuda", precision=precision, **learning)
     assert train(config).scores["miou"] > 0.9
 
 

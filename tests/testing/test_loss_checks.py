@@ -103,6 +103,16 @@ class EnlargesByRepeating(Sound):
         return self(F.interpolate(logits_BKhw, size)[..., :height, :width], target_BHW)
 
 
+class OverflowsInBytes(Sound):
+    takes_bytes = True
+
+    def costs(self, logits_BKHW, target_BHW):
+        return super().costs(logits_BKHW, target_BHW.long())
+
+    def divisor(self, target_BHW):
+        return (target_BHW + 1 <= self.num_classes).sum().clamp_min(1)
+
+
 class UnstableState(Sound):
     made = 0
 
@@ -132,6 +142,7 @@ BROKEN = {
     "repeats_and_copies": (Draws, "the values differ"),
     "fused_with_itself_adds_up": (ForgetsWeights, "2 and 0.5 times the loss"),
     "coarse_logits_are_enlarged": (EnlargesByRepeating, "by itself the loss"),
+    "labels_in_bytes_cost_the_same": (OverflowsInBytes, "it says takes_bytes"),
     "state_dict_restores_it": (UnstableState, "Missing key"),
     "opens_no_socket": (AsksTheNetwork, r"a connection to weights\.invalid"),
 }

@@ -1,9 +1,10 @@
 """Decoding and augmenting: segkit's training loader beside the same written plainly.
 
 All read one kind of folder, of generated JPEGs of 500 x 375 with PNG masks, in one process and one
-thread, and give batches of crops with labels as a loss takes them. Each crop shows 128 to 375
-pixels of a side, is flipped half of the time, changed in brightness, contrast and saturation, and
-one in ten is blurred; segkit also changes the tint and adds noise to one in ten.
+thread, and give batches of crops with labels as the losses of each take them: 8 bits for segkit's,
+int64 for torch's. Each crop shows 128 to 375 pixels of a side, is flipped half of the time, changed
+in brightness, contrast and saturation, and one in ten is blurred; segkit also changes the tint and
+adds noise to one in ten.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class Loading:
 
     def run(self) -> int:
         image_BCHW, target_BHW = next(self.batches)
-        if target_BHW.dtype != torch.int64 or image_BCHW.shape[2:] != target_BHW.shape[1:]:
+        labels = torch.uint8 if self.pipeline.startswith("segkit") else torch.int64
+        if target_BHW.dtype != labels or image_BCHW.shape[2:] != target_BHW.shape[1:]:
             raise ValueError(f"{target_BHW.dtype}, {image_BCHW.shape}, {target_BHW.shape}")
         return len(image_BCHW)
 
@@ -86,7 +88,7 @@ class Loading:
         while True:
             batch: Batch
             for batch in loader.epoch(epoch):
-                yield batch.image_BCHW, batch.target_BHW.long()
+                yield batch.image_BCHW, batch.target_BHW
             epoch += 1
 
     def _plain(self, root: Path) -> Iterator[tuple[Tensor, Tensor]]:

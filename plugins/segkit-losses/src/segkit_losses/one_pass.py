@@ -39,6 +39,7 @@ class OnePassLoss(nn.Module, ABC):
 
     read: InputReader
     wanted: Wanted | None = None
+    takes_bytes = True
 
     def forward(self, logits_BKHW: Tensor, target: Tensor) -> Tensor:
         if self.wanted is None or not _has_one_pass(logits_BKHW.device):
