@@ -5,7 +5,8 @@
 Runs the suite once, `again` times more unchanged, and once with the cases `peers/steady` slowed
 down by a fifth. Then `segkit bench compare --fail-if slower>1.10` holds each run against the first.
 Unchanged runs should agree in 95 % of rows and pass the gate; of the slowed run exactly the slowed
-cases should fail it. Ends with status 1 where that is not so. Writes results/agreement.json.
+cases should fail it. Ends with status 1 where that is not so. Writes results/agreement.json. Runs
+that the folder holds already, of a trial that was broken off, are not made again.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ def main() -> int:
     conditions = json.loads((first / "results.json").read_text())
     hardware = {k: conditions["environment"][k] for k in ("processor", "cores", "packages")}
     command_line = f"python benchmarks/agreement.py --suite {given.suite} --again {given.again}"
+    if given.threads:
+        command_line += f" --threads {given.threads}"
     content = {"command": command_line, "started": conditions["started"], **hardware, **found}
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(content, indent=1) + "\n")
@@ -56,6 +59,8 @@ def measure(
     command: Sequence[str], out: Path, environment: Mapping[str, str] | None = None
 ) -> Path:
     """One run of the suite; its folder."""
+    if (out / "results.json").is_file():
+        return out
     subprocess.run(
         [*SEGKIT, "bench", *command, "--out", str(out)],
         env={**os.environ, **(environment or {})},
