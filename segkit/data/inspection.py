@@ -7,9 +7,10 @@ is an error, the second shows all that was found.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from segkit.data.checks.findings import ERROR, WARNING, Finding, from_error
 from segkit.data.checks.neighbours import neighbours_across_splits
@@ -23,6 +24,8 @@ from segkit.data.meaning.label_rule import Labelling
 from segkit.data.meaning.labels import Wishes, find_labels
 from segkit.data.settings import DataSettings, find_settings
 from segkit.errors import DataError
+
+Found = TypeVar("Found")
 
 LEAST_SIDE = 8
 # Suffixes that say another format than these hold are passed over in silence: a wrong one is told.
@@ -109,20 +112,12 @@ def inspect(
     readable = [p for p in pairs if set(p.images) <= images.keys() and p.mask in masks]
     items, misfits = _fitting(readable, images, masks, settings)
     findings += misfits
-    labelling, pixels = None, None
-    try:
-        if images:
-            pixels = find_pixels(
-                list(images.values()), in_channels or settings.in_channels, reading.alpha
-            )
-            pixels = joined(pixels, [len(p.images) for p in pairs], list(images.values()))
-    except DataError as error:
-        findings.append(from_error(error))
-    try:
-        if masks:
-            labelling = find_labels(list(masks.values()), wishes)
-    except DataError as error:
-        findings.append(from_error(error))
+    pixels, labelling = None, None
+    if images:
+        channels = in_channels or settings.in_channels
+        pixels = _tried(lambda: _pixels_of(images, pairs, channels, reading), findings)
+    if masks:
+        labelling = _tried(lambda: find_labels(list(masks.values()), wishes), findings)
     findings += _leaks(layout, images, settings)
     findings += neighbours_across_splits(layout, images)
     findings += _oddities(images.values(), reading)
@@ -140,6 +135,25 @@ def inspect(
         reading,
         {path: cache.stamp_of(path) for path in (*images, *masks)},
     )
+
+
+def _tried(find: Callable[[], Found], findings: list[Finding]) -> Found | None:
+    """What `find` finds; None where it raises a DataError, which joins the findings."""
+    try:
+        return find()
+    except DataError as error:
+        findings.append(from_error(error))
+        return None
+
+
+def _pixels_of(
+    images: Mapping[Path, ImageFacts],
+    pairs: Sequence[Pair],
+    channels: int | None,
+    reading: Reading,
+) -> Pixels:
+    pixels = find_pixels(list(images.values()), channels, reading.alpha)
+    return joined(pixels, [len(pair.images) for pair in pairs], list(images.values()))
 
 
 def with_declared(settings: DataSettings, declared: Declared | None) -> DataSettings:
