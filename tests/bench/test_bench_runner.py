@@ -196,7 +196,15 @@ def test_a_benchmark_ended_in_its_rounds_keeps_the_cases_that_had_two(pretend):
     assert [row.times["step"].n for row in rows[1:]] == [4, 4]
 
 
-def test_a_signal_waits_until_a_case_can_be_given_up():
+@pytest.fixture
+def heard():
+    """SIGINT raises KeyboardInterrupt, which a shell's background jobs are started without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_waits_until_a_case_can_be_given_up(heard):
     with Interrupts() as interrupts:
         os.kill(os.getpid(), signal.SIGINT)
         assert interrupts.pending
