@@ -59,7 +59,8 @@ def _matrix(
     channels = image_HWC.shape[2]
     # Every fourth row tells the mean well enough to turn the contrast about it.
     some_HWC = image_HWC[::4]
-    mean = sum(cv2.mean(some_HWC)) / channels if channels <= 4 else float(some_HWC.mean())
+    total = sum(cv2.sumElems(some_HWC)) if channels <= 4 else float(some_HWC.sum())
+    mean = total / some_HWC.size
     # Plain numbers: for so few, arrays take longer to make than to compute.
     draws = (2 * rng.random(3 + channels) - 1).tolist()
     contrast, saturation = 1 + recipe.contrast * draws[0], 1 + recipe.saturation * draws[2]
