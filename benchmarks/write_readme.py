@@ -47,8 +47,9 @@ one another are a tie. Where a table has a baseline, ratios to it are taken roun
 95 % interval. *Times limit* is the step's time over the least it could take at this machine's own
 best arithmetic and copying, everything fused that can be.
 
-A suite is a YAML file: `about`, `rounds`, `round_seconds`, `grids`, and, in the suite or in one of
-its grids, the `baseline` that cases are held against. It is written as a component of one of them
+A suite is a YAML file: `about`, `needs` (what installs the peers it measures), `rounds`,
+`round_seconds`, `grids`, and, in the suite or in one of its grids, the `baseline` that cases are
+held against. It is written as a component of one of them
 (`baseline: peers/smp_unet(encoder=resnet18, variant=default)`, `baseline: bilinear`), as a case's
 full name, or as settings that differ from each case's own (`baseline: {{precision: fp32}}`). With a
 component, each case is held against the one that is most like it, of the same mode, size, batch and

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -100,7 +100,7 @@ def planned_cases(
 ) -> tuple[tuple[Case, ...], dict[str, str]]:
     """Every case of the grids once, and the name of each one's baseline, where it has one.
 
-    Raises UsageError SK-B004 where there is no case.
+    Raises UsageError SK-B004 where there is no case, or where what the suite needs is missing.
     """
     index = Index.of_installed()
     flops = ceilings.flops("fp32") if ceilings else None
@@ -118,7 +118,21 @@ def planned_cases(
             f"the suite '{order.suite.name}' holds no case that the installed plugins offer.",
             "`segkit list` shows what is installed.",
         )
+    if order.suite.needs:
+        refuse_missing(order.suite, cases.values(), index)
     return tuple(cases.values()), baselines_of(cases, wanted)
+
+
+def refuse_missing(suite: Suite, cases: Iterable[Case], index: Index) -> None:
+    """Raises UsageError SK-B004 where a benchmark is not installed and the suite says how it is."""
+    installed = {entry.name for entry in index.of_kind("benchmarks")}
+    families = {(case.benchmark or "").partition("(")[0].partition("/")[0] for case in cases}
+    if missing := sorted(families - installed - {""}):
+        raise UsageError(
+            "SK-B004",
+            f"the suite '{suite.name}' measures {', '.join(missing)}, which is not installed.",
+            f"From a checkout of segkit: {suite.needs}",
+        )
 
 
 def without_baseline(order: Order, cases: Sequence[Case], baselines: Mapping[str, str]) -> str:

@@ -188,6 +188,20 @@ def test_a_baseline_that_is_not_measured_is_told_and_one_given_by_hand_refused(t
     )
 
 
+def test_a_suite_whose_peers_are_missing_says_how_to_install_them(tmp_path):
+    file = tmp_path / "mine.yaml"
+    grid = {"task": "benchmark", "benchmark": ["strangers/step(size=3)"]}
+    settings = {"needs": "pip install -r strangers.txt", "grids": [grid]}
+    file.write_text(yaml.safe_dump(settings))
+    suite = read_suite(file)
+    with pytest.raises(UsageError) as caught:
+        planned_cases(Order(suite), suite.grids, None)
+    assert str(caught.value) == (
+        "SK-B004: the suite 'mine' measures strangers, which is not installed.\n"
+        "         From a checkout of segkit: pip install -r strangers.txt"
+    )
+
+
 def test_the_likeness_of_all_axes_of_a_grid_is_no_error():
     cases = cases_of(Grid(task="data"), device="cpu", flops=None, index=Index([]))
     assert found(cases, "demo") == {cases[0].name: cases[0].name}
