@@ -57,7 +57,8 @@ def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
     """
     started, clock = datetime.now(UTC), time.monotonic()
     grids = overridden(order.suite.grids, order.axes)
-    environment, ceilings = survey(order, sorted({p for grid in grids for p in grid.precision}))
+    precisions = sorted({precision for grid in grids for precision in grid.precision})
+    environment, ceilings = survey(order, precisions, threads_of(grids))
     watcher.began(environment, ceilings)
     cases, baselines = planned_cases(order, grids, ceilings)
     if unmet := without_baseline(order, cases, baselines):
@@ -153,13 +154,21 @@ def without_baseline(order: Order, cases: Sequence[Case], baselines: Mapping[str
     return f"No ratios: the suite's baseline {written} is not among these cases."
 
 
-def survey(order: Order, precisions: Sequence[str]) -> tuple[Environment, Ceilings | None]:
+def threads_of(grids: Sequence[Grid]) -> int | None:
+    """The threads of all cases, where they have the same; None is torch's own choice."""
+    found = {threads for grid in grids for threads in grid.threads or (None,)}
+    return found.pop() if len(found) == 1 else None
+
+
+def survey(
+    order: Order, precisions: Sequence[str], threads: int | None = None
+) -> tuple[Environment, Ceilings | None]:
     """Conditions and ceilings, found by a worker of its own."""
     worker = WorkerProcess()
     try:
         asked: dict[str, Any] = {"do": "conditions", "device": order.device}
         environment = Environment.model_validate(worker.ask(asked, timeout=ASK_SECONDS)["found"])
-        return environment, _ceilings(worker, order, precisions)
+        return environment, _ceilings(worker, order, precisions, threads)
     except WorkerFailed as error:
         raise EnvironmentFault(
             "SK-E002",
@@ -176,7 +185,7 @@ def ceilings_again(order: Order, before: Ceilings | None) -> Ceilings | None:
         return None
     worker = WorkerProcess()
     try:
-        after = _ceilings(worker, order, list(before.matmul_flops))
+        after = _ceilings(worker, order, list(before.matmul_flops), before.threads)
     # What was seen before is a ceiling too; an impatient Ctrl-C must not cost the results.
     except (WorkerFailed, KeyboardInterrupt):
         return before
@@ -193,16 +202,20 @@ def higher(one: Ceilings, other: Ceilings) -> Ceilings:
             k: max(v, other.convolution_flops[k]) for k, v in one.convolution_flops.items()
         },
         copy_bytes=max(one.copy_bytes, other.copy_bytes),
+        threads=one.threads,
     )
 
 
-def _ceilings(worker: WorkerProcess, order: Order, precisions: Sequence[str]) -> Ceilings | None:
+def _ceilings(
+    worker: WorkerProcess, order: Order, precisions: Sequence[str], threads: int | None
+) -> Ceilings | None:
     if not order.ceilings:
         return None
     wanted = list(dict.fromkeys(["fp32", *precisions]))
     if order.device == "cpu":
         wanted = [each for each in wanted if each != "fp16"]
-    asked = {"do": "ceilings", "device": order.device, "precisions": wanted}
+    asked: dict[str, Any] = {"do": "ceilings", "device": order.device, "precisions": wanted}
+    asked["threads"] = threads
     return Ceilings.model_validate(worker.ask(asked, timeout=ASK_SECONDS)["found"])
 
 

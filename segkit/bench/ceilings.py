@@ -17,8 +17,15 @@ REPEATS = 7
 SIZES = {"cpu": (1024, (4, 128, 64), 2**27), "cuda": (8192, (32, 512, 128), 2**31)}
 
 
-def measure_ceilings(device: str, precisions: Sequence[str]) -> Ceilings:
-    """FLOP/s of a product and of a convolution by precision, bytes/s of a copy; best of 7."""
+def measure_ceilings(
+    device: str, precisions: Sequence[str], threads: int | None = None
+) -> Ceilings:
+    """FLOP/s of a product and of a convolution by precision, bytes/s of a copy; best of 7.
+
+    threads   that torch is to have from here on; None leaves it as it is
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
     side, (batch, channels, pixels), copied = SIZES.get(torch.device(device).type, SIZES["cpu"])
     products, convolutions = {}, {}
     for precision in precisions:
@@ -36,7 +43,10 @@ def measure_ceilings(device: str, precisions: Sequence[str]) -> Ceilings:
     target = torch.empty_like(source)
     seconds = _best(partial(target.copy_, source), device)
     return Ceilings(
-        matmul_flops=products, convolution_flops=convolutions, copy_bytes=2 * copied / seconds
+        matmul_flops=products,
+        convolution_flops=convolutions,
+        copy_bytes=2 * copied / seconds,
+        threads=threads,
     )
 
 

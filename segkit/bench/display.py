@@ -10,7 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from segkit.bench.records import Case, Ceilings, Environment, Row, Run, Twins
+from segkit.bench.records import Case, Ceilings, Environment, Row, Run
+from segkit.bench.twins import Twins
 from segkit.bench.watching import Quiet
 from segkit.report.benchmark_labels import (
     baselines_line,
@@ -217,11 +218,21 @@ def closing_lines(run: Run) -> list[str]:
     noisy = sum(1 for row in run.rows if row.noisy)
     if noisy:
         rows = "1 row is" if noisy == 1 else f"{noisy} rows are"
-        lines.append(f"{rows} noisy: repeat on a quieter machine.")
+        lines.append(f"{rows} noisy: {quieter(run)}")
     if run.interrupted:
         lines.append("Ended by hand: rows are missing.")
     lines.append(f"{len(run.rows)} cases in {duration(run.seconds)}.")
     return lines
+
+
+def quieter(run: Run) -> str:
+    """What may be done about noise."""
+    if run.environment.device != "cpu" or any(row.case.threads == 1 for row in run.rows):
+        return "close other programs and repeat, with more --rounds."
+    return (
+        "close other programs and repeat; with --threads 1 no core waits for another, "
+        "or for what else is at work there."
+    )
 
 
 def twins_line(twins: Twins | None) -> str:

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from segkit.bench.record import Record
 from segkit.bench.records import (
     Achieved,
     Checkerboard,
@@ -13,7 +14,6 @@ from segkit.bench.records import (
     Counts,
     Memory,
     Quality,
-    Record,
     Relative,
     Row,
     Run,

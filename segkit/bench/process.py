@@ -66,11 +66,23 @@ class WorkerProcess:
         stage         hears of progress on the way
         interrupted   asked while waiting; where it is so, KeyboardInterrupt is raised
         """
-        try:
+        self.tell(request)
+        return self.hear(timeout=timeout, stage=stage, interrupted=interrupted)
+
+    def tell(self, request: Mapping[str, Any]) -> None:
+        """Hands a request over, to be heard of later; that of a dead worker is not."""
+        with contextlib.suppress(BrokenPipeError):
             self._stdin().write(json.dumps(request) + "\n")
             self._stdin().flush()
-        except BrokenPipeError:
-            raise self._death() from None
+
+    def hear(
+        self,
+        *,
+        timeout: float,
+        stage: Callable[[str], None] = lambda name: None,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> Mapping[str, Any]:
+        """The answer to the oldest request that was told and not heard; raises as `ask` does."""
         deadline = time.monotonic() + timeout
         while True:
             event = self._next(deadline, timeout, interrupted)
@@ -118,6 +130,8 @@ class WorkerProcess:
             try:
                 line = self._lines.get(timeout=POLL_SECONDS)
             except queue.Empty:
+                if self._process.poll() is not None and self._lines.empty():
+                    raise self._death() from None
                 if time.monotonic() > deadline:
                     self.kill()
                     raise WorkerFailed("crashed", f"no answer in {timeout:.0f} s") from None

@@ -7,30 +7,21 @@ is the published JSON Schema of results.json; `json_schema` generates it.
 from __future__ import annotations
 
 import json
-import math
-import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from segkit.bench.quantiles import student_975
+from segkit.bench.record import Record
+from segkit.bench.twins import Twins
 from segkit.errors import UsageError
 
 FORMAT: Literal["segkit-bench/1"] = "segkit-bench/1"
-# One pair of twins that differ throughout is one observation: Student's quantile would be 12.7.
-FEWEST_FREEDOM = 2
 
 Status = Literal["ok", "oom", "crashed", "refused", "wrong", "skipped"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Compile = Literal["no", "yes", "graph"]
-
-
-class Record(BaseModel):
-    """Base of all below: frozen, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Case(Record):
@@ -265,6 +256,9 @@ class Ceilings(Record):
         description="FLOP/s by precision, 3x3, channels last; on CPUs often above the product's"
     )
     copy_bytes: float = Field(description="bytes/s read and written by a large copy")
+    threads: int | None = Field(
+        default=None, description="that torch had; null is torch's own choice"
+    )
 
     def flops(self, precision: str) -> float | None:
         """The higher of product and convolution, FLOP/s."""
@@ -274,59 +268,6 @@ class Ceilings(Record):
             if precision in table
         ]
         return max(found, default=None)
-
-
-class TwinPair(Record):
-    """The same case measured twice, in two processes, as if it were two cases."""
-
-    case: str
-    ratio: float = Field(description="of the step's times, round by round")
-    low: float = Field(description="95 % interval of the ratio, by bootstrap over rounds")
-    high: float
-    rounds: tuple[float, ...] = Field(default=(), description="the ratio of each round's medians")
-    memory_bytes: tuple[int, int] | None = Field(
-        default=None, description="peak memory of each, above idle"
-    )
-
-
-class Twins(Record):
-    """The A/A line: what this run would call a difference where there is none."""
-
-    pairs: tuple[TwinPair, ...]
-
-    @property
-    def band(self) -> float:
-        """Ratios between 1 / band and band are ties: 1.06 says 6 % either way.
-
-        On the logarithm, the ratio of two identical cases varies by its rounds (squared standard
-        error, from the pairs' intervals) and by what lasts as long as two processes live (what the
-        pairs' ratios vary by beyond that). The root of the sum, times Student's 97.5 % quantile;
-        its degrees of freedom by Satterthwaite (1946), yet no fewer than FEWEST_FREEDOM.
-        """
-        if not self.pairs:
-            return 1.0
-        if any(len(pair.rounds) < 2 for pair in self.pairs):
-            # Results of old know no rounds.
-            return max(max(p.ratio, p.high, 1 / p.ratio, 1 / p.low) for p in self.pairs)
-        rounds = [len(pair.rounds) - 1 for pair in self.pairs]
-        error = statistics.fmean(
-            (math.log(pair.high / pair.low) / 2 / student_975(free)) ** 2
-            for pair, free in zip(self.pairs, rounds, strict=True)
-        )
-        squares = statistics.fmean(math.log(pair.ratio) ** 2 for pair in self.pairs)
-        lasting = max(0.0, squares - error)
-        freedom = error**2 / sum(rounds) + lasting**2 / len(rounds)
-        if freedom == 0:
-            return 1.0
-        degrees = int((error + lasting) ** 2 / freedom)
-        quantile = student_975(max(degrees, FEWEST_FREEDOM))
-        return math.exp(quantile * math.sqrt(error + lasting))
-
-    @property
-    def memory_band(self) -> int:
-        """Bytes by which the peak memory of identical cases differed at most."""
-        found = [pair.memory_bytes for pair in self.pairs if pair.memory_bytes]
-        return max((abs(one - other) for one, other in found), default=0)
 
 
 class Method(Record):

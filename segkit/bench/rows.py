@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from segkit.bench.process import WorkerFailed, WorkerProcess
-from segkit.bench.records import Achieved, Case, Ceilings, Counts, Memory, Row, TwinPair
+from segkit.bench.records import Achieved, Case, Ceilings, Counts, Memory, Row
 from segkit.bench.statistics import by_phase, noise, paired_ratio, round_ratios
+from segkit.bench.twins import TwinPair
 
 
 @dataclass
@@ -86,12 +87,12 @@ def pair_of(twin: Entrant, first: Entrant, seed: int = 0) -> TwinPair:
 def achieved(row: Row, ceilings: Ceilings | None) -> Achieved | None:
     """Rates and their shares of the ceilings; the nearer ceiling is the one that takes longer.
 
-    No shares where the case has threads of its own: the ceilings are those of all.
+    No shares where the case has other threads than the ceilings were measured with.
     """
     counts, step = row.counts, row.times.get("step")
     if step is None or counts is None or (counts.flops is None and counts.fewest_bytes is None):
         return None
-    if row.case.threads is not None:
+    if ceilings is not None and row.case.threads != ceilings.threads:
         ceilings = None
     flops = counts.flops / step.median if counts.flops else None
     moved = counts.fewest_bytes / step.median if counts.fewest_bytes else None

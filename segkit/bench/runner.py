@@ -7,7 +7,7 @@ as memory allows, MOST_ALIVE at most, and cases that are held against one anothe
 The first case of a heat, and every fifth after it, is measured by two workers, as if it were two
 cases: what differs between those twins is noise (A/A). They live alike to the last step, or the
 state of the heap would tell them apart, and their turns lie half a round apart, as those of two
-cases may. A heat whose twins stray further than BAND_WANTED has more rounds, for as long as it may.
+cases may. A heat whose twins stray further than BAND_WANTED has more rounds, while time is left.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from typing import Any, Literal
 from segkit.bench.conditions import available_bytes
 from segkit.bench.interrupts import Interrupts
 from segkit.bench.process import WorkerFailed, WorkerProcess
-from segkit.bench.records import Case, Ceilings, Method, Row, TwinPair, Twins
+from segkit.bench.records import Case, Ceilings, Method, Row
+from segkit.bench.reserve import Reserve
 from segkit.bench.rows import Entrant, file_name, pair_of, row_of
+from segkit.bench.turns import Progress, arranged, rotated
+from segkit.bench.twins import TwinPair, Twins
 from segkit.bench.watching import Watcher
 
 MOST_ALIVE = 16
@@ -44,7 +47,7 @@ class Settings:
     """How to measure.
 
     prepare_timeout   seconds a worker may take until its first turn
-    extra_seconds     for which a heat on a noisy machine may have more rounds than asked
+    extra_seconds     for which all heats together may have more rounds than asked, where noisy
     trace_folder      where profiles go; None makes none
     memory_bytes      of the device, where its memory is not the machine's
     """
@@ -85,11 +88,12 @@ class Runner:
         start_worker: Callable[[], WorkerProcess] = WorkerProcess,
     ) -> None:
         self.settings, self.watcher, self.ceilings = settings, watcher, ceilings
-        self.start_worker = start_worker
+        self._reserve = Reserve(start_worker)
+        self._extra_left = settings.extra_seconds
         self.rows: dict[str, Row] = {}
         self.pairs: list[TwinPair] = []
         self.interrupts = Interrupts()
-        self._progress = Progress(settings)
+        self._progress = Progress(settings.rounds)
 
     @property
     def twins(self) -> Twins | None:
@@ -111,6 +115,8 @@ class Runner:
                 if case.name not in self.rows:
                     self._add(Row(case=case, status="skipped", reason="the benchmark was ended"))
             return False
+        finally:
+            self._reserve.close()
         return True
 
     def _all_heats(self, waiting: list[list[Case]]) -> None:
@@ -145,7 +151,8 @@ class Runner:
                 if heat and group is not begun and not self._has_room(len(heat), len(group)):
                     break
                 begun = group
-                entrant = self._prepare(group[0], alone=not heat)
+                more = sum(len(each) for each in waiting) > 1
+                entrant = self._prepare(group[0], alone=not heat, more=more)
                 if entrant == "alone":
                     break  # others hold memory: it has the next heat's first place
                 group.pop(0)
@@ -153,7 +160,7 @@ class Runner:
                     waiting.pop(0)
                 if entrant is not None:
                     heat.append(entrant)
-                    self._add_twin(heat)
+                    self._add_twin(heat, more=bool(waiting))
         except BaseException:
             for entrant in heat:
                 entrant.worker.kill()
@@ -166,23 +173,32 @@ class Runner:
         places = wanted + (wanted // TWIN_EVERY) * self.settings.twins
         return taken + places <= alive or places > alive
 
-    def _add_twin(self, heat: list[Entrant]) -> None:
+    def _add_twin(self, heat: list[Entrant], *, more: bool) -> None:
         """A second worker of the case that has just joined, where it is one's turn."""
         firsts = sum(not entrant.twin for entrant in heat)
         if not self.settings.twins or firsts % TWIN_EVERY != 1:
             return
         if len(heat) < self.settings.most_alive:
-            twin = self._prepare(heat[-1].case, alone=False, twin=True)
+            twin = self._prepare(heat[-1].case, alone=False, twin=True, more=more)
             if isinstance(twin, Entrant):
                 heat.append(twin)
 
     def _prepare(
-        self, case: Case, *, alone: bool, twin: bool = False
+        self, case: Case, *, alone: bool, more: bool, twin: bool = False
     ) -> Entrant | Literal["alone"] | None:
-        """A prepared worker; None where the case has its row already; "alone": only by itself."""
-        worker = self.start_worker()
+        """A prepared worker; None where the case has its row already; "alone": only by itself.
+
+        more   whether others are to come, one of which may begin to load meanwhile
+        """
+        worker = self._reserve.take()
         request = {"do": "prepare", "case": case.model_dump()}
         start = time.monotonic()
+
+        def heard(stage: str) -> None:
+            self._tell(case, stage)
+            if more and not alone and stage == "checking":
+                self._reserve.stock()
+
         try:
             answer = self._patiently(
                 case,
@@ -190,7 +206,7 @@ class Runner:
                 lambda: worker.ask(
                     request,
                     timeout=self.settings.prepare_timeout,
-                    stage=lambda name: self._tell(case, name),
+                    stage=heard,
                     interrupted=lambda: self.interrupts.pending,
                 ),
             )
@@ -213,15 +229,16 @@ class Runner:
     def _race(self, heat: list[Entrant]) -> None:
         """The rounds: every worker its turn in each, in an order that moves on by one."""
         order, rounds = arranged(heat), self.settings.rounds
-        began = extra = time.monotonic()
+        # Nothing else is to be at work while times are taken.
+        self._reserve.settle()
+        began = time.monotonic()
         for number in range(MOST_ROUNDS * rounds):
-            now = time.monotonic()
-            if number == rounds:
-                extra = now
+            last, began = time.monotonic() - began, time.monotonic()
+            if number > rounds:
+                self._extra_left -= last
             # One more takes as long as the last did.
-            if number >= rounds and not self._needs_more(heat, now - extra + (now - began)):
+            if number >= rounds and not self._needs_more(heat, last):
                 break
-            began = now
             of = f"of {rounds}" if number < rounds else "to quiet the noise"
             for entrant in rotated(order, number):
                 if entrant.lost is None:
@@ -242,10 +259,9 @@ class Runner:
         self._progress.turned(time.monotonic() - start)
 
     def _needs_more(self, heat: Sequence[Entrant], seconds: float) -> bool:
-        """Whether the heat's twins stray too far yet; `seconds` with another round would be too
-        long where more than the settings' extra_seconds."""
+        """Whether the heat's twins stray too far yet, and another round's seconds are left."""
         pairs = self._pairs(heat)
-        if not pairs or seconds > self.settings.extra_seconds:
+        if not pairs or seconds > self._extra_left:
             return False
         return Twins(pairs=tuple(pairs)).band > BAND_WANTED
 
@@ -309,58 +325,6 @@ class Runner:
     def _add(self, row: Row) -> None:
         self.rows[row.case.name] = row
         self.watcher.finished_row(row)
-
-
-class Progress:
-    """How far a benchmark is, in time: what is left is reckoned from what cases took so far."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.rounds = settings.rounds
-        self.start(0)
-
-    def start(self, cases: int) -> None:
-        self.cases, self.begun = cases, time.monotonic()
-        self.preparing: list[float] = []
-        self.turning: list[float] = []
-
-    def prepared(self, seconds: float) -> None:
-        self.preparing.append(seconds)
-
-    def turned(self, seconds: float) -> None:
-        self.turning.append(seconds)
-
-    @property
-    def seconds_left(self) -> float | None:
-        """None until the first case is prepared."""
-        if not self.preparing:
-            return None
-        each = sum(self.preparing) / len(self.preparing)
-        turn = sum(self.turning) / len(self.turning) if self.turning else 1.0
-        turns = max(self.cases * self.rounds - len(self.turning), 0)
-        return each * max(self.cases - len(self.preparing), 0) + turn * turns
-
-    @property
-    def share(self) -> float:
-        left = self.seconds_left
-        if left is None:
-            return 0.0
-        passed = time.monotonic() - self.begun
-        return passed / max(passed + left, 1e-9)
-
-
-def rotated(entrants: Sequence[Any], round_number: int) -> list[Any]:
-    """The entrants, begun one place later each round: none is always the first."""
-    start = round_number % max(len(entrants), 1)
-    return [*entrants[start:], *entrants[:start]]
-
-
-def arranged(heat: Sequence[Entrant]) -> list[Entrant]:
-    """The heat in the order of its turns: every twin half a round away from its like."""
-    order = [entrant for entrant in heat if not entrant.twin]
-    for twin in (entrant for entrant in heat if entrant.twin):
-        like = next((at for at, each in enumerate(order) if each.case == twin.case), 0)
-        order.insert((like + len(order) // 2) % len(order) + 1, twin)
-    return order
 
 
 def _needs(entrant: Entrant) -> int:

@@ -43,6 +43,8 @@ class Trace(TorchDispatchMode):
 
     granule      device memory is handed out in multiples of this many bytes
     numberless   whether tensors that do have numbers, such as a loss's own tables, are left out
+    reorders     whether convolutions copy their weights into a layout of their own for as long as
+                 they take, as oneDNN does on CPUs
     operations   each with its FLOPs (of convolutions, matrix products and attention; a multiply-add
                  is two) and its bytes: inputs and outputs, each read or written once
     fused_bytes  by phase: the least traffic, see below
@@ -54,9 +56,11 @@ class Trace(TorchDispatchMode):
     and what is changed in place are written once.
     """
 
-    def __init__(self, granule: int = 1, *, numberless: bool = False) -> None:
+    def __init__(
+        self, granule: int = 1, *, numberless: bool = False, reorders: bool = False
+    ) -> None:
         super().__init__()
-        self.granule, self.numberless = granule, numberless
+        self.granule, self.numberless, self.reorders = granule, numberless, reorders
         self.operations: list[Operation] = []
         self.fused_bytes: Counter[str] = Counter()
         self.held = self.peak = 0
@@ -130,6 +134,8 @@ class Trace(TorchDispatchMode):
             return  # a view
         if func in UNWRITTEN:
             return
+        if self.reorders and func is aten.convolution.default and _reorders(args[1]):
+            self._held_for_a_moment(extent(args[1]))
         formula = flop_registry.get(func._overloadpacket)
         traffic = sum(extent(each) for each in [*inputs, *fresh, *changed])
         flops = int(formula(*args, **kwargs, out_val=returned)) if formula else 0
@@ -190,6 +196,10 @@ class Trace(TorchDispatchMode):
                 self.peak, self.peak_phase = self.held, self.current
             weakref.finalize(storage, self._freed, key, number, taken)
         return self._numbers[key]
+
+    def _held_for_a_moment(self, size: int) -> None:
+        if self.held + size > self.peak:
+            self.peak, self.peak_phase = self.held + size, self.current
 
     def _freed(self, key: int, number: int, taken: int) -> None:
         if self._numbers.get(key) == number:
@@ -255,6 +265,11 @@ def extent(tensor: Tensor) -> int:
 def lacks_numbers(tensor: Tensor) -> bool:
     """Whether a tensor is of shape and type alone."""
     return tensor.is_meta or isinstance(tensor, FakeTensor)
+
+
+def _reorders(weight_OIHW: Tensor) -> bool:
+    """Whether oneDNN wants another layout; that of 1x1 in float32 was seen to be taken as it is."""
+    return weight_OIHW.shape[2:].numel() > 1 or weight_OIHW.dtype == torch.bfloat16
 
 
 def _written_to(func: Any, args: Any, kwargs: Any) -> list[Any]:

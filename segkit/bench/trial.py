@@ -21,7 +21,7 @@ from segkit.bench.workloads import Workload, workload_for
 from segkit.errors import UsageError
 
 MEMORY_STEPS = 2
-WARM_UP_SECONDS, WARM_UP_STEPS = 8.0, 60
+WARM_UP_SECONDS, WARM_UP_STEPS = 4.0, 60
 FEWEST_STEPS, MOST_STEPS = 2, 2000
 
 Stage = Callable[[str], None]

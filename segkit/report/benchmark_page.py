@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segkit.bench.records import Record, Row, Run
+from segkit.bench.record import Record
+from segkit.bench.records import Row, Run
 from segkit.report.benchmark_labels import (
     baselines_line,
     limit_text,

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from segkit.bench.display import LiveDisplay, PlainDisplay, plain_table, twins_line
+from segkit.bench.display import LiveDisplay, PlainDisplay, plain_table, quieter, twins_line
 from segkit.bench.records import (
     Case,
     Ceilings,
@@ -17,9 +17,8 @@ from segkit.bench.records import (
     Row,
     Run,
     Summary,
-    TwinPair,
-    Twins,
 )
+from segkit.bench.twins import TwinPair, Twins
 
 CASES = [
     Case(encoder=name, decoder="unet", upsampler="bilinear", loss="dice+ce")
@@ -140,3 +139,11 @@ def test_the_a_a_line_names_the_ratios_and_the_band():
     told = (pairs[0].model_copy(update={"memory_bytes": (5 * 2**20, 3 * 2**20)}),)
     assert twins_line(Twins(pairs=told)).endswith("are a tie; of memory, within 2.0 MiB.")
     assert twins_line(None) == "A/A: no case was measured twice."
+
+
+def test_noisy_rows_come_with_what_can_be_done():
+    cpu = example_run()
+    assert quieter(cpu).startswith("close other programs and repeat; with --threads 1 ")
+    alone = cpu.rows[0].case.model_copy(update={"threads": 1})
+    rows = (cpu.rows[0].model_copy(update={"case": alone}),)
+    assert quieter(cpu.model_copy(update={"rows": rows})).endswith("with more --rounds.")

@@ -16,11 +16,10 @@ from segkit.bench.records import (
     Row,
     Run,
     Summary,
-    TwinPair,
-    Twins,
     json_schema,
     read_run,
 )
+from segkit.bench.twins import TwinPair, Twins
 from segkit.errors import UsageError
 
 PUBLISHED = Path(segkit.__file__).parent / "bench" / "schema.json"

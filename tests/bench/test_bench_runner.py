@@ -8,10 +8,12 @@ import pytest
 from segkit.bench.benchmark import higher
 from segkit.bench.interrupts import Interrupts
 from segkit.bench.process import WorkerFailed
-from segkit.bench.records import Case, Ceilings, Counts, Row, Twins
+from segkit.bench.records import Case, Ceilings, Counts, Row
 from segkit.bench.rows import Entrant, achieved, file_name, row_of
-from segkit.bench.runner import Progress, Runner, Settings, rotated
+from segkit.bench.runner import Runner, Settings
 from segkit.bench.statistics import summarise
+from segkit.bench.turns import Progress, rotated
+from segkit.bench.twins import Twins
 from segkit.bench.watching import Quiet
 
 CASES = [Case(encoder=name, decoder="unet", upsampler="bilinear", loss="ce") for name in "abcde"]
@@ -32,11 +34,13 @@ class Pretender:
     """A worker that answers from a script, and notes every turn in a shared list."""
 
     turns: list[str]
+    everyone: list["Pretender"]
     alive: int
     most: int
 
     def __init__(self, behaviour):
-        self.behaviour, self.name = behaviour, ""
+        self.behaviour, self.name, self.loads = behaviour, "", False
+        self.everyone.append(self)
         type(self).alive += 1
         type(self).most = max(self.most, self.alive)
         self.ended = False
@@ -45,7 +49,9 @@ class Pretender:
         if request["do"] == "prepare":
             self.name = request["case"]["encoder"]
             stage("building")
+            stage("checking")
         else:
+            assert not any(each.loads for each in self.everyone)
             self.turns.append(self.name)
         answer = self.behaviour(self, request)
         if isinstance(answer, BaseException):
@@ -54,6 +60,16 @@ class Pretender:
             return {"event": "prepared", "found": FOUND | (answer or {})}
         samples = {"step": [0.1, 0.1], "forward": [0.04, 0.04], "load": [0.0, 0.0]}
         return {"event": "turned", "samples": samples, "joules_per_step": None}
+
+    def tell(self, request):
+        assert request == {"do": "load"}
+        self.loads = True
+
+    def hear(self, *, timeout):
+        assert self.loads
+        self.loads = False
+        if isinstance(answer := self.behaviour(self, {"do": "load"}), BaseException):
+            raise answer
 
     def close(self):
         if not self.ended:
@@ -64,9 +80,12 @@ class Pretender:
 
 
 @pytest.fixture
-def pretend():
+def pretend(monkeypatch):
+    # However little is free where the tests run: pretenders need none.
+    monkeypatch.setattr("segkit.bench.runner.available_bytes", lambda: 2**40)
+
     def make(behaviour=lambda worker, request: None, **settings):
-        Pretender.turns, Pretender.alive, Pretender.most = [], 0, 0
+        Pretender.turns, Pretender.everyone, Pretender.alive, Pretender.most = [], [], 0, 0
         settings = {"rounds": 3, "twins": False} | settings
         return Runner(Settings(**settings), Quiet(), None, lambda: Pretender(behaviour))
 
@@ -76,7 +95,7 @@ def pretend():
 def test_every_round_has_another_order_and_every_case_its_turn(pretend):
     runner = pretend()
     assert runner.run(CASES[:3])
-    assert Pretender.turns == [*"abc", *"bca", *"cab"]
+    assert Pretender.turns == [*"abc", *"bca", *"cab"] and len(Pretender.everyone) == 3
     assert rotated("abc", 4) == [*"bca"]
     assert Pretender.alive == 0
 
@@ -84,8 +103,10 @@ def test_every_round_has_another_order_and_every_case_its_turn(pretend):
 def test_no_more_workers_live_than_allowed_and_all_cases_are_measured(pretend):
     runner = pretend(most_alive=2)
     runner.run(CASES)
-    assert Pretender.most == 2
     assert [runner.rows[case.name].status for case in CASES] == ["ok"] * 5
+    assert [runner.rows[case.name].heat for case in CASES] == [1, 1, 2, 2, 3]
+    # Two that have turns, and one in reserve.
+    assert Pretender.most == 3
 
 
 def test_a_heat_ends_where_the_next_worker_might_not_fit(pretend, monkeypatch):
@@ -94,7 +115,7 @@ def test_a_heat_ends_where_the_next_worker_might_not_fit(pretend, monkeypatch):
     runner = pretend(lambda worker, request: large)
     runner.run(CASES)
     # 6 GiB may be used, a worker needs 2.7: two of them, and no third.
-    assert Pretender.most == 2
+    assert [runner.rows[case.name].heat for case in CASES] == [1, 1, 2, 2, 3]
 
 
 def test_the_first_case_of_a_heat_has_a_twin_and_no_second_row(pretend):
@@ -123,6 +144,49 @@ def test_a_heat_whose_twins_stray_has_more_rounds_while_there_is_time(
     runner.run(CASES[:2])
     assert Pretender.turns.count("b") == rounds
     assert len(runner.pairs[0].rounds) == rounds
+
+
+def test_all_heats_together_have_the_extra_time(pretend, monkeypatch):
+    monkeypatch.setattr(Twins, "band", property(lambda self: 2.0))
+    clock = iter(range(10**6))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+
+    def extra_rounds(cases):
+        runner = pretend(twins=True, rounds=3, extra_seconds=20, most_alive=2)
+        runner.run(cases)
+        return [len(pair.rounds) - 3 for pair in runner.pairs]
+
+    # Every heat is a case and its twin, and a round of them takes as many ticks.
+    (first,) = extra_rounds(CASES[:1])
+    assert 0 < first < 6
+    assert extra_rounds(CASES) == [first, 0, 0, 0, 0]
+
+
+def test_a_worker_loads_while_another_is_checked_and_never_while_times_are_taken(pretend):
+    runner = pretend(most_alive=2)
+    runner.run(CASES)
+    # One of the next two waits, loaded, through the rounds of two; `ask` sees that none loads then.
+    assert Pretender.most == 3 and len(Pretender.everyone) == 5 and Pretender.alive == 0
+
+
+def test_a_worker_that_fails_while_it_loads_is_replaced(pretend):
+    def behaviour(worker, request):
+        fails = request["do"] == "load" and len(Pretender.everyone) == 3
+        return WorkerFailed("crashed", "no torch") if fails else None
+
+    runner = pretend(behaviour)
+    runner.run(CASES[:3])
+    assert [runner.rows[case.name].status for case in CASES[:3]] == ["ok"] * 3
+    assert len(Pretender.everyone) == 4 and Pretender.alive == 0
+
+
+def test_a_worker_in_reserve_ends_with_the_benchmark(pretend):
+    def behaviour(worker, request):
+        return KeyboardInterrupt() if request["do"] == "turn" else None
+
+    runner = pretend(behaviour, most_alive=2)
+    assert not runner.run(CASES)
+    assert Pretender.alive == 0
 
 
 def test_a_group_that_fits_a_heat_is_not_torn(pretend):
@@ -252,7 +316,7 @@ def test_a_ceiling_is_the_most_seen():
 
 
 def test_the_time_left_is_known_from_the_first_case_on():
-    progress = Progress(Settings(rounds=2))
+    progress = Progress(rounds=2)
     progress.start(3)
     assert progress.seconds_left is None and progress.share == 0
     progress.prepared(10)

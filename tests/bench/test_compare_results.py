@@ -9,17 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from segkit.bench.compare import Gate, compare, parse_gate
-from segkit.bench.records import (
-    Case,
-    Environment,
-    Memory,
-    Method,
-    Row,
-    Run,
-    TwinPair,
-    Twins,
-)
+from segkit.bench.records import Case, Environment, Memory, Method, Row, Run
 from segkit.bench.statistics import ratio_interval, summarise
+from segkit.bench.twins import TwinPair, Twins
 from segkit.cli.main import main
 from segkit.cli.main import segkit as command
 from segkit.errors import UsageError

@@ -22,10 +22,9 @@ from segkit.bench.records import (
     Relative,
     Row,
     Run,
-    TwinPair,
-    Twins,
 )
 from segkit.bench.statistics import summarise
+from segkit.bench.twins import TwinPair, Twins
 from segkit.report.benchmark import write_report
 from segkit.report.benchmark_labels import shared_and_own
 from segkit.report.benchmark_page import page, tables
