@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from segkit.convolutions import hooked
 
 
 class BatchStatistics(NamedTuple):
@@ -54,7 +57,7 @@ def recomputes(norm: nn.Module, convolution: nn.Module, x_BCHW: Tensor) -> bool:
         return False
     if convolution.padding_mode != "zeros" or isinstance(convolution.padding, str):
         return False
-    if any(_hooked(module) for module in (norm, convolution)):
+    if any(hooked(module) for module in (norm, convolution)):
         return False
     return x_BCHW.is_floating_point() and x_BCHW.numel() > x_BCHW.shape[1]
 
@@ -200,15 +203,17 @@ class _Scratch(threading.local):
 
     def __init__(self) -> None:
         self.held: dict[tuple[str, torch.dtype], Tensor] = {}
+        self.counted = False
 
     def room(self, use: str, shape: tuple[int, ...], like_BCHW: Tensor) -> Tensor | None:
         """A map without contents, laid out as another; None where memory is no concern of ours."""
-        if like_BCHW.device.type != "cpu" or type(like_BCHW) not in (Tensor, nn.Parameter):
+        plain = like_BCHW.device.type == "cpu" and type(like_BCHW) in (Tensor, nn.Parameter)
+        if not (plain or self.counted):
             return None
         count, key = math.prod(shape), (use, like_BCHW.dtype)
         if key not in self.held or self.held[key].numel() < count:
             self.held.pop(key, None)
-            self.held[key] = torch.empty(count, dtype=like_BCHW.dtype)
+            self.held[key] = torch.empty(count, dtype=like_BCHW.dtype, device=like_BCHW.device)
         flat = self.held[key][:count]
         if like_BCHW.is_contiguous():
             return flat.view(shape)
@@ -217,6 +222,18 @@ class _Scratch(threading.local):
 
 
 _scratch = _Scratch()
+
+
+@contextmanager
+def scratch_of_a_cpu() -> Iterator[dict[tuple[str, torch.dtype], Tensor]]:
+    """Within it, tensors without numbers share memory as those of a CPU do: their step is counted
+    for one. Gives what they share, which is forgotten afterwards; what others share stays."""
+    before = _scratch.held, _scratch.counted
+    _scratch.held, _scratch.counted = {}, True
+    try:
+        yield _scratch.held
+    finally:
+        _scratch.held, _scratch.counted = before
 
 
 def _cast(
@@ -237,12 +254,3 @@ def _follow(norm: nn.BatchNorm2d, mean_C: Tensor, variance_C: Tensor) -> None:
             average_C.lerp_(now_C.to(average_C.dtype), norm.momentum)
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
-
-
-def _hooked(module: nn.Module) -> bool:
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-    )

@@ -1,15 +1,17 @@
 """What one step of a combination amounts to: parameters, arithmetic, traffic, memory; not run.
 
 The step runs on tensors that have shapes and no numbers, for whatever device is asked: nothing is
-computed and hardly any memory is used. In float32 they are on the meta device; autocast knows that
-one not, so other precisions take fake tensors of a CPU (torch._subclasses), three times as slow.
+computed and hardly any memory is used. In float32 they are on the meta device. Autocast knows that
+one not, and CPUs have ways of their own (segkit.recomputing; losses that enlarge logits; convolving
+before interpolating): such steps take fake tensors of a CPU (torch._subclasses), three times as
+slow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,9 +21,11 @@ from torch.nn.utils import clip_grad_norm_
 
 from segkit.bench.records import Case, Counts
 from segkit.bench.tracing import Operation, Stand, Trace
+from segkit.checkpointing import checkpoint_activations
 from segkit.compose import build_loss, build_model
 from segkit.engine.objective import loss_of, output_for
 from segkit.errors import SegkitError, UsageError
+from segkit.recomputing import scratch_of_a_cpu
 from segkit.report.sizing import built_without_memory
 
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -36,6 +40,7 @@ class Step:
     loss        null where mode is infer
     average     whether an average of the weights is kept beside them, as `segkit train` does
     device      type of the device: its types under autocast and its memory's granule count
+    checkpoint_activations   as `segkit train --checkpoint-activations`
     """
 
     encoder: str
@@ -52,6 +57,7 @@ class Step:
     channels_last: bool = True
     average: bool = True
     device: str = "cuda"
+    checkpoint_activations: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ class StepCount:
     fewest_bytes     by phase: the least traffic, everything fused that can be
     saved_bytes      kept by the forward pass for the backward pass, weights not among them
     model_bytes      weights and running statistics
-    kept_bytes       what stays from step to step: weights, average, gradients, optimizer's state
+    kept_bytes       what stays from step to step: weights, average, gradients, optimizer's state,
+                     on a CPU memory shared by the layers that compute their norms again
     peak_bytes       the most memory held at once, that of tensors
     peak_phase       when
     """
@@ -110,15 +117,18 @@ def count_step(step: Step) -> StepCount:
 
 def count_modules(model: nn.Module, loss: nn.Module | None, step: Step) -> StepCount:
     """Counts a step of modules at hand; they are on the meta device afterwards, or fake."""
-    cuda, plain = step.device == "cuda", step.precision == "fp32"
-    trace = Trace(CUDA_GRANULE if cuda else 1, numberless=True)
-    carrier = torch.device("meta") if plain else FakeTensorMode(allow_non_fake_inputs=True)
+    cuda = step.device == "cuda"
+    cpu = step.device == "cpu"
+    trace = Trace(CUDA_GRANULE if cuda else 1, numberless=True, reorders=cpu)
+    scratch: Any = scratch_of_a_cpu() if cpu else nullcontext({})
     try:
-        with carrier, trace:
+        with _carrier(step), trace, scratch as shared:
             without_numbers(model, channels_last=step.channels_last)
             if loss is not None:
                 without_numbers(loss, channels_last=False)
-            return _Counted(model, loss, step, trace).run()
+            count = _Counted(model, loss, step, trace).run()
+            stays = sum(each.untyped_storage().nbytes() for each in shared.values())
+            return replace(count, kept_bytes=count.kept_bytes + stays)
     except SegkitError:
         raise
     except Exception as error:
@@ -128,6 +138,13 @@ def count_modules(model: nn.Module, loss: nn.Module | None, step: Step) -> StepC
             f"counted without running it ({type(error).__name__}: {_first_line(error)}).",
             "Measure it: segkit bench, with the same options.",
         ) from error
+
+
+def _carrier(step: Step) -> AbstractContextManager[object]:
+    """What makes tensors without numbers."""
+    if step.precision == "fp32" and step.device != "cpu":
+        return torch.device("meta")
+    return FakeTensorMode(allow_non_fake_inputs=True)
 
 
 class _Counted:
@@ -293,13 +310,16 @@ def _bare(tensor: Tensor, channels_last: bool) -> Tensor:
 
 
 def _network(step: Step) -> nn.Module:
-    return build_model(
+    model = build_model(
         step.encoder,
         step.decoder,
         step.upsampler,
         num_classes=step.classes,
         in_channels=step.channels,
     )
+    if step.checkpoint_activations:
+        checkpoint_activations(model)
+    return model
 
 
 def _loss(step: Step) -> nn.Module | None:

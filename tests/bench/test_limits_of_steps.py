@@ -1,10 +1,13 @@
 """Limits: the least a step could take, by hand."""
 
 import importlib.util
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from segkit.bench.benchmark import threads_of
+from segkit.bench.cases import Grid
 from segkit.bench.counting import Step, StepCount
 from segkit.bench.records import Case, Ceilings, Counts, Environment, Method, Row, Run
 from segkit.bench.rows import achieved
@@ -42,9 +45,36 @@ def test_the_distance_from_the_limit_is_by_hand(flops, fewest, least, times):
     assert limit_text(row(flops, fewest)) == f"{times:.3g}"
 
 
-def test_a_row_without_counts_or_with_threads_of_its_own_has_no_limit():
+def test_a_row_without_counts_or_with_other_threads_has_no_limit():
     assert limit_text(row()) == ""
     assert row(10**11, 10**9, threads=1).achieved.times_limit is None
+    of_one = CEILINGS.model_copy(update={"threads": 1})
+    found = row(10**11, 10**9, threads=1)
+    assert achieved(found, of_one).times_limit == pytest.approx(2.0)
+    assert achieved(row(10**11, 10**9), of_one).times_limit is None
+
+
+def test_ceilings_are_measured_with_the_threads_of_the_cases():
+    one, two = Grid(threads=1), Grid(threads=2)
+    assert threads_of([one, one]) == 1
+    assert threads_of([one, two]) is threads_of([one, Grid()]) is threads_of([Grid()]) is None
+
+
+def test_a_peers_step_has_the_arithmetic_of_hand_calculation():
+    peers = pytest.importorskip("segkit_bench_peers.networks")
+    step = peers.ClassicUnet("cpu", size=32, batch=1, classes=2)
+    step.set_up()
+    counts = step.counts
+    # 31.0 million parameters; per pixel, layer by layer: nine-fold convolutions, the enlarging
+    # ones of four values each, and the last of one.
+    widths, products = (64, 128, 256, 512, 1024), 9 * (3 * 64 + 64 * 64) + 64 * 2
+    for level, (few, many) in enumerate(pairwise(widths), 1):
+        products += 9 * (few * many + many * many) / 4**level
+        products += (9 * (many * few + few * few) + many * few) / 4 ** (level - 1)
+    assert counts["multiply_adds"] == products * 32 * 32
+    # The image needs no gradient: its convolution has two products, all others three.
+    assert counts["flops"] == 6 * counts["multiply_adds"] - 2 * 9 * 3 * 64 * 32 * 32
+    assert 31.0e6 < counts["parameters"] < 31.1e6
 
 
 @pytest.fixture(scope="module")
