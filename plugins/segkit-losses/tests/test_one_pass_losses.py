@@ -39,10 +39,12 @@ EXPRESSIONS = [
 ]
 
 
-def logits_in(layout: str, dtype: torch.dtype, size: tuple[int, int] = (8, 12)) -> Tensor:
+def logits_in(
+    layout: str, dtype: torch.dtype, size: tuple[int, int] = (8, 12), classes: int = CLASSES
+) -> Tensor:
     height, width = size
     generator = torch.Generator().manual_seed(0)
-    wide_BKHW = torch.randn(2, CLASSES, height + 3, width + 2, generator=generator) * 2
+    wide_BKHW = torch.randn(2, classes, height + 3, width + 2, generator=generator) * 2
     cut_BKHW = wide_BKHW.to(dtype)[..., :height, :width]
     if layout == "cut":
         return cut_BKHW
@@ -53,9 +55,9 @@ def logits_in(layout: str, dtype: torch.dtype, size: tuple[int, int] = (8, 12)) 
     return cut_BKHW.contiguous()
 
 
-def truth(size: tuple[int, int] = (8, 12), ignored: float = 0.2) -> Tensor:
+def truth(size: tuple[int, int] = (8, 12), ignored: float = 0.2, classes: int = CLASSES) -> Tensor:
     generator = torch.Generator().manual_seed(1)
-    target_BHW = torch.randint(0, CLASSES, (2, *size), generator=generator)
+    target_BHW = torch.randint(0, classes, (2, *size), generator=generator)
     return target_BHW.masked_fill(torch.rand(2, *size, generator=generator) < ignored, IGNORE)
 
 
@@ -91,6 +93,121 @@ def test_sums_and_gradient_are_those_of_float64(wanted, dtype, layout, tile, mon
     assert_near(found[0], expected[0], min(TOLERANCE[dtype], 2e-6))
     assert_near(found[1], expected[1], TOLERANCE[dtype])
     assert found[1].dtype == dtype
+
+
+# One exponential a pixel with two classes, masks with few, labels looked up with many.
+WAYS = (2, 3, 9)
+
+
+@pytest.mark.parametrize("wanted", [*WANTED, Wanted(True, True, True, 1.5)])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("classes", WAYS)
+@pytest.mark.parametrize("tile", [1, 200, 10**6])
+def test_every_way_to_compute_a_tile_is_that_of_float64(tile, classes, dtype, wanted, monkeypatch):
+    monkeypatch.setattr(host, "TILE", tile)
+    logits_BKHW, target_BHW = logits_in("cut", dtype, classes=classes), truth(classes=classes)
+    found = sums_and_slopes(one_pass, logits_BKHW, target_BHW, wanted, IGNORE)
+    expected = sums_and_slopes(plain_sums, logits_BKHW.double(), target_BHW, wanted, IGNORE)
+    assert_near(found[0], expected[0], min(TOLERANCE[dtype], 2e-6))
+    assert_near(found[1], expected[1], TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("classes", [1, *WAYS, 40])
+@pytest.mark.parametrize("tile", [400, 10**6])
+def test_classes_that_lie_side_by_side_are_turned_and_turned_back(
+    tile, classes, dtype, monkeypatch
+):
+    monkeypatch.setattr(host, "TILE", tile)
+    target_BHW = truth(classes=classes)
+    inputs = [
+        logits_in(layout, dtype, classes=classes) for layout in ("contiguous", "channels_last")
+    ]
+    plain, turned = (
+        sums_and_slopes(one_pass, logits_BKHW, target_BHW, WANTED[0], IGNORE)
+        for logits_BKHW in inputs
+    )
+    # To the last bits: products of matrices add up in another order in other tiles.
+    assert_near(turned[0], plain[0], min(TOLERANCE[dtype], 2e-6))
+    assert_near(turned[1], plain[1], TOLERANCE[dtype])
+    assert turned[1].stride() == inputs[1].stride()
+
+
+@pytest.mark.parametrize("classes", [*WAYS, 300])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+@pytest.mark.parametrize("ignore_index", [None, 0, 1, 200, -1])
+def test_labels_of_every_type_are_read_alike_with_any_label_to_ignore(ignore_index, dtype, classes):
+    if dtype == torch.uint8 and (ignore_index == -1 or classes > 256):
+        return
+    logits_BKHW, target_BHW = (
+        logits_in("cut", torch.float32, classes=classes),
+        truth(classes=classes),
+    )
+    target_BHW = target_BHW.masked_fill(target_BHW == IGNORE, ignore_index or 0)
+    settings = (WANTED[0], ignore_index)
+    found = sums_and_slopes(one_pass, logits_BKHW, target_BHW.to(dtype), *settings)
+    expected = sums_and_slopes(plain_sums, logits_BKHW.double(), target_BHW, *settings)
+    assert_near(found[0], expected[0], 2e-6)
+    assert_near(found[1], expected[1], 2e-6)
+
+
+@pytest.mark.parametrize("classes", WAYS)
+@pytest.mark.parametrize("label", ["K", -1, 256, 2**24 + 1, 2**32, -(2**40)])
+def test_labels_that_are_no_class_are_counted(label, classes):
+    """Among ignored ones, and also those that are a class once their upper bits are cut off."""
+    target_BHW = truth(classes=classes)
+    target_BHW[1, 2:4, 5] = classes if label == "K" else label
+    target_BHW[0, 0, :3] = IGNORE
+    _, stray = class_sums(
+        logits_in("cut", torch.float32, classes=classes), target_BHW, WANTED[0], IGNORE
+    )
+    assert stray == 2
+
+
+@pytest.mark.parametrize("classes", WAYS)
+@pytest.mark.parametrize("wanted", WANTED)
+def test_nothing_of_an_ignored_pixel_is_read(wanted, classes):
+    logits_BKHW, target_BHW = (
+        logits_in("cut", torch.float32, classes=classes),
+        truth(classes=classes),
+    )
+    expected = sums_and_slopes(one_pass, logits_BKHW, target_BHW, wanted, IGNORE)
+    ignored_BHW = (target_BHW == IGNORE)[:, None]
+    for worst in (torch.nan, torch.inf, -torch.inf, 3e38):
+        spoilt_BKHW = logits_BKHW.masked_fill(ignored_BHW, worst)
+        spoilt_BKHW[:, 0] = spoilt_BKHW[:, 0].masked_fill(ignored_BHW[:, 0], 1)
+        found = sums_and_slopes(one_pass, spoilt_BKHW, target_BHW, wanted, IGNORE)
+        assert all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize("classes", WAYS)
+def test_a_class_may_be_ruled_out_by_minus_infinity(classes):
+    logits_BKHW, target_BHW = (
+        logits_in("cut", torch.float32, classes=classes),
+        truth(classes=classes),
+    )
+    ruled_out_BHW = target_BHW == 0
+    logits_BKHW[:, 1] = logits_BKHW[:, 1].masked_fill(ruled_out_BHW, -torch.inf)
+    far_BKHW = logits_BKHW.clamp(min=-1e4)
+    found = sums_and_slopes(one_pass, logits_BKHW, target_BHW, WANTED[0], IGNORE)
+    expected = sums_and_slopes(plain_sums, far_BKHW, target_BHW, WANTED[0], IGNORE)
+    assert_near(found[0], expected[0], 2e-6)
+    assert_near(found[1], expected[1], 2e-6)
+
+
+@pytest.mark.parametrize("classes", WAYS)
+def test_logits_of_any_size_have_a_loss_and_a_gradient(classes):
+    logits_BKHW, target_BHW = (
+        logits_in("cut", torch.float32, classes=classes),
+        truth(classes=classes),
+    )
+    for scale in (1e4, 1e30):
+        for wanted in (WANTED[0], WANTED[3]):
+            given = (target_BHW, wanted, IGNORE)
+            found = sums_and_slopes(one_pass, logits_BKHW * scale, *given)
+            expected = sums_and_slopes(plain_sums, (logits_BKHW * scale).double(), *given)
+            assert_near(found[0], expected[0], 2e-6)
+            assert_near(found[1], expected[1], 2e-6)
 
 
 @pytest.mark.parametrize("size", [(16, 24), (24, 36), (32, 48), (29, 50), (8, 30)])

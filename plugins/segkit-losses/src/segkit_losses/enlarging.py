@@ -138,9 +138,6 @@ class RepeatingTiles:
         label_rws = self.targets[place.image, top : top + rows, row]
         return logits_Ksrw.view(self.classes, -1), label_rws.permute(2, 0, 1).reshape(-1)
 
-    def gradient(self, place: Band, raised_KN: Tensor) -> Tensor:
-        return raised_KN
-
     def keep(self, place: Band, gradient_KN: Tensor) -> None:
         top, row, slopes_Khw = place.top, place.row, place.slopes_Khw
         assert slopes_Khw is not None
@@ -238,9 +235,6 @@ class MatrixTiles:
         logits_KN = room[: self.classes * pixels].view(self.classes, pixels)
         torch.mm(narrow_KRc.flatten(0, 1), across_Cc.T, out=logits_KN.view(-1, len(across_Cc)))
         return logits_KN, self.targets[place.image, place.rows, place.columns].reshape(-1)
-
-    def gradient(self, place: Window, raised_KN: Tensor) -> Tensor:
-        return raised_KN
 
     def keep(self, place: Window, gradient_KN: Tensor) -> None:
         assert place.slopes_Khw is not None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, reduce
 from importlib.util import find_spec
+from operator import add
 from typing import NamedTuple
 
 import torch
@@ -134,12 +135,14 @@ class OnePass:
     ) -> Tensor:
         ignore_index = self.read.ignore_index
         sums_RK, stray = class_sums(logits_BKHW, target_BHW, self.wanted, ignore_index, enlargement)
-        if target_BHW.device.type == "cpu" and not torch.compiler.is_compiling() and bool(stray):
+        checked = target_BHW.device.type == "cpu" and not torch.compiler.is_compiling()
+        if checked and bool(stray):
             self.read.refuse_strays(target_BHW)
         sums = ClassSums(*sums_RK.unbind())
-        value = torch.stack([weight * loss.from_sums(sums) for weight, loss in self.terms]).sum()
-        # Elsewhere nothing waits to look: value and gradient become NaN.
-        value = value * torch.where(stray > 0, torch.nan, 1.0)
+        value = reduce(add, (weight * loss.from_sums(sums) for weight, loss in self.terms))
+        if not checked:
+            # Nothing waits to look: value and gradient become NaN.
+            value = value * torch.where(stray > 0, torch.nan, 1.0)
         return value.to(torch.float64 if logits_BKHW.dtype == torch.float64 else torch.float32)
 
     def _plainly(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
