@@ -5,7 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from segkit.checkpointing import recomputed
 from segkit.confusion import ConfusionMatrix
+from segkit.convolutions import DoubledConvolution, hooked
 from segkit.errors import (
     DataError,
     EnvironmentFault,
@@ -58,6 +60,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Decoder",
+    "DoubledConvolution",
     "Encoder",
     "EnvironmentFault",
     "Factory",
@@ -80,12 +83,14 @@ __all__ = [
     "batch_statistics",
     "did_you_mean",
     "find_weights",
+    "hooked",
     "hookimpl",
     "load_encoder_weights",
     "norm_relu_convolution",
     "read_image",
     "read_values",
     "read_weights",
+    "recomputed",
     "recomputes",
 ]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from segkit.errors import UsageError, did_you_mean
 
@@ -167,6 +167,15 @@ class TrainConfig(BaseModel):
     channels_last: bool = Field(
         default=True, description="keep images with their channels innermost"
     )
+    compile: Literal["no", "yes", "graph"] = Field(
+        default="no",
+        description="torch.compile; graph: replayed as a CUDA graph too. The first step takes "
+        "minutes; on a CPU it does not pay",
+    )
+    checkpoint_activations: bool = Field(
+        default=False,
+        description="compute activations again for the gradient: less memory, more time",
+    )
     deterministic: bool = Field(
         default=False,
         description="refuse operations that differ from run to run (a CPU never does)",
@@ -185,6 +194,12 @@ class TrainConfig(BaseModel):
         default=None,
         description="folder of the run; a number is added to one that exists; null names it",
     )
+
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _in_words(cls, value: Any) -> Any:
+        """YAML reads an unquoted yes or no as a truth value."""
+        return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     help="auto: bf16 where the GPU has it, else fp32.",
 )
 @click.option("--mode", type=click.Choice(["train", "infer"]), default="train")
+@click.option("--checkpoint-activations", is_flag=True, help="As `segkit train` has it.")
 @click.option("--memory", metavar="24GB", help="What is to suffice; GB is 2**30 bytes.")
 @click.option("--gpu", metavar="NAME", help="Such as H200, A100, RTX-4090, T4: memory and times.")
 @click.option(
@@ -95,6 +96,7 @@ def _step(given: dict[str, Any], device: Device | None) -> Any:
         precision=precision,
         average=training,
         device=device.type if device else "cuda",
+        checkpoint_activations=training and given["checkpoint_activations"],
     )
 
 
@@ -146,10 +148,11 @@ def _page(plan: Plan) -> str:
 
     step, count = plan.step, plan.count
     parts = [step.encoder, step.decoder, step.upsampler, *([step.loss] if step.loss else [])]
+    how = step.precision + ", activations computed twice" * step.checkpoint_activations
     task = {"train": "training", "infer": "inference"}[step.mode]
     rows: list[list[object]] = [
         ["step", f"{' + '.join(parts)}, {task}"],
-        ["", f"{step.batch} x {step.channels} x {step.height} x {step.width}, {step.precision}"],
+        ["", f"{step.batch} x {step.channels} x {step.height} x {step.width}, {how}"],
         ["parameters", in_units(count.parameters)],
         ["multiply-adds", f"{_large(count.multiply_adds)} forward"],
         ["arithmetic", f"{_large(count.flops())}FLOP in all"],

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from segkit.engine.events import Events
 
 # What of a run may be changed on --resume.
-CHANGEABLE = ("device", "workers", "epochs")
+CHANGEABLE = ("device", "workers", "epochs", "compile", "checkpoint_activations")
 
 
 class IntegerOr(click.ParamType):
@@ -110,6 +110,17 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
             "--workers", type=IntegerOr("auto"), help="Reading processes. [default: auto]"
         ),
         click.option("--seed", type=int, help="[default: 0]"),
+        click.option(
+            "--compile",
+            type=click.Choice(["no", "yes", "graph"]),
+            help="torch.compile; graph: as a CUDA graph. [default: no]",
+        ),
+        click.option(
+            "--checkpoint-activations",
+            is_flag=True,
+            default=None,
+            help="Less memory, more time: activations are computed twice.",
+        ),
         click.option("--deterministic", is_flag=True, default=None, help="Also on a GPU."),
         click.option("--tensorboard", is_flag=True, default=None, help="Write its events too."),
         click.option("--out", metavar="RUN", help="The run's folder. [default: runs/...]"),
@@ -178,8 +189,8 @@ def _resume(
         raise UsageError(
             "SK-C009",
             f"{', '.join(refused)} cannot be changed while a run continues.",
-            f"Only --device, --workers and --epochs can. For another run: segkit train --config "
-            f"{folder / 'config.yaml'} {' '.join(refused)} ...",
+            "Only --device, --workers, --epochs, --compile and --checkpoint-activations can. For "
+            f"another run: segkit train --config {folder / 'config.yaml'} {' '.join(refused)} ...",
         )
 
     def run(events: Events) -> Path | None:

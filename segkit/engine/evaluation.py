@@ -19,6 +19,7 @@ from segkit.inference.tiling import Tiling, labels_of_images
 from segkit.interfaces import Metric
 from segkit.labels import most_likely
 from segkit.model import SegmentationModel
+from segkit.prepared import PAYS_AFTER, prepared
 
 
 @dataclass(frozen=True)
@@ -178,18 +179,20 @@ def evaluate(
         )
     model.eval()
     judge.reset()
-    images = 0
-    device = judge.group.device
+    images, pixels = 0, 0
+    device, network = judge.group.device, model
 
     def prepare(pixels_BCHW: Tensor) -> Tensor:
         return model.normalize(move(pixels_BCHW, device, channels_last), full_scale)
 
     for batch in batches:
+        if pixels < PAYS_AFTER <= (pixels := pixels + batch.target_BHW.numel()):
+            network = prepared(model, device, precision)
         with autocast(device, precision):
             if judge.takes_logits:
-                judge.update(model(prepare(batch.image_BCHW)), batch)
+                judge.update(network(prepare(batch.image_BCHW)), batch)
             else:
-                label_BHW = labels_of_images(model, batch.image_BCHW, prepare, tiling)
+                label_BHW = labels_of_images(network, batch.image_BCHW, prepare, tiling)
                 judge.update_labels(label_BHW, batch)
         images += len(batch.ids)
         progress(images)

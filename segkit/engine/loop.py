@@ -6,6 +6,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
+from segkit.checkpointing import statistics_kept
 from segkit.data import Batch, EvaluationLoader
 from segkit.engine.checkpoints import Checkpoint
+from segkit.engine.compiling import compiled
 from segkit.engine.device import autocast, memory_in_use
 from segkit.engine.ema import WeightAverage
 from segkit.engine.evaluation import Scores, evaluate, move, refuse_stray_labels
@@ -89,7 +92,7 @@ class Loop:
         self.frozen = bool(self.config.freeze) and not self._thaws_by(self.position.epoch)
         if self.frozen:
             freeze(self.model, str(self.config.freeze))
-        self.parallel = self.group.parallel(self.model)
+        self.parallel = self._parallel()
         self.average = WeightAverage(self.model, self.config.ema_decay)
         self.optimizer = make_optimizer(self.model, self.config.lr, self.config.weight_decay)
         self.scaler = torch.amp.GradScaler(
@@ -110,7 +113,7 @@ class Loop:
             # The old wrapper's hooks go with it, and they must go before the new one's come.
             self.parallel = self.model
             gc.collect()
-            self.parallel = self.group.parallel(self.model)
+            self.parallel = self._parallel()
         self.parallel.train()
         self.clock.start_epoch()
         batches = self.prepared.loader.epoch(position.epoch, start=position.batch)
@@ -243,7 +246,8 @@ class Loop:
             output = output_for(self.loss, self.parallel, pixels_BCHW)
         loss = self._loss(output, batch)
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        with self._statistics_counted_once():
+            self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         norm = clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
         self.scaler.step(self.optimizer)
@@ -253,6 +257,13 @@ class Loop:
         # The step before has ended by now: asking for its loss keeps no device waiting.
         self.settle()
         self.pending = Pending(batch, loss.detach(), norm, self.config.lr * share)
+
+    def _parallel(self) -> nn.Module:
+        """The model as a step calls it: over all processes, compiled where that is asked for."""
+        return compiled(self.group.parallel(self.model), self.config.compile)
+
+    def _statistics_counted_once(self) -> AbstractContextManager[None]:
+        return statistics_kept(self.model) if self.config.checkpoint_activations else nullcontext()
 
     def _augmented(self, batch: Batch) -> Batch:
         augmentation, position = self.prepared.on_device, self.position

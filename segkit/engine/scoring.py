@@ -20,6 +20,8 @@ from segkit.model import ModelRecord
 from segkit.model_folder import load_model
 from segkit.registry import default_registry
 
+LESS_MEMORY = "Use a smaller --batch, --tile 512, or --precision bf16."
+
 
 @dataclass(frozen=True)
 class Request:
@@ -67,7 +69,7 @@ def score_model(
     progress   called with (images scored, images) by the first process
     Raises ModelFileError (no model), DataError (images, masks, classes), UsageError (split).
     """
-    with process_group(request.device) as group, device_errors(group):
+    with process_group(request.device) as group, device_errors(group, LESS_MEMORY):
         model = load_model(request.model, group.device)
         settings = _settings(Path(request.model))
         record = model.record

@@ -13,11 +13,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from segkit.checkpointing import able_to_checkpoint, checkpoint_activations
 from segkit.compose import build_loss, build_model
 from segkit.config import TrainConfig
 from segkit.data import Data, TrainingLoader, open_data
 from segkit.data.augmentation.recipes import find_recipe
 from segkit.data.named import open_named
+from segkit.engine.compiling import refuse_to_compile
 from segkit.engine.device import (
     choose_precision,
     default_workers,
@@ -92,6 +94,7 @@ def prepare(
     """
     if config.deterministic:
         make_deterministic()
+    refuse_to_compile(config.compile, group.device)
     _refuse_unknown_names(config)
     data = _open(config)
     config = _resolved(config, data, group)
@@ -151,6 +154,11 @@ def decisions(prepared: Prepared) -> list[tuple[str, str]]:
             f"augmentation, learning rate {config.lr:g}",
         ),
     ]
+    if config.compile != "no":
+        lines.append(("compiled", "the first step takes minutes"))
+    if config.checkpoint_activations:
+        able = " and ".join(able_to_checkpoint(model))
+        lines.append(("memory", f"activations of the {able} are computed twice"))
     if config.freeze:
         until = f" until epoch {config.thaw_epoch}" if config.thaw_epoch else ""
         lines.append(("frozen", f"{config.freeze}{until}"))
@@ -297,6 +305,8 @@ def _build(
         # The attempt drew random numbers; a repetition with --weights none makes no attempt.
         model = _seeded(config, data, "none")
     model.record = replace(model.record, weights=dict(start))
+    if config.checkpoint_activations:
+        checkpoint_activations(model)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     group.synchronise_norms_(model)
     return model.to(group.device).to(memory_format=layout)

@@ -41,7 +41,7 @@ def train(
     Raises SegkitError: of the settings and the data before the first step, then Diverged,
     OutOfMemory or StorageError.
     """
-    with process_group(config.device) as group, device_errors(group):
+    with process_group(config.device) as group, device_errors(group, less_memory(config)):
         watching = events if events is not None and group.writes else Silence()
         prepared = prepare(config, group, watching)
         watching.decided(decisions(prepared))
@@ -77,7 +77,11 @@ def resume(
         )
     config = read_config(run.config_file).model_copy(update=dict(changes or {}))
     checkpoint = run.checkpoints.load()
-    with process_group(config.device) as group, device_errors(group), ExitStack() as stack:
+    with (
+        process_group(config.device) as group,
+        device_errors(group, less_memory(config)),
+        ExitStack() as stack,
+    ):
         watching = events if events is not None and group.writes else Silence()
         if group.writes:
             stack.enter_context(run.locked())
@@ -99,16 +103,19 @@ def resume(
 
 
 @contextmanager
-def device_errors(group: Group) -> Iterator[None]:
-    """Turns what the device and the reading processes fail with into errors that say what to do."""
+def device_errors(group: Group, less_memory: str) -> Iterator[None]:
+    """Turns what the device and the reading processes fail with into errors that say what to do.
+
+    less_memory   what helps where memory ends
+    """
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise _out_of_memory(group, error) from error
+        raise _out_of_memory(group, error, less_memory) from error
     except RuntimeError as error:
         text = str(error)
         if "can't allocate memory" in text or "not enough memory" in text:
-            raise _out_of_memory(group, error) from error
+            raise _out_of_memory(group, error, less_memory) from error
         if "DataLoader worker" in text:
             raise StorageError(
                 "SK-S004",
@@ -285,10 +292,17 @@ def _without_nan(values: Mapping[str, float]) -> dict[str, float | None]:
     return {name: None if math.isnan(value) else value for name, value in values.items()}
 
 
-def _out_of_memory(group: Group, error: BaseException) -> OutOfMemory:
+def less_memory(config: TrainConfig) -> str:
+    """What helps where a training's memory ends."""
+    smaller = "a smaller --batch or --size, or --precision bf16"
+    if config.checkpoint_activations:
+        return f"Train with {smaller}."
+    return f"Continue with --resume RUN --checkpoint-activations, or train with {smaller}."
+
+
+def _out_of_memory(group: Group, error: BaseException, less_memory: str) -> OutOfMemory:
     return OutOfMemory(
         "SK-T002",
         f"{describe(group.device)} has too little memory ({str(error).splitlines()[0]}).",
-        "Use a smaller --batch or --size, --precision bf16, or "
-        "--encoder 'densenet121(memory_efficient=true)'; --resume RUN continues.",
+        less_memory,
     )

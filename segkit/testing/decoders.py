@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segkit.testing.modules import MODULE_CHECKS
+from segkit.testing.modules import MODULE_CHECKS, STAGE_CHECKS
 from segkit.testing.subject import Breach, Check, NotApplicable, Subject, require
 from segkit.testing.trials import (
     BATCH,
@@ -98,6 +98,7 @@ CHECKS: tuple[Check, ...] = (
     takes_features_without_pool_indices,
     unpooling_gets_its_indices,
     *MODULE_CHECKS,
+    *STAGE_CHECKS,
 )
 
 

@@ -11,7 +11,7 @@ import torch
 from segkit.compose import checked_encoder
 from segkit.errors import SegkitError
 from segkit.interfaces import Features
-from segkit.testing.modules import MODULE_CHECKS
+from segkit.testing.modules import MODULE_CHECKS, STAGE_CHECKS
 from segkit.testing.subject import Check, Subject, require
 from segkit.testing.trials import BATCH, image_sizes, margins_of
 
@@ -111,6 +111,7 @@ CHECKS: tuple[Check, ...] = (
     normalization_fits_the_channels,
     missing_weights_file_is_refused,
     *MODULE_CHECKS,
+    *STAGE_CHECKS,
 )
 
 

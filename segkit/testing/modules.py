@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segkit.checkpointing import statistics_kept
 from segkit.testing.imports import recorded_connections
-from segkit.testing.subject import Check, Subject, require
+from segkit.testing.subject import Check, NotApplicable, Subject, require
 from segkit.testing.trials import Trial, map_tensors, tensors_in, trial_of
 
 # float32 sums in another order differ in the last bits; activations here are of order 1.
@@ -154,6 +155,28 @@ def takes_channels_last(subject: Subject) -> None:
         require(gap <= TOLERANCE, f"channels_last changes the output by {gap:.2g}")
 
 
+def checkpointing_changes_no_number(subject: Subject) -> None:
+    """With set_grad_checkpointing, outputs, gradients and running statistics stay what they are."""
+    trial = trial_of(subject)
+    # In float64: a hundred norms of random weights enlarge float32's rounding without bound.
+    arguments = map_tensors(lambda t: t.double() if t.is_floating_point() else t, trial.arguments)
+    results = []
+    for checkpoints in (False, True):
+        torch.manual_seed(7)
+        module: Any = trial.build().double().train()
+        if not hasattr(module, "set_grad_checkpointing"):
+            raise NotApplicable("has no set_grad_checkpointing")
+        module.set_grad_checkpointing(checkpoints)
+        outputs = _floats(module(*arguments))
+        with statistics_kept(module):
+            torch.stack([each.square().mean() for each in outputs]).sum().backward()
+        gradients = [each.grad for each in module.parameters() if each.grad is not None]
+        results.append([*outputs, *gradients, *module.buffers()])
+    for plain, checkpointed in zip(*results, strict=True):
+        gap = _gap(plain, checkpointed)
+        require(gap <= TOLERANCE, f"checkpointing changes a number by {gap:.2g}")
+
+
 def opens_no_socket(subject: Subject) -> None:
     """Building it without pretrained weights and running it asks for no connection."""
     with recorded_connections() as asked:
@@ -175,6 +198,8 @@ MODULE_CHECKS: tuple[Check, ...] = (
     takes_channels_last,
     opens_no_socket,
 )
+# Of those that have stages: encoders and decoders.
+STAGE_CHECKS: tuple[Check, ...] = (checkpointing_changes_no_number,)
 
 
 def _gradients(trial: Trial) -> dict[str, Any]:

@@ -42,9 +42,10 @@ def plainly(tiny_settings, tmp_path_factory):
     [
         {},
         {"encoder": "densenet121(depth=3, memory_efficient=true)"},
+        {"checkpoint_activations": True},
         {"channels_last": False},
     ],
-    ids=["decoder recomputed", "encoder recomputed too", "NCHW"],
+    ids=["decoder recomputed", "encoder recomputed too", "checkpointed", "NCHW"],
 )
 def test_the_losses_of_a_training_stay_the_same(settings, plainly, tmp_path, changes):
     found = curve(settings, tmp_path / "run", **changes)

@@ -8,10 +8,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from segkit.config import layered
 from segkit.engine import training
 from segkit.engine.distributed import Group
 from segkit.engine.events import Silence
-from segkit.engine.training import device_errors, train
+from segkit.engine.training import device_errors, less_memory, train
 from segkit.errors import (
     DataError,
     Diverged,
@@ -52,7 +53,8 @@ def test_a_batch_of_one_with_room_is_trained_on(settings):
 
 def test_too_little_memory_says_what_to_shrink():
     group = Group(0, 1, 1, torch.device("cpu"))
-    with pytest.raises(OutOfMemory) as caught, device_errors(group):
+    fix = less_memory(layered())
+    with pytest.raises(OutOfMemory) as caught, device_errors(group, fix):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
     assert caught.value.exit_code == 7
     assert "(CUDA out of memory. Tried to allocate 2 GiB.)" in caught.value.what
@@ -61,13 +63,13 @@ def test_too_little_memory_says_what_to_shrink():
 
 def test_an_allocation_beyond_the_cpus_memory_is_too_little_memory():
     group = Group(0, 1, 1, torch.device("cpu"))
-    with pytest.raises(OutOfMemory), device_errors(group):
+    with pytest.raises(OutOfMemory), device_errors(group, "Use less."):
         torch.empty(2**60)
 
 
 def test_a_killed_reader_is_named():
     group = Group(0, 1, 1, torch.device("cpu"))
-    with pytest.raises(StorageError) as caught, device_errors(group):
+    with pytest.raises(StorageError) as caught, device_errors(group, "Use less."):
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. ")
     assert (caught.value.code, caught.value.exit_code) == ("SK-S004", 8)
     assert "--shm-size" in caught.value.fix

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from segkit.api import Features, Normalization, load_encoder_weights
+from segkit.api import Features, Normalization, load_encoder_weights, recomputed
 from segkit.testing.encoders import CHECKS
 
 
@@ -23,9 +23,17 @@ class Sound(nn.Module):
         self.second = nn.Conv2d(width, width, 3, stride=2, padding=1)
         load_encoder_weights(self, weights, published=None)
 
+    checkpoints = False
+
+    def set_grad_checkpointing(self, enable=True):
+        self.checkpoints = enable
+
     def forward(self, image_BCHW):
-        fine = self.norm(self.first(image_BCHW)).relu()
+        fine = self.run(nn.Sequential(self.first, self.norm), image_BCHW).relu()
         return Features((fine, self.second(fine)))
+
+    def run(self, stage, x_BCHW):
+        return recomputed(stage, x_BCHW) if self.checkpoints else stage(x_BCHW)
 
 
 class OddStrides(Sound):
@@ -126,6 +134,11 @@ class ReadsMemory(Sound):
         return super().forward(image_BCHW.as_strided(image_BCHW.shape, (18432, 6144, 96, 1)))
 
 
+class LosesItsGradient(Sound):
+    def run(self, stage, x_BCHW):
+        return stage(x_BCHW) if not self.checkpoints else stage(x_BCHW).detach() + stage[0](x_BCHW)
+
+
 class AsksTheNetwork(Sound):
     def __init__(self, in_channels: int, weights: str) -> None:
         super().__init__(in_channels, weights)
@@ -150,6 +163,7 @@ BROKEN = {
     "evaluation_changes_nothing": (CountsInEvaluation, "changes seen"),
     "exports": (DependsOnValues, "data-dependent"),
     "takes_channels_last": (ReadsMemory, "channels_last changes the output"),
+    "checkpointing_changes_no_number": (LosesItsGradient, "checkpointing changes a number"),
     "opens_no_socket": (AsksTheNetwork, "a connection to"),
 }
 BY_NAME = {check.__name__: check for check in CHECKS}

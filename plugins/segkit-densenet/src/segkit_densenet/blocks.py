@@ -5,16 +5,19 @@ B batch, C channels, H W pixels; `growth` is the paper's k: the channels every d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
-from segkit.api import BatchStatistics, batch_statistics, norm_relu_convolution, recomputes
+from segkit.api import (
+    BatchStatistics,
+    batch_statistics,
+    norm_relu_convolution,
+    recomputed,
+    recomputes,
+)
 
 BOTTLENECK = 4
 
@@ -46,13 +49,20 @@ class DenseLayer(nn.Module):
         if recompute and self._is_plain(maps[-1]):
             new_BCHW = self._lean(maps, known)
         else:
-            new_BCHW = self._recomputed(*maps) if recompute else self._new(*maps)
+            new_BCHW = self._recomputed(maps) if recompute else self._new(maps)
         # Dropout stays outside: what is computed twice has no randomness to save and restore.
         return F.dropout(new_BCHW, self.dropout, self.training) if self.dropout else new_BCHW
 
-    def _new(self, *maps: Tensor) -> Tensor:
+    def _new(self, maps: Sequence[Tensor]) -> Tensor:
         narrow_BCHW = self.conv1(F.relu(self.norm1(torch.cat(maps, dim=1)), inplace=True))
         return self.conv2(F.relu(self.norm2(narrow_BCHW), inplace=True))
+
+    def _recomputed(self, maps: Sequence[Tensor]) -> Tensor:
+        def new(*again: Tensor) -> Tensor:
+            return self._new(again)
+
+        new_BCHW: Tensor = recomputed(self, *maps, call=new, random=False)
+        return new_BCHW
 
     def _is_plain(self, x_BCHW: Tensor) -> bool:
         pairs = ((self.norm1, self.conv1), (self.norm2, self.conv2))
@@ -64,30 +74,6 @@ class DenseLayer(nn.Module):
         known += [batch_statistics(each, self.norm1) for each in maps[len(known) :]]
         narrow_BCHW = norm_relu_convolution(maps, self.norm1, self.conv1, known)
         return norm_relu_convolution([narrow_BCHW], self.norm2, self.conv2)
-
-    def _recomputed(self, *maps: Tensor) -> Tensor:
-        settings: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
-        # torch.compile takes no contexts, and needs none: its graph updates each statistic once.
-        if not torch.compiler.is_compiling():
-            settings["context_fn"] = self._contexts
-        return checkpoint(self._new, *maps, **settings)
-
-    def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        """For the first pass and for the pass that computes again."""
-        return nullcontext(), _statistics_still(self.norm1, self.norm2)
-
-
-@contextmanager
-def _statistics_still(*norms: nn.Module) -> Iterator[None]:
-    """Normalises as before and counts no batch twice: it works on copies of the statistics."""
-    borrowed = [(norm, name, kept) for norm in norms for name, kept in norm.named_buffers()]
-    for norm, name, kept in borrowed:
-        setattr(norm, name, kept.clone())
-    try:
-        yield
-    finally:
-        for norm, name, kept in borrowed:
-            setattr(norm, name, kept)
 
 
 class DenseBlock(nn.Module):

@@ -16,7 +16,7 @@ from segkit.api import (
     adapt_normalization,
     load_encoder_weights,
 )
-from segkit_densenet.blocks import DenseBlock, Transition
+from segkit_densenet.blocks import DenseBlock, DenseLayer, Transition
 from segkit_densenet.weights import IMAGENET, PUBLISHED, encoder_key
 
 
@@ -105,6 +105,12 @@ class DenseNetEncoder(nn.Module):
                 map_BCHW, x_BCHW = parts[f"transition{level}"](x_BCHW)
                 maps.append(map_BCHW)
         return Features(tuple(maps))
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Has every dense layer work as with memory_efficient."""
+        for module in self.modules():
+            if isinstance(module, DenseLayer):
+                module.memory_efficient = enable
 
     def _initialise(self) -> None:
         # He et al. 2015, as in the paper's section 4.2; norms start at weight 1 and bias 0 anyway.

@@ -43,6 +43,9 @@ class TimmEncoder(nn.Module):
         self.channels = pyramid.channels if pyramid else layout.channels
         self.strides = pyramid.strides if pyramid else layout.strides
         self.normalization = normalization
+        # Not every kind of network has it in the form that gives feature maps.
+        if hasattr(network, "set_grad_checkpointing"):
+            self.set_grad_checkpointing = network.set_grad_checkpointing
 
     def forward(self, image_BCHW: Tensor) -> Features:
         height, width = image_BCHW.shape[-2:]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.api import Features, MakeUpsampler
+from segkit_unet.checkpointing import Checkpointing
 from segkit_unet.convolution import (
     Conv,
     ConvBlock,
@@ -67,7 +68,7 @@ class Step(nn.Module):
         return self.block(x_BCHW)
 
 
-class UnetDecoder(nn.Module):
+class UnetDecoder(Checkpointing):
     """The expansive path of the U-Net (Ronneberger et al. 2015, arXiv:1505.04597), on any encoder.
 
     At each step the map is enlarged to the stride of the next finer map, while its channels shrink
@@ -124,11 +125,10 @@ class UnetDecoder(nn.Module):
         self.channels, self.stride = reached, stride
 
     def forward(self, features: Features) -> Tensor:
-        x_BCHW = features.maps[-1]
+        x_BCHW, indices = features.maps[-1], features.pool_indices
         for step, level in zip(self.steps, self.skips, strict=True):
-            if level is None:
-                x_BCHW = step(x_BCHW, None, None)
-            else:
-                indices = features.pool_indices
-                x_BCHW = step(x_BCHW, features.maps[level], indices[level] if indices else None)
+            skip_BCHW = index_BCHW = None
+            if level is not None:
+                skip_BCHW, index_BCHW = features.maps[level], indices[level] if indices else None
+            x_BCHW = self.run(step, x_BCHW, skip_BCHW, index_BCHW)
         return x_BCHW

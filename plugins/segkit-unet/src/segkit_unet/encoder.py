@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.api import Features, Normalization, UsageError, load_encoder_weights
+from segkit_unet.checkpointing import Checkpointing
 from segkit_unet.convolution import (
     Conv,
     ConvBlock,
@@ -20,7 +21,7 @@ from segkit_unet.convolution import (
 )
 
 
-class UnetEncoder(nn.Module):
+class UnetEncoder(Checkpointing):
     """The contracting path of the U-Net (Ronneberger et al. 2015, arXiv:1505.04597).
 
     Two 3x3 convolutions a level, 2x2 maximum pooling between levels, twice the channels at each:
@@ -84,7 +85,7 @@ class UnetEncoder(nn.Module):
                 x_BCHW, index_BCHW = F.max_pool2d(x_BCHW, kernel_size=2, return_indices=True)
                 pool_indices.append(index_BCHW)
                 x_BCHW = self._dropped(x_BCHW, "pools")
-            x_BCHW = block(x_BCHW)
+            x_BCHW = self.run(block, x_BCHW)
             maps.append(x_BCHW)
         maps[-1] = self._dropped(x_BCHW, "end")
         return Features(tuple(maps), tuple(pool_indices) if self.provides_pool_indices else None)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.api import Features, MakeUpsampler, UsageError
+from segkit_unet.checkpointing import Checkpointing
 from segkit_unet.convolution import Norm, Style, initialise
 
 
-class InterpolatingUnetDecoder(nn.Module):
+class InterpolatingUnetDecoder(Checkpointing):
     """A U-Net's expansive path that interpolates bilinearly and learns nothing in doing so.
 
     The map is enlarged to the size of the next finer one, concatenated with it and convolved twice;
@@ -58,14 +60,18 @@ class InterpolatingUnetDecoder(nn.Module):
     def forward(self, features: Features) -> Tensor:
         x_BCHW = features.maps[-1]
         for step, skip_BCHW in zip(self.steps, features.maps[-2::-1], strict=True):
-            x_BCHW = F.interpolate(
-                x_BCHW,
-                skip_BCHW.shape[-2:],
-                mode="bilinear",
-                align_corners=self.interpolates_corners,
-            )
-            x_BCHW = step(torch.cat([skip_BCHW, x_BCHW], dim=1))
+            x_BCHW = self.run(step, x_BCHW, skip_BCHW, call=partial(self._enlarged, step))
         return x_BCHW
+
+    def _enlarged(self, step: nn.Module, x_BCHW: Tensor, skip_BCHW: Tensor) -> Tensor:
+        x_BCHW = F.interpolate(
+            x_BCHW,
+            skip_BCHW.shape[-2:],
+            mode="bilinear",
+            align_corners=self.interpolates_corners,
+        )
+        result_BCHW: Tensor = step(torch.cat([skip_BCHW, x_BCHW], dim=1))
+        return result_BCHW
 
 
 def _refuse_other_lengths(steps: int, **given: Sequence[int]) -> None:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from segkit.api import Features, MakeUpsampler, Upsampler, UsageError
+from segkit_unet.checkpointing import Checkpointing
 from segkit_unet.convolution import Conv, ConvBlock, Norm, Style, check_positive, initialise
 from segkit_unet.steps import refuse_missing_indices, steps_to
 
 
-class SegnetDecoder(nn.Module):
+class SegnetDecoder(Checkpointing):
     """SegNet (Badrinarayanan, Kendall, Cipolla 2015, arXiv:1511.00561): no skips but the indices.
 
     Level by level, the map is unpooled where the encoder found its maxima and then convolved; what
@@ -61,7 +62,8 @@ class SegnetDecoder(nn.Module):
     def forward(self, features: Features) -> Tensor:
         x_BCHW, indices = features.maps[-1], features.pool_indices
         for step, level in zip(self.steps, self.levels, strict=True):
-            x_BCHW = step(x_BCHW, indices[level] if indices and level is not None else None)
+            index_BCHW = indices[level] if indices and level is not None else None
+            x_BCHW = self.run(step, x_BCHW, index_BCHW)
         return x_BCHW
 
 

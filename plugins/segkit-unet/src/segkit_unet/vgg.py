@@ -16,6 +16,7 @@ from segkit.api import (
     adapt_normalization,
     load_encoder_weights,
 )
+from segkit_unet.checkpointing import Checkpointing
 from segkit_unet.convolution import initialise
 
 IMAGENET = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -33,7 +34,7 @@ PUBLISHED = {
 _KEY = re.compile(r"(?:(?:module|model|encoder|backbone)\.)*features[._](?P<rest>\d+\..+)")
 
 
-class VggEncoder(nn.Module):
+class VggEncoder(Checkpointing):
     """Each block's map before its pooling, strides 1 to 16; the sixth is the last pooling's result.
 
     The layers are numbered as in torchvision (`features.0.weight`), the pooling layers counted in.
@@ -60,14 +61,23 @@ class VggEncoder(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> Features:
         maps, pool_indices, x_BCHW = [], [], image_BCHW
-        for layer in self.features:
-            if isinstance(layer, nn.MaxPool2d):
+        for number, block in enumerate(self._blocks()):
+            if number:
                 maps.append(x_BCHW)
                 x_BCHW, index_BCHW = F.max_pool2d(x_BCHW, kernel_size=2, return_indices=True)
                 pool_indices.append(index_BCHW)
-            else:
-                x_BCHW = layer(x_BCHW)
+            x_BCHW = self.run(block, x_BCHW) if len(block) else x_BCHW
         return Features((*maps, x_BCHW), tuple(pool_indices))
+
+    def _blocks(self) -> list[nn.Sequential]:
+        """What lies between the pooling layers; behind the last of them there may be nothing."""
+        blocks = [nn.Sequential()]
+        for layer in self.features:
+            if isinstance(layer, nn.MaxPool2d):
+                blocks.append(nn.Sequential())
+            else:
+                blocks[-1].append(layer)
+        return blocks
 
 
 def encoder_key(key: str) -> str | None:
