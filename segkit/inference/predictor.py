@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from segkit.engine.device import autocast
 from segkit.errors import OutOfMemory
 from segkit.inference.tiling import Tiling, labels_of_images
 from segkit.model import SegmentationModel
+from segkit.prepared import prepared
 
 
 @dataclass(frozen=True)
@@ -23,16 +24,24 @@ class Predictor:
     model       in evaluation mode, on `device`
     precision   fp32, bf16 or fp16
     tiling      how images larger than a tile are cut; None computes them whole
+    rewrites    whether a copy of the network is rewritten to predict sooner, where that can be
+
+    network     what predicts: that copy, or the model
     """
 
     model: SegmentationModel
     device: torch.device
     precision: str = "fp32"
     tiling: Tiling | None = None
+    rewrites: bool = True
+    network: SegmentationModel = field(init=False)
 
     def __post_init__(self) -> None:
         # Images are read channels-last, and convolutions are quicker so.
-        self.model.to(memory_format=torch.channels_last)
+        network = self.model.to(memory_format=torch.channels_last)
+        if self.rewrites:
+            network = prepared(network, self.device, self.precision)
+        object.__setattr__(self, "network", network)
 
     def labels(self, images: Sequence[NDArray[np.generic]]) -> list[NDArray[np.integer]]:
         """A label map for each image: all of one size, type and number of channels.
@@ -59,7 +68,7 @@ class Predictor:
 
         with autocast(self.device, self.precision):
             label_BHW = labels_of_images(
-                self.model,
+                self.network,
                 pixels_BCHW,
                 lambda some: self.model.normalize(self._moved(some), scale),
                 self.tiling,
