@@ -35,8 +35,8 @@ IMAGES = (200, 400, 800, 1600)
 REPEATS = 3
 SIDE = 96
 TRAINING = [
-    *("train", "--encoder", "timm/resnet18", "--weights", "none", "--epochs", "5", "--batch", "16"),
-    *("--size", "128", "--workers", "0", "--precision", "fp32", "--set", "evaluate_every=5"),
+    *("train", "--encoder", "timm/resnet18", "--weights", "none", "--epochs", "3", "--batch", "16"),
+    *("--size", "128", "--workers", "0", "--precision", "fp32", "--set", "evaluate_every=3"),
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from segkit_bench_peers.loop import IMAGES_IN_TURN, PlainLoop, Precision, Variant
 from segkit_bench_peers.networks import installed
+
+if TYPE_CHECKING:
+    from segkit.model import SegmentationModel
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Labels of float32 in another order of additions: pixels that may differ, of random weights.
@@ -76,6 +79,8 @@ class SegkitLabels(PlainLoop):
 
     network   segkit: densenet121 with the decoder unet; smp: SMP's, through segkit-smp
     upsampler of segkit's own network
+    rewrites  whether the network is rewritten: norms folded, doubled maps convolved undoubled
+    streams   whether each image of a batch has a thread of its own
     """
 
     def __init__(
@@ -84,6 +89,8 @@ class SegkitLabels(PlainLoop):
         *,
         network: Literal["segkit", "smp"] = "segkit",
         upsampler: str = "bilinear",
+        rewrites: bool = True,
+        streams: bool = True,
         size: int = 512,
         batch: int = 2,
         classes: int = 21,
@@ -94,6 +101,7 @@ class SegkitLabels(PlainLoop):
             precision=precision, variant="best",
         )  # fmt: skip
         self.kind, self.upsampler = network, upsampler
+        self.rewrites, self.streams = rewrites, streams
 
     def network(self) -> nn.Module:
         from segkit import build_model
@@ -106,9 +114,14 @@ class SegkitLabels(PlainLoop):
         from segkit.inference.predictor import Predictor
 
         torch.manual_seed(0)
-        self.model: Any = self.network().to(self.device).eval()
+        self.model = self.network().to(self.device).eval()
         self.pictures = pictures(self.size)
-        self.predictor = Predictor(self.model, self.device, self.precision)
+        model = cast("SegmentationModel", self.model)
+        self.predictor = Predictor(model, self.device, self.precision, rewrites=self.rewrites)
+        if not self.streams:
+            # Several threads for one operation, as everywhere else.
+            network: Any = self.predictor.network
+            network.labels = network._labels
 
     def run(self) -> int:
         self.turn += 1
@@ -118,9 +131,7 @@ class SegkitLabels(PlainLoop):
     def check(self) -> tuple[float, float]:
         """Share of pixels whose label differs from that of the same weights run plainly, and how
         many may; in bfloat16 random weights tell nothing of a trained network's score."""
-        from segkit.model import SegmentationModel
-
-        plain: SegmentationModel = self.model
+        plain = self.predictor.model
         image = self.pictures[0]
         found = self.predictor.labels([image])[0]
         pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None]

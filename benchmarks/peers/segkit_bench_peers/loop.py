@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 Mode = Literal["train", "infer"]
 Precision = Literal["fp32", "bf16"]
@@ -44,6 +45,7 @@ class PlainLoop(ABC):
         self.device, self.mode, self.size, self.batch = torch.device(device), mode, size, batch
         self.classes, self.precision, self.best = classes, precision, variant == "best"
         self.turn = 0
+        self.images: list[Tensor] = []
 
     @abstractmethod
     def network(self) -> nn.Module:
@@ -87,8 +89,19 @@ class PlainLoop(ABC):
 
     @property
     def counts(self) -> dict[str, int]:
-        """What segkit shows beside the times."""
-        return {"parameters": sum(each.numel() for each in self.model.parameters())}
+        """What segkit shows beside the times; FLOPs where a step begins with images as tensors."""
+        parameters = sum(each.numel() for each in self.model.parameters())
+        if not self.images:
+            return {"parameters": parameters}
+        with FlopCounterMode(display=False) as step:
+            self.run()
+        with FlopCounterMode(display=False) as forward, torch.no_grad():
+            self.logits(self.model, self.images[0])
+        return {
+            "parameters": parameters,
+            "multiply_adds": forward.get_total_flops() // 2,
+            "flops": step.get_total_flops(),
+        }
 
     def run(self) -> int:
         self.turn = (self.turn + 1) % IMAGES_IN_TURN

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,14 @@ from segkit_bench_peers.loop import IMAGES_IN_TURN, PlainLoop, Precision, Varian
 from segkit_bench_peers.networks import SmpUnet, installed
 
 IGNORED = 255
+Without = Literal[
+    "nothing",
+    "channels_last",
+    "coarse_convolution",
+    "one_pass_losses",
+    "recomputing",
+    "fused_optimizer",
+]
 
 
 class SmpTraining(SmpUnet):
@@ -72,6 +80,8 @@ class SegkitTraining(PlainLoop):
     """segkit's own step (segkit.engine.loop), and the confusion matrix of the batch's labels.
 
     encoder, decoder, upsampler, loss   as `segkit train` takes them
+    checkpoints                         activations are computed twice
+    without                             one of its optimisations left out: see WITHOUT
     settings                            more of a training's settings, as [clip_norm=null]
     """
 
@@ -87,6 +97,8 @@ class SegkitTraining(PlainLoop):
         batch: int = 2,
         classes: int = 21,
         precision: Precision = "fp32",
+        checkpoints: bool = False,
+        without: Without = "nothing",
         settings: tuple[str, ...] = (),
     ) -> None:
         super().__init__(
@@ -94,7 +106,8 @@ class SegkitTraining(PlainLoop):
             precision=precision, variant="best",
         )  # fmt: skip
         self.expressions = (encoder, decoder, upsampler)
-        self.written, self.settings = loss, settings
+        self.written, self.settings, self.checkpoints = loss, settings, checkpoints
+        self.without = without
 
     def network(self) -> nn.Module:
         from segkit import build_model
@@ -107,6 +120,7 @@ class SegkitTraining(PlainLoop):
         return build_loss(self.written, num_classes=self.classes, ignore_index=IGNORED)
 
     def set_up(self) -> None:
+        from segkit.checkpointing import checkpoint_activations
         from segkit.config import layered
         from segkit.data import Batch
         from segkit.engine.distributed import Group
@@ -116,14 +130,26 @@ class SegkitTraining(PlainLoop):
         from segkit.engine.setup import Prepared
 
         torch.manual_seed(0)
+        if self.without in WITHOUT:
+            WITHOUT[self.without]()
         group = Group(rank=0, world_size=1, local_processes=1, device=self.device)
         self.judge = Judge("miou", num_classes=self.classes, ignore_index=IGNORED, group=group)
+        channels_last = self.without != "channels_last"
         config = layered(
-            options={"precision": self.precision, "lr": 1e-6, "epochs": 1, "batch": self.batch},
+            options={
+                "precision": self.precision,
+                "lr": 1e-6,
+                "epochs": 1,
+                "batch": self.batch,
+                "checkpoint_activations": self.checkpoints,
+                "channels_last": channels_last,
+            },
             assignments=self.settings,
         )
-        layout = torch.channels_last
+        layout = torch.channels_last if channels_last else torch.contiguous_format
         self.model = self.network().to(self.device).to(memory_format=layout).train()
+        if self.checkpoints:
+            checkpoint_activations(self.model)
         prepared = Prepared(
             config=config,
             group=group,
@@ -170,6 +196,42 @@ class SegkitTraining(PlainLoop):
         return most_likely_enlarged(
             coarse_BKhw, size, align_corners=align_corners, crop=(self.size, self.size)
         )
+
+
+def _without_coarse_convolution() -> None:
+    from segkit_upsamplers import coarse_convolution
+
+    coarse_convolution.LEAST_CHANNELS = 2**31
+
+
+def _without_one_pass_losses() -> None:
+    from segkit_losses import one_pass
+
+    one_pass._has_one_pass = lambda device: False  # type: ignore[assignment]
+
+
+def _without_recomputing() -> None:
+    from segkit_unet import convolution
+
+    convolution.recomputes = lambda *parts: False  # type: ignore[assignment]
+
+
+def _without_fused_optimizer() -> None:
+    from functools import partial
+
+    from segkit.engine import loop
+
+    adamw = partial(torch.optim.AdamW, foreach=False)
+    loop.torch.optim.AdamW = lambda *given, fused, **rest: adamw(*given, **rest)  # type: ignore
+
+
+# Every case has a process of its own, so that what is left out stays out.
+WITHOUT: dict[str, Callable[[], None]] = {
+    "coarse_convolution": _without_coarse_convolution,
+    "one_pass_losses": _without_one_pass_losses,
+    "recomputing": _without_recomputing,
+    "fused_optimizer": _without_fused_optimizer,
+}
 
 
 def _stand_in(**attributes: Any) -> Any:
