@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from segkit.checkpointing import recomputed
 from segkit.confusion import ConfusionMatrix
 from segkit.convolutions import DoubledConvolution, hooked
+from segkit.dense_layers import DenseLayers
 from segkit.errors import (
     DataError,
     EnvironmentFault,
@@ -60,6 +61,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Decoder",
+    "DenseLayers",
     "DoubledConvolution",
     "Encoder",
     "EnvironmentFault",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 import torch
@@ -32,24 +33,22 @@ class Convolution(nn.Module):
             weight_OIHW, bias_O = folded(weight_OIHW, bias_O, norm)
         self.dtype, self.relu = dtype, relu
         self.register_buffer("kernel_OIHW", channels_last(weight_OIHW, dtype))
-        self.register_buffer("shift_O", None if bias_O is None else bias_O.detach().to(dtype))
+        # In float32, whatever the kernel is: oneDNN adds it before it rounds.
+        self.register_buffer("shift_O", None if bias_O is None else bias_O.detach().float())
         self.stride, self.padding = list(convolution.stride), [int(p) for p in convolution.padding]
         self.dilation, self.groups = list(convolution.dilation), convolution.groups
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        result: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        return pointwise(
             x_BCHW.to(self.dtype),
             self.kernel_OIHW,
             self.shift_O,
-            self.padding,
-            self.stride,
-            self.dilation,
-            self.groups,
-            "relu" if self.relu else "none",
-            [],
-            "",
+            padding=self.padding,
+            stride=self.stride,
+            dilation=self.dilation,
+            groups=self.groups,
+            relu=self.relu,
         )
-        return result
 
 
 class DoubledConvolution(nn.Module):
@@ -132,18 +131,44 @@ class DoubledConvolution(nn.Module):
         return added
 
 
+def pointwise(
+    x_BCHW: Tensor,
+    kernel_OIHW: Tensor,
+    shift_O: Tensor | None,
+    *,
+    padding: Sequence[int] = (0, 0),
+    stride: Sequence[int] = (1, 1),
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+    relu: bool,
+) -> Tensor:
+    """oneDNN's convolution with a bias in float32 and, where it is asked for, a ReLU behind it."""
+    behind = "relu" if relu else "none"
+    result: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        x_BCHW, kernel_OIHW, shift_O, padding, stride, dilation, groups, behind, [], ""
+    )
+    return result
+
+
 def folded(
     weight_OIHW: Tensor, bias_O: Tensor | None, norm: nn.BatchNorm2d
 ) -> tuple[Tensor, Tensor]:
     """Weight and bias of a convolution that does what the norm in evaluation does behind it."""
-    mean_O, variance_O = (_wide(each) for each in (norm.running_mean, norm.running_var))
-    scale_O = (variance_O + norm.eps).rsqrt()
-    if norm.weight is not None:
-        scale_O = scale_O * _wide(norm.weight)
-    shift_O = (_wide(bias_O) if bias_O is not None else 0) - mean_O
-    shift_O = shift_O * scale_O + (_wide(norm.bias) if norm.bias is not None else 0)
+    scale_O, shift_O = scale_and_shift(norm)
+    if bias_O is not None:
+        shift_O = shift_O + scale_O * _wide(bias_O)
     kernel_OIHW = _wide(weight_OIHW) * scale_O[:, None, None, None]
     return kernel_OIHW.to(weight_OIHW.dtype), shift_O.to(weight_OIHW.dtype)
+
+
+def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """What the norm in evaluation multiplies each channel by, and then adds, in float64."""
+    mean_C, variance_C = (_wide(each) for each in (norm.running_mean, norm.running_var))
+    scale_C = (variance_C + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale_C = scale_C * _wide(norm.weight)
+    shift_C = _wide(norm.bias) if norm.bias is not None else torch.zeros_like(mean_C)
+    return scale_C, shift_C - mean_C * scale_C
 
 
 def doubled_taps(weight_OI33: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ FLOORS = [
         "recomputing",
         "prepared",
         "convolutions",
+        "dense_layers",
         "checkpointing",
         "streams",
         "registry",

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 import segkit
 from segkit.convolutions import Convolution, DoubledConvolution, doubled_taps, folded
+from segkit.dense_layers import BoundedConvolution, DenseLayers
 from segkit.prepared import prepared
 
 CPU = torch.device("cpu")
@@ -77,7 +78,8 @@ def test_in_bfloat16_it_is_as_far_from_float64_as_autocast_is():
     twin = prepared(model, CPU, "bf16")
     with torch.autocast("cpu", torch.bfloat16):
         plain, found = model(image_BCHW), twin(image_BCHW)
-    assert count(twin, Convolution) >= count(model, nn.Conv2d) and not count(twin, nn.Conv2d)
+    kinds = (Convolution, BoundedConvolution)
+    assert count(twin, kinds) >= count(model, nn.Conv2d) and not count(twin, nn.Conv2d)
     assert found.dtype == torch.bfloat16
     assert far(found, model, image_BCHW) < 1.5 * far(plain, model, image_BCHW)
 
@@ -85,10 +87,11 @@ def test_in_bfloat16_it_is_as_far_from_float64_as_autocast_is():
 def test_every_norm_behind_a_convolution_is_folded_and_no_other():
     model = built("densenet121")
     twin = prepared(model, CPU, "fp32")
-    # 58 layers, 3 transitions and the end have a norm before a convolution.
+    # 3 transitions and the end have a norm that no convolution comes before or right behind.
     assert count(model, nn.BatchNorm2d) == 131
-    assert count(twin, nn.BatchNorm2d) == 62
-    assert sum(each.relu for each in twin.modules() if isinstance(each, Convolution)) == 69
+    assert count(twin, nn.BatchNorm2d) == 4
+    assert count(twin, BoundedConvolution) == 58
+    assert sum(each.relu for each in twin.modules() if isinstance(each, Convolution)) == 11
     assert count(prepared(built(), CPU, "fp32"), nn.BatchNorm2d) == 0
 
 
@@ -156,6 +159,87 @@ def test_smps_blocks_are_replaced_only_where_they_double_by_nearest_neighbour(in
     assert count(twin, DoubledConvolution) == (5 if interpolation == "nearest" else 0)
     image_BCHW = image(64, 32)
     assert far(twin(image_BCHW), model, image_BCHW) < 2e-6
+
+
+def dense_layers(scales=None):
+    """Two layers of a dense block of three maps, and what they do, plainly.
+
+    scales  of the first norm's channels
+    """
+    torch.manual_seed(0)
+    layers = [
+        [
+            nn.BatchNorm2d(channels),
+            nn.Conv2d(channels, 4, 1),
+            nn.BatchNorm2d(4),
+            nn.Conv2d(4, 2, 3, padding=1),
+        ]
+        for channels in (3, 5)
+    ]
+    excite(nn.ModuleList(nn.Sequential(*each) for each in layers)).eval()
+    if scales:
+        with torch.no_grad():
+            layers[0][0].weight.copy_(torch.tensor(scales))
+
+    def plain(x_BCHW):
+        for norm, narrow, inner_norm, widen in layers:
+            middle_BCHW = inner_norm.double()(narrow.double()(norm.double()(x_BCHW).relu()))
+            x_BCHW = torch.cat([x_BCHW, widen.double()(middle_BCHW.relu())], dim=1)
+        return x_BCHW
+
+    return layers, plain
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("scales", [[0.5, 1.0, 2.0], [-1.0, 0.3, -0.2], [0.0, 1e-30, 1e-9]])
+def test_dense_layers_need_no_concatenation_whatever_their_norms_scale_by(scales):
+    layers, plain = dense_layers(scales)
+    quick = DenseLayers.of(layers, torch.float32)
+    x_BCHW = torch.randn(2, 3, 6, 5)
+    found = quick(x_BCHW)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found.double(), plain(x_BCHW.double()), rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_norm_and_its_relu_are_bounds_by_hand():
+    norm, narrow, inner_norm = nn.BatchNorm2d(2, eps=0.0), nn.Conv2d(2, 1, 1), nn.BatchNorm2d(1)
+    norm.weight.copy_(torch.tensor([2.0, -3.0]))
+    norm.bias.copy_(torch.tensor([4.0, 6.0]))
+    bounded = BoundedConvolution(norm.eval(), narrow, inner_norm.eval(), torch.float32)
+    # 2 x + 4 is positive above -2, -3 x + 6 below 2.
+    assert bounded.low_C.flatten().tolist() == [-2, -torch.inf]
+    assert bounded.high_C.flatten().tolist() == [torch.inf, 2]
+
+
+def test_dense_layers_that_are_more_than_that_are_left_alone():
+    for place, part in (
+        (0, nn.GroupNorm(1, 3)),
+        (1, nn.Conv2d(3, 4, 3)),
+        (1, nn.Conv2d(3, 4, 1, stride=2)),
+        (3, nn.Conv2d(4, 2, 3)),
+        (3, nn.Conv2d(4, 2, 3, stride=2, padding=1)),
+    ):
+        layers, _ = dense_layers()
+        layers[0][place] = part
+        assert DenseLayers.of(layers, torch.float32) is None
+    layers, _ = dense_layers()
+    layers[1][2].register_forward_hook(lambda *_: None)
+    assert DenseLayers.of(layers, torch.float32) is None
+    assert DenseLayers.of([], torch.float32) is None
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("encoder", ["densenet121", "smp/densenet121"])
+def test_a_layer_that_someone_listens_to_is_called(encoder):
+    model, heard = built(encoder), []
+    layer = next(each for each in model.modules() if type(each).__name__.endswith("DenseLayer"))
+    layer.register_forward_hook(lambda *_: heard.append(layer))
+    twin = prepared(model, CPU, "fp32")
+    heard.clear()
+    assert count(twin, DenseLayers) == 3
+    twin(image(32, 32))
+    assert len(heard) == 1
 
 
 class Twisted(nn.Module):
