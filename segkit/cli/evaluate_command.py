@@ -66,9 +66,11 @@ def command(
     segkit evaluate runs/street --split test
     segkit evaluate runs/street --data DIR --metric miou,dice,boundary_iou --json
     """
+    from segkit.engine.freed_memory import keep_freed_memory
     from segkit.engine.scoring import Request, score_model
     from segkit.inference.tiling import Tiling
 
+    keep_freed_memory()
     request = Request(
         model=run,
         split=split,

@@ -56,6 +56,7 @@ def command(
     """
     from segkit.data.files.reading import MAX_PIXELS, Reading
     from segkit.engine.device import choose_device, choose_precision
+    from segkit.engine.freed_memory import keep_freed_memory
     from segkit.inference.prediction import Output, Report, predict_files
     from segkit.inference.predictor import Predictor
     from segkit.inference.sources import find_sources
@@ -63,6 +64,7 @@ def command(
     from segkit.model_folder import load_model
     from segkit.streams import streams_of
 
+    keep_freed_memory()
     sources = find_sources(images)
     chosen = choose_device(device)
     batch = batch or streams_of(chosen)

@@ -206,7 +206,10 @@ def _resume(
 def _watched(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None:
     """Runs a training with a live display on a terminal, and with plain lines elsewhere."""
     from segkit.engine.events import Several, Silence
+    from segkit.engine.freed_memory import keep_freed_memory
     from segkit.report.progress import LiveProgress, PlainProgress
+
+    keep_freed_memory()
 
     class Place(Silence):
         folder: Path | None = None

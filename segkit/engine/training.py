@@ -296,8 +296,11 @@ def less_memory(config: TrainConfig) -> str:
     """What helps where a training's memory ends."""
     smaller = "a smaller --batch or --size, or --precision bf16"
     if config.checkpoint_activations:
-        return f"Train with {smaller}."
-    return f"Continue with --resume RUN --checkpoint-activations, or train with {smaller}."
+        return f"Use {smaller}."
+    return (
+        f"Use --checkpoint-activations, {smaller}; a run that has ended an epoch goes on with "
+        "--resume RUN --checkpoint-activations."
+    )
 
 
 def _out_of_memory(group: Group, error: BaseException, less_memory: str) -> OutOfMemory:

@@ -100,8 +100,8 @@ def test_parts_without_it_are_refused_with_what_helps():
 @pytest.mark.parametrize(
     ("checkpoints", "fix"),
     [
-        (False, "Continue with --resume RUN --checkpoint-activations"),
-        (True, "Train with a smaller"),
+        (False, "ended an epoch goes on with --resume RUN --checkpoint-activations"),
+        (True, "Use a smaller --batch"),
     ],
 )
 def test_who_runs_out_of_memory_is_told_what_is_left_to_try(checkpoints, fix):

@@ -22,6 +22,19 @@ TOLERANCE_TF32 = 1e-2
 CHECKED_SIDE = 128
 
 
+def keeps_freed_memory() -> None:
+    """As `segkit train` has it; raises UsageError where that cannot be."""
+    from segkit.api import UsageError
+    from segkit.engine.freed_memory import keep_freed_memory
+
+    if not keep_freed_memory():
+        raise UsageError(
+            "SK-C006",
+            "Freed memory is kept by the GNU C library, which is not here.",
+            "Leave the allocator as it is.",
+        )
+
+
 class PlainLoop(ABC):
     """One network's step: zero_grad, forward, loss, backward, AdamW; or inference.
 

@@ -4,8 +4,6 @@ random logits and on label maps of 16 x 16 blocks, none of them ignored (MONAI k
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Callable
 from typing import Literal
 
@@ -14,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segkit.api import UsageError
-from segkit_bench_peers.loop import BLOCK, TOLERANCE, TYPES, Precision
+from segkit_bench_peers.loop import BLOCK, TOLERANCE, TYPES, Precision, keeps_freed_memory
 from segkit_bench_peers.networks import installed
 
 Library = Literal["segkit", "smp", "monai", "torch"]
@@ -24,8 +22,6 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 IGNORED = 255
 LOGITS_IN_TURN = 2
 CHECKED_SIDE = 128
-# From <malloc.h> of the GNU C library.
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
 class LossStep:
@@ -58,7 +54,7 @@ class LossStep:
 
     def set_up(self) -> None:
         if self.variant == "allocator":
-            _keep_freed_memory()
+            keeps_freed_memory()
         torch.manual_seed(0)
         self.plain = criterion_of(self.library, self.written, self.classes)
         self.criterion = torch.compile(self.plain) if self.variant == "compiled" else self.plain
@@ -176,16 +172,3 @@ def criterion_of(library: Library, written: str, classes: int) -> Criterion:
 
 def _cross_entropy(logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor:
     return F.cross_entropy(logits_BKHW, target_BHW, ignore_index=IGNORED)
-
-
-def _keep_freed_memory() -> None:
-    adjust = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if adjust is None:
-        raise UsageError(
-            "SK-C006",
-            "variant=allocator adjusts the GNU C library, which is not here.",
-            "Choose variant=default.",
-        )
-    adjust(M_MMAP_MAX, 0)
-    # As a C int: -1 would mean the default's own growth, the largest never gives memory back.
-    adjust(M_TRIM_THRESHOLD, 2**31 - 1)

@@ -14,7 +14,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from segkit_bench_peers.loop import IMAGES_IN_TURN, PlainLoop, Precision, Variant
+from segkit_bench_peers.loop import (
+    IMAGES_IN_TURN,
+    PlainLoop,
+    Precision,
+    Variant,
+    keeps_freed_memory,
+)
 from segkit_bench_peers.networks import SmpUnet, installed
 
 IGNORED = 255
@@ -35,6 +41,7 @@ class SmpTraining(SmpUnet):
     encoder   its name there
     variant   default: as the documentations have it; best: channels-last, fused AdamW, and the
               metric without validation
+    allocator whether freed memory is kept, as `segkit train` has it
     """
 
     def __init__(
@@ -47,13 +54,17 @@ class SmpTraining(SmpUnet):
         classes: int = 21,
         precision: Precision = "fp32",
         variant: Variant = "default",
+        allocator: bool = False,
     ) -> None:
         super().__init__(
             device, encoder=encoder, size=size, batch=batch, classes=classes,
             precision=precision, variant=variant,
         )  # fmt: skip
+        self.allocator = allocator
 
     def set_up(self) -> None:
+        if self.allocator:
+            keeps_freed_memory()
         super().set_up()
         metrics = installed("torchmetrics", "torchmetrics")
         self.metric = metrics.JaccardIndex(
@@ -81,6 +92,7 @@ class SegkitTraining(PlainLoop):
 
     encoder, decoder, upsampler, loss   as `segkit train` takes them
     checkpoints                         activations are computed twice
+    allocator                           freed memory is kept, as the command has it
     without                             one of its optimisations left out: see WITHOUT
     settings                            more of a training's settings, as [clip_norm=null]
     """
@@ -98,6 +110,7 @@ class SegkitTraining(PlainLoop):
         classes: int = 21,
         precision: Precision = "fp32",
         checkpoints: bool = False,
+        allocator: bool = False,
         without: Without = "nothing",
         settings: tuple[str, ...] = (),
     ) -> None:
@@ -107,7 +120,7 @@ class SegkitTraining(PlainLoop):
         )  # fmt: skip
         self.expressions = (encoder, decoder, upsampler)
         self.written, self.settings, self.checkpoints = loss, settings, checkpoints
-        self.without = without
+        self.allocator, self.without = allocator, without
 
     def network(self) -> nn.Module:
         from segkit import build_model
@@ -129,6 +142,8 @@ class SegkitTraining(PlainLoop):
         from segkit.engine.loop import Loop
         from segkit.engine.setup import Prepared
 
+        if self.allocator:
+            keeps_freed_memory()
         torch.manual_seed(0)
         if self.without in WITHOUT:
             WITHOUT[self.without]()
