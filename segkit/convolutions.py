@@ -7,7 +7,6 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class Convolution(nn.Module):
@@ -102,19 +101,16 @@ class DoubledConvolution(nn.Module):
         self.dtype = dtype
         taps_IOHW = doubled_taps(weight_OIHW[:, :channels]).transpose(0, 1)
         self.register_buffer("taps_IOHW", channels_last(taps_IOHW, dtype))
-        self.register_buffer("shift_O", None if bias_O is None else bias_O.detach().to(dtype))
+        self.register_buffer("shift_O", None if bias_O is None else bias_O.detach().float())
         rest = channels_last(weight_OIHW[:, channels:], dtype)
         self.register_buffer("kernel_OIHW", rest if rest.numel() else None)
 
     def forward(self, x_BCHW: Tensor, skip_BCHW: Tensor | None = None) -> Tensor:
-        result_BCHW = F.conv_transpose2d(
-            x_BCHW.to(self.dtype), self.taps_IOHW, self.shift_O, stride=2, padding=1
-        )
         if skip_BCHW is None or self.kernel_OIHW is None:
-            return result_BCHW.relu_()
+            return self._doubled(x_BCHW, "relu")
         ones = [1, 1]
         added: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
-            result_BCHW,
+            self._doubled(x_BCHW, "none"),
             skip_BCHW.to(self.dtype),
             self.kernel_OIHW,
             None,
@@ -129,6 +125,24 @@ class DoubledConvolution(nn.Module):
             "",
         )
         return added
+
+    def _doubled(self, x_BCHW: Tensor, behind: str) -> Tensor:
+        """x's part of the convolution, of twice the height and width."""
+        ones = [1, 1]
+        result: Tensor = torch.ops.mkldnn._convolution_transpose_pointwise(
+            x_BCHW.to(self.dtype),
+            self.taps_IOHW,
+            self.shift_O,
+            ones,
+            [0, 0],
+            [2, 2],
+            ones,
+            1,
+            behind,
+            [],
+            "",
+        )
+        return result
 
 
 def pointwise(
