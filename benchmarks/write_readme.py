@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit.bench.display import twins_line
-from segkit.bench.records import Ceilings, Row, Run, read_run
+from segkit.bench.records import Ceilings, Environment, Row, Run, read_run
 from segkit.report.benchmark_labels import (
     baselines_line,
     limit_text,
@@ -232,7 +232,7 @@ def section(name: str, run: Run) -> str:
         if package in environment.packages
     )
     lines = [
-        f"## {run.suite}, {environment.device if environment.device != 'cpu' else 'CPU'}",
+        f"## {run.suite}, {device_name(environment)}",
         "",
         f"{run.about}",
         "",
@@ -242,7 +242,7 @@ def section(name: str, run: Run) -> str:
         "",
         f"{environment.hardware}; load {environment.load_before} before, {environment.load_after} "
         f"after; Python {environment.python}, {packages}; {run.started[:10]}; "
-        f"{run.method.rounds} rounds; file [{name}](results/{name}).",
+        f"{run.method.rounds} rounds; file [{name}](results/{name}).{best_rates(run.ceilings)}",
         "",
         *table(run),
         "",
@@ -252,6 +252,23 @@ def section(name: str, run: Run) -> str:
     if run.suite == "densenets":
         lines += [KERAS_NOTE + "\n".join(keras_lines(run.rows)), ""]
     return "\n".join(lines)
+
+
+def device_name(environment: Environment) -> str:
+    """The GPU, or the processor without marks."""
+    if environment.device != "cpu":
+        return environment.device
+    words = environment.processor.replace("(R)", "").replace("(TM)", "").split()
+    return " ".join(word for word in words if word not in ("CPU", "Processor"))
+
+
+def best_rates(ceilings: Ceilings | None) -> str:
+    """What the machine can do at its best: it tells processors of one name apart."""
+    if ceilings is None:
+        return ""
+    rates = [f"{n} {(ceilings.flops(n) or 0) / 1e9:,.0f}" for n in ceilings.convolution_flops]
+    copies = f"copy {ceilings.copy_bytes / 1e9:.1f} GB/s"
+    return f" Ceilings: {', '.join(rates)} GFLOP/s, {copies}." if rates else ""
 
 
 def table(run: Run) -> list[str]:

@@ -16,9 +16,10 @@ def keep_freed_memory() -> bool:
     """Has this process and its children keep what they free, and returns whether they do.
 
     The GNU C library gives large blocks back to the system as they are freed. The next step of a
-    training asks for the same ones, and the system maps and clears them page by page: where maps
-    exceed 32 MiB, up to a fifth of a step on virtual machines (the suite `levers` measures it).
-    Kept, the process stays as large as it was at its largest, and a few percent larger for gaps.
+    training asks for the same ones, and the system maps and clears them page by page: as soon as
+    maps exceed 32 MiB that takes its time, on virtual machines above all (`segkit bench allocator`
+    measures it). Kept, the process stays as large as it was at its largest, and a tenth to a fifth
+    larger for gaps.
     For commands, which own their process; a library leaves it alone.
 
     SEGKIT_KEEP_FREED_MEMORY=0 leaves it to the system, as do other C libraries.

@@ -9,7 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from segkit_bench_peers.loop import IMAGES_IN_TURN, PlainLoop, Precision, Variant
+from segkit_bench_peers.loop import (
+    IMAGES_IN_TURN,
+    PlainLoop,
+    Precision,
+    Variant,
+    keeps_freed_memory,
+)
 from segkit_bench_peers.networks import installed
 
 if TYPE_CHECKING:
@@ -81,6 +87,7 @@ class SegkitLabels(PlainLoop):
     upsampler of segkit's own network
     rewrites  whether the network is rewritten: norms folded, doubled maps convolved undoubled
     streams   whether each image of a batch has a thread of its own
+    allocator whether freed memory is kept, as `segkit predict` has it
     """
 
     def __init__(
@@ -91,6 +98,7 @@ class SegkitLabels(PlainLoop):
         upsampler: str = "bilinear",
         rewrites: bool = True,
         streams: bool = True,
+        allocator: bool = False,
         size: int = 512,
         batch: int = 2,
         classes: int = 21,
@@ -101,7 +109,7 @@ class SegkitLabels(PlainLoop):
             precision=precision, variant="best",
         )  # fmt: skip
         self.kind, self.upsampler = network, upsampler
-        self.rewrites, self.streams = rewrites, streams
+        self.rewrites, self.streams, self.allocator = rewrites, streams, allocator
 
     def network(self) -> nn.Module:
         from segkit import build_model
@@ -113,6 +121,8 @@ class SegkitLabels(PlainLoop):
     def set_up(self) -> None:
         from segkit.inference.predictor import Predictor
 
+        if self.allocator:
+            keeps_freed_memory()
         torch.manual_seed(0)
         self.model = self.network().to(self.device).eval()
         self.pictures = pictures(self.size)
