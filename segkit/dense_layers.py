@@ -91,8 +91,8 @@ class BoundedConvolution(nn.Module):
     the same with min for negative s. What is left of it is linear and the convolution's.
     """
 
-    low_C: Tensor
-    high_C: Tensor | None
+    low_C11: Tensor
+    high_C11: Tensor | None
     kernel_OIHW: Tensor
     shift_O: Tensor
 
@@ -117,18 +117,19 @@ class BoundedConvolution(nn.Module):
         shift_O = shift_O - kernel_OC.double() @ bound_C.double()
         self.dtype = dtype
         infinity = torch.full_like(bound_C, torch.inf)
-        self.register_buffer("low_C", torch.where(scale_C > 0, bound_C, -infinity)[:, None, None])
-        high_C = torch.where(scale_C < 0, bound_C, infinity)[:, None, None]
-        self.register_buffer("high_C", high_C if bool((scale_C < 0).any()) else None)
+        low_C11 = torch.where(scale_C > 0, bound_C, -infinity)[:, None, None]
+        self.register_buffer("low_C11", low_C11)
+        high_C11 = torch.where(scale_C < 0, bound_C, infinity)[:, None, None]
+        self.register_buffer("high_C11", high_C11 if bool((scale_C < 0).any()) else None)
         self.register_buffer("kernel_OIHW", channels_last(kernel_OC[:, :, None, None], dtype))
         self.register_buffer("shift_O", shift_O.float())
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         x_BCHW = x_BCHW.to(self.dtype)
-        if self.high_C is None:
-            bounded_BCHW = torch.maximum(x_BCHW, self.low_C)
+        if self.high_C11 is None:
+            bounded_BCHW = torch.maximum(x_BCHW, self.low_C11)
         else:
-            bounded_BCHW = torch.clamp(x_BCHW, self.low_C, self.high_C)
+            bounded_BCHW = torch.clamp(x_BCHW, self.low_C11, self.high_C11)
         return pointwise(bounded_BCHW, self.kernel_OIHW, self.shift_O, relu=True)
 
 

@@ -208,8 +208,8 @@ def test_a_norm_and_its_relu_are_bounds_by_hand():
     norm.bias.copy_(torch.tensor([4.0, 6.0]))
     bounded = BoundedConvolution(norm.eval(), narrow, inner_norm.eval(), torch.float32)
     # 2 x + 4 is positive above -2, -3 x + 6 below 2.
-    assert bounded.low_C.flatten().tolist() == [-2, -torch.inf]
-    assert bounded.high_C.flatten().tolist() == [torch.inf, 2]
+    assert bounded.low_C11.flatten().tolist() == [-2, -torch.inf]
+    assert bounded.high_C11.flatten().tolist() == [torch.inf, 2]
 
 
 def test_dense_layers_that_are_more_than_that_are_left_alone():

@@ -19,8 +19,7 @@ def keep_freed_memory() -> bool:
     training asks for the same ones, and the system maps and clears them page by page: as soon as
     maps exceed 32 MiB that takes its time, on virtual machines above all (`segkit bench allocator`
     measures it). Kept, the process stays as large as it was at its largest, and a tenth to a fifth
-    larger for gaps.
-    For commands, which own their process; a library leaves it alone.
+    larger for gaps. For commands, which own their process; a library leaves it alone.
 
     SEGKIT_KEEP_FREED_MEMORY=0 leaves it to the system, as do other C libraries.
     """

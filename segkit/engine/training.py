@@ -67,7 +67,8 @@ def resume(
 ) -> TrainingResult:
     """Continues a run exactly from its last checkpoint; one that is complete stays as it is.
 
-    changes   settings that may differ: device, workers, and epochs (which stretches the schedule)
+    changes   settings that may differ: device, workers, compile, checkpoint_activations, and epochs
+              (which stretches the schedule)
     Raises SegkitError: ModelFileError SK-M004 without a checkpoint, else as `train`.
     """
     run = RunFolder(folder.expanduser())

@@ -5,7 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
+from segkit.cli import evaluate_command, predict_command, train_command
+from segkit.engine import freed_memory
 from segkit.engine.freed_memory import keep_freed_memory
 
 FAULTS = """
@@ -42,6 +45,22 @@ def test_a_tensor_takes_the_pages_of_the_one_before():
     assert not left
     # 64 MiB five times, in pages of 4 KiB, or of 2 MiB where the system has them always.
     assert few < 5 * 32 <= many
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (train_command.command, ["--encoder", "unet(width=4,depth=2)", "--dry-run"]),
+        (evaluate_command.command, ["no-such-run"]),
+        (predict_command.command, ["no-such-run", "no-such-image", "--out", "out"]),
+    ],
+    ids=["train", "evaluate", "predict"],
+)
+def test_commands_keep_it_before_they_compute(command, arguments, monkeypatch):
+    kept = []
+    monkeypatch.setattr(freed_memory, "keep_freed_memory", lambda: kept.append(True))
+    CliRunner().invoke(command, arguments, standalone_mode=False)
+    assert kept == [True]
 
 
 def test_elsewhere_it_is_left_to_the_system(monkeypatch):

@@ -11,7 +11,7 @@ from segkit.api import DenseLayers, hooked
 
 
 def dense_blocks_for_prediction(features: Any, dtype: torch.dtype) -> None:
-    """Puts quicker parts in the place of those that allow it.
+    """Puts quicker parts in the place of those that allow it and that no one listens to.
 
     features   of torchvision's DenseNet, which SMP's encoder is
     """
