@@ -29,7 +29,7 @@ from segkit.bench.devices import Device
 from segkit.bench.planner import time_bounds
 from segkit.bench.records import Ceilings, Run, read_run
 from segkit.bench.rows import achieved
-from segkit.report.tables import aligned
+from segkit.reporting.tables import aligned
 
 RESULT = Path(__file__).parent / "results" / "limits.json"
 PRECISIONS = ("fp32", "bf16")

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segkit.bench.records import Case, Row, Run, read_run
-from segkit.report.tables import aligned
+from segkit.reporting.tables import aligned
 
 RESULT = Path(__file__).parent / "results" / "scaling.json"
 # Linear, and what noise adds to the slope between two points a factor of two apart.
@@ -114,7 +114,8 @@ def exponent(points: Sequence[Point]) -> float:
 
 def over_images(folder: Path) -> dict[str, list[Point]]:
     """Opening a folder of images with its checks, and an epoch of reading it, by its size."""
-    from segkit.data import TrainingLoader, open_data
+    from segkit.data.loader import TrainingLoader
+    from segkit.data.opening.folder import open_data
 
     def opened_and_read(images: Path) -> tuple[float, float]:
         start = time.perf_counter()

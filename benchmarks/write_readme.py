@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from segkit.bench.display import twins_line
-from segkit.bench.records import Ceilings, Environment, Row, Run, read_run
-from segkit.report.benchmark_labels import (
+from segkit.bench.pages.labels import (
     baselines_line,
     limit_text,
     memory_beside_baseline,
     speed_beside_baseline,
 )
+from segkit.bench.records import Ceilings, Environment, Row, Run, read_run
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"

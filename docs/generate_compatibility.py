@@ -18,8 +18,8 @@ import torch
 
 import segkit
 from segkit.errors import UsageError
-from segkit.index import Index
-from segkit.registry import default_registry
+from segkit.registry.components import default_registry
+from segkit.registry.index import Index
 
 HEIGHT, WIDTH = 45, 71
 CLASSES = 3

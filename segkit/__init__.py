@@ -12,24 +12,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segkit.compose import build_loss as build_loss
-    from segkit.compose import build_metric as build_metric
-    from segkit.compose import build_model as build_model
     from segkit.errors import SegkitError as SegkitError
-    from segkit.model import SegmentationModel as SegmentationModel
-    from segkit.model_folder import load_model as load_model
-    from segkit.model_folder import save_model as save_model
+    from segkit.model.compose import build_loss as build_loss
+    from segkit.model.compose import build_metric as build_metric
+    from segkit.model.compose import build_model as build_model
+    from segkit.model.folder import load_model as load_model
+    from segkit.model.folder import save_model as save_model
+    from segkit.model.network import SegmentationModel as SegmentationModel
 
-__version__ = "0.1.0"
+from segkit.version import __version__
 
 _HOMES = {
-    "build_loss": "segkit.compose",
-    "build_metric": "segkit.compose",
-    "build_model": "segkit.compose",
+    "build_loss": "segkit.model.compose",
+    "build_metric": "segkit.model.compose",
+    "build_model": "segkit.model.compose",
     "SegkitError": "segkit.errors",
-    "SegmentationModel": "segkit.model",
-    "load_model": "segkit.model_folder",
-    "save_model": "segkit.model_folder",
+    "SegmentationModel": "segkit.model.network",
+    "load_model": "segkit.model.folder",
+    "save_model": "segkit.model.folder",
 }
 __all__ = [*_HOMES, "__version__"]
 

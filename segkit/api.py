@@ -5,10 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from segkit.checkpointing import recomputed
-from segkit.confusion import ConfusionMatrix
-from segkit.convolutions import DoubledConvolution, hooked
-from segkit.dense_layers import DenseLayers
+from segkit.cpu.convolutions import DoubledConvolution, hooked
+from segkit.cpu.dense_layers import DenseLayers
+from segkit.cpu.recomputing import (
+    BatchStatistics,
+    batch_statistics,
+    norm_relu_convolution,
+    recomputes,
+)
 from segkit.errors import (
     DataError,
     EnvironmentFault,
@@ -33,13 +37,8 @@ from segkit.interfaces import (
     Sample,
     Upsampler,
 )
-from segkit.recomputing import (
-    BatchStatistics,
-    batch_statistics,
-    norm_relu_convolution,
-    recomputes,
-)
-from segkit.weights import (
+from segkit.model.activation_checkpointing import recomputed
+from segkit.model.weights import (
     PublishedWeights,
     adapt_input_channels,
     adapt_normalization,
@@ -47,6 +46,7 @@ from segkit.weights import (
     load_encoder_weights,
     read_weights,
 )
+from segkit.scoring.confusion import ConfusionMatrix
 
 if TYPE_CHECKING:
     from segkit.data.fetching.published import Archive, PublishedData

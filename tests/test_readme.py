@@ -13,7 +13,7 @@ import torch
 
 import segkit
 from segkit import errors
-from segkit.index import Index
+from segkit.registry.index import Index
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from segkit.bench.controls import Twins
 from segkit.bench.records import Case, Relative, Row
 from segkit.bench.statistics import paired_ratio, ratio_interval
-from segkit.bench.twins import Twins
 
 Baseline = str | Mapping[str, object]
 

@@ -24,7 +24,7 @@ from segkit.bench.runner import Runner, Settings
 from segkit.bench.suites import Suite
 from segkit.bench.watching import Watcher
 from segkit.errors import EnvironmentFault, StorageError, UsageError
-from segkit.index import Index
+from segkit.registry.index import Index
 
 ASK_SECONDS = 300.0
 
@@ -221,7 +221,7 @@ def _ceilings(
 
 def write_results(run: Run, folder: Path) -> None:
     """results.json, results.csv, pictures and report.html; the results first, whatever follows."""
-    from segkit.report.benchmark import write_report
+    from segkit.bench.pages.result import write_report
 
     write_tables(run, folder)
     with _storage_errors(folder):

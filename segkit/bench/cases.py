@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from segkit.bench.records import Case
 from segkit.errors import UsageError, did_you_mean
-from segkit.index import Index, singular
+from segkit.registry.index import Index, singular
 
 KIND_OF_AXIS = {
     "encoder": "encoders",

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from segkit.config import TrainConfig
-    from segkit.model import SegmentationModel
+    from segkit.model.network import SegmentationModel
 
 SIDE, IMAGES = 192, 4
 # Border pixels, where padding shows, and the cells of the smooth images.
@@ -90,8 +90,8 @@ def before_and_after(
     trained: SegmentationModel, config: TrainConfig, picture: Path
 ) -> dict[str, Any]:
     """Fields of Checkerboard: the network at random weights and as trained; writes the picture."""
-    from segkit.compose import build_model
-    from segkit.engine.state import seed_everything
+    from segkit.model.compose import build_model
+    from segkit.training.state import seed_everything
 
     seed_everything(config.seed)
     record = trained.record

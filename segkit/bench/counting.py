@@ -2,7 +2,7 @@
 
 The step runs on tensors that have shapes and no numbers, for whatever device is asked: nothing is
 computed and hardly any memory is used. In float32 they are on the meta device. Autocast knows that
-one not, and CPUs have ways of their own (segkit.recomputing; losses that enlarge logits; convolving
+one not, and CPUs have ways of their own (losses that enlarge logits; convolving
 before interpolating): such steps take fake tensors of a CPU (torch._subclasses), three times as
 slow.
 """
@@ -21,12 +21,12 @@ from torch.nn.utils import clip_grad_norm_
 
 from segkit.bench.records import Case, Counts
 from segkit.bench.tracing import Operation, Stand, Trace
-from segkit.checkpointing import checkpoint_activations
-from segkit.compose import build_loss, build_model
-from segkit.engine.objective import loss_of, output_for
+from segkit.cpu.recomputing import scratch_of_a_cpu
 from segkit.errors import SegkitError, UsageError
-from segkit.recomputing import scratch_of_a_cpu
-from segkit.report.sizing import built_without_memory
+from segkit.model.activation_checkpointing import checkpoint_activations
+from segkit.model.compose import build_loss, build_model
+from segkit.model.sizing import built_without_memory
+from segkit.training.objective import loss_of, output_for
 
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Device memory is handed out in multiples of this (c10/cuda/CUDACachingAllocator, kMinBlockSize).
@@ -198,7 +198,7 @@ class _Counted:
         self.kept_bytes = self.trace.held
         image_BCHW, target_BHW = self._image(), self._target()
         self.trace.restart_peak()
-        # In the order of segkit.engine.loop: the last step's gradients are there while the network
+        # In the order of the training loop: the last step's gradients are there while the network
         # runs, and gone before the backward pass.
         with self.trace.phase("forward"), self._saved_noted(), self._stand():
             with self._autocast():

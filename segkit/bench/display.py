@@ -10,18 +10,18 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from segkit.bench.records import Case, Ceilings, Environment, Row, Run
-from segkit.bench.twins import Twins
-from segkit.bench.watching import Quiet
-from segkit.report.benchmark_labels import (
+from segkit.bench.controls import Twins
+from segkit.bench.pages.labels import (
     baselines_line,
     limit_text,
     memory_beside_baseline,
     shared_and_own,
     speed_beside_baseline,
 )
-from segkit.report.progress import duration
-from segkit.report.tables import aligned
+from segkit.bench.records import Case, Ceilings, Environment, Row, Run
+from segkit.bench.watching import Quiet
+from segkit.reporting.tables import aligned
+from segkit.training.progress import duration
 
 COLUMNS = (
     *("case", "ms/step", "95 %", "images/s", "times as fast"),

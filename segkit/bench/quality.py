@@ -72,9 +72,9 @@ def key_of(case: Case) -> Key | None:
 def train_briefly(request: Mapping[str, Any], stage: Callable[[str], None]) -> dict[str, Any]:
     """In the worker: trains one network, returns fields of Quality and Checkerboard."""
     from segkit.config import TrainConfig
-    from segkit.engine.events import EpochReport, Silence
-    from segkit.engine.training import train
-    from segkit.model_folder import load_model
+    from segkit.model.folder import load_model
+    from segkit.training.events import EpochReport, Silence
+    from segkit.training.training import train
 
     class Telling(Silence):
         steps = 0

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from segkit.bench.controls import Twins
 from segkit.bench.record import Record
-from segkit.bench.twins import Twins
 from segkit.errors import UsageError
 
 FORMAT: Literal["segkit-bench/1"] = "segkit-bench/1"

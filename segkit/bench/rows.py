@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from segkit.bench.controls import TwinPair
 from segkit.bench.process import WorkerFailed, WorkerProcess
 from segkit.bench.records import Achieved, Case, Ceilings, Counts, Memory, Row
 from segkit.bench.statistics import by_phase, noise, paired_ratio, round_ratios
-from segkit.bench.twins import TwinPair
 
 
 @dataclass

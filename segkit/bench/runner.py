@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segkit.bench.conditions import available_bytes
+from segkit.bench.controls import TwinPair, Twins
 from segkit.bench.interrupts import Interrupts
 from segkit.bench.process import WorkerFailed, WorkerProcess
 from segkit.bench.records import Case, Ceilings, Method, Row
 from segkit.bench.reserve import Reserve
 from segkit.bench.rows import Entrant, file_name, pair_of, row_of
 from segkit.bench.turns import Progress, arranged, rotated
-from segkit.bench.twins import TwinPair, Twins
 from segkit.bench.watching import Watcher
 
 MOST_ALIVE = 16

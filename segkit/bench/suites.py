@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segkit.bench.cases import Grid
 from segkit.errors import SegkitError, UsageError, did_you_mean
-from segkit.index import Index
+from segkit.registry.index import Index
 
 QUICK = "quick"
 LARGEST_FILE = 1_000_000
@@ -98,8 +98,8 @@ def read_suite(file: Path) -> Suite:
 
 
 def _of_component(written: str, index: Index) -> Suite:
-    from segkit.expression import parse_component
-    from segkit.registry import Registry
+    from segkit.registry.components import Registry
+    from segkit.registry.expression import parse_component
 
     registry = Registry(index)
     expression = parse_component(written)

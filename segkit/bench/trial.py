@@ -17,7 +17,9 @@ from segkit.bench.instruments import Instrument, Mark, Step, idle_level, instrum
 from segkit.bench.memory import give_back
 from segkit.bench.records import Case, Memory
 from segkit.bench.statistics import is_stable
-from segkit.bench.workloads import Workload, workload_for
+from segkit.bench.workloads.choice import workload_for
+from segkit.bench.workloads.contract import Workload
+from segkit.device import ran_out_of_memory
 from segkit.errors import UsageError
 
 MEMORY_STEPS = 2
@@ -165,15 +167,12 @@ def touch_libraries(device: str) -> None:
 
 def failure(error: BaseException) -> Mapping[str, str]:
     """Status and reason of a case that raised."""
-    from segkit.errors import OutOfMemory, SegkitError
+    from segkit.errors import SegkitError
 
     first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
     if isinstance(error, WrongOutput):
         return {"status": "wrong", "reason": str(error)}
-    if isinstance(error, MemoryError | torch.OutOfMemoryError | OutOfMemory) or (
-        isinstance(error, RuntimeError)
-        and any(words in str(error) for words in ("can't allocate memory", "not enough memory"))
-    ):
+    if ran_out_of_memory(error):
         return {"status": "oom", "reason": first}
     if isinstance(error, SegkitError):
         return {"status": "refused", "reason": f"{error.code}: {error.what}"}

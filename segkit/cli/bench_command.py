@@ -84,7 +84,7 @@ def command(suite: str, **given: Any) -> None:
     """
     from segkit.bench.suites import QUICK, find_suite
     from segkit.errors import UsageError
-    from segkit.index import Index
+    from segkit.registry.index import Index
 
     axes = _axes(given)
     found = find_suite(suite, Index.of_installed())
@@ -148,14 +148,14 @@ def _plain_grid() -> tuple[Any, ...]:
 
 
 def _device(asked: str) -> str:
-    from segkit.engine.device import choose_device
+    from segkit.device import choose_device
 
     return str(choose_device(asked))
 
 
 def _show_cases(suite: Any, axes: dict[str, list[Any]], device: str) -> None:
     from segkit.bench.cases import cases_of, overridden
-    from segkit.index import Index
+    from segkit.registry.index import Index
 
     index = Index.of_installed()
     kind = "cpu" if device == "auto" else device

@@ -71,8 +71,8 @@ def _facts(result: Result) -> dict[str, Any]:
 
 
 def _page(result: Result, cases: dict[str, Any]) -> str:
-    from segkit.report.benchmark_labels import shared_and_own
-    from segkit.report.tables import aligned
+    from segkit.bench.pages.labels import shared_and_own
+    from segkit.reporting.tables import aligned
 
     shared, own = shared_and_own([cases[each.case] for each in result.comparisons])
     header = ["case", "A", "B", "B / A", "95 % interval", "verdict", "memory B / A"]

@@ -31,7 +31,7 @@ class ComponentName(click.ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        from segkit.index import Index
+        from segkit.registry.index import Index
 
         usable = [
             entry

@@ -12,9 +12,9 @@ import click
 from segkit.cli.data_options import dataset_option, labels, outside, progress_bar, refuse_wishes
 
 if TYPE_CHECKING:
-    from segkit.data.checks.findings import Finding
     from segkit.data.checks.report import CheckReport
-    from segkit.report.pictures import Picture
+    from segkit.data.findings import Finding
+    from segkit.reporting.pictures import Picture
 
     Sheet = Callable[[], Picture | None]
 
@@ -90,8 +90,8 @@ def _of_folder(
 ) -> tuple[CheckReport, Sheet]:
     from segkit.data.checks.report import report_on
     from segkit.data.checks.sheets import sheet_of_files
-    from segkit.data.inspection import inspect
-    from segkit.data.meaning.labels import Wishes
+    from segkit.data.masks.labels import Wishes
+    from segkit.data.opening.inspection import inspect
 
     with progress_bar(quiet, "checking") as progress:
         seen = inspect(folder, Wishes(**wishes), progress=progress)
@@ -103,7 +103,7 @@ def _of_named(
 ) -> tuple[CheckReport, Sheet]:
     from segkit.data.checks.report import report_on_named
     from segkit.data.checks.sheets import sheet_of_data
-    from segkit.data.named import find_named
+    from segkit.data.opening.named import find_named
 
     named = find_named(dataset, folder)
     with progress_bar(quiet, "checking") as progress:
@@ -126,7 +126,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _show(report: CheckReport) -> None:
-    from segkit.report.tables import aligned
+    from segkit.reporting.tables import aligned
 
     for note in report.notes:
         click.echo(note)
@@ -161,7 +161,7 @@ def _show_group(group: dict[str, Any]) -> None:
 def _write(report: CheckReport, sheet: Sheet, folder: Path, out: Path) -> None:
     from dataclasses import asdict
 
-    from segkit.report.pictures import write_picture
+    from segkit.reporting.pictures import write_picture
 
     outside(out, folder).mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(report), indent=2)

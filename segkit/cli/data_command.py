@@ -54,7 +54,7 @@ def preview(
     from segkit.data.augmentation.crops import training_ignore_index
     from segkit.data.augmentation.recipes import find_recipe
     from segkit.data.checks.sheets import sheet_of_samples
-    from segkit.report.pictures import write_picture
+    from segkit.reporting.pictures import write_picture
 
     recipe = find_recipe(augmentation, crops)
     data = open_asked(folder, dataset, wishes)
@@ -78,7 +78,7 @@ def stats(
     from dataclasses import asdict
 
     from segkit.data.checks.statistics import balanced_weights, measure
-    from segkit.report.tables import aligned
+    from segkit.reporting.tables import aligned
 
     data = open_asked(folder, dataset, wishes)
     found = measure(data, split)
@@ -110,8 +110,8 @@ def convert_command(source: Path, out: Path, **wishes: Any) -> None:
     segkit data convert brushes street          Label Studio: a PNG per label, and the tasks' JSON
     segkit data convert VOC2012 street          indices, colours and object numbers become labels
     """
-    from segkit.data.layouts.conversion import convert
-    from segkit.data.meaning.labels import Wishes
+    from segkit.data.conversion import convert
+    from segkit.data.masks.labels import Wishes
 
     with progress_bar(False, "converting") as progress:
         written = convert(source, out, Wishes(**wishes), progress)

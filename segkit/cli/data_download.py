@@ -12,7 +12,7 @@ from segkit.cli.completion import ComponentName
 
 if TYPE_CHECKING:
     from segkit.data.fetching.published import PublishedData
-    from segkit.registry import Registry
+    from segkit.registry.components import Registry
 
 
 @click.command("download")
@@ -43,7 +43,7 @@ def download_command(
 
     A broken download goes on where it stopped when the command is given again.
     """
-    from segkit.registry import default_registry
+    from segkit.registry.components import default_registry
 
     registry = default_registry()
     if name is None:
@@ -85,7 +85,7 @@ def _published(factory: Any, name: str) -> PublishedData:
 
 
 def _table(registry: Registry) -> str:
-    from segkit.report.tables import aligned
+    from segkit.reporting.tables import aligned
 
     rows = []
     for entry in registry.index.of_kind("datasets"):

@@ -12,7 +12,7 @@ import click
 from segkit.cli.completion import ComponentName
 
 if TYPE_CHECKING:
-    from segkit.data import Data
+    from segkit.data.opening.opened import Data
 
 dataset_option = click.option(
     "--dataset", type=ComponentName("datasets"), help="Published set that FOLDER holds."
@@ -71,11 +71,11 @@ def refuse_wishes(dataset: str, wishes: Mapping[str, Any]) -> None:
 
 def open_asked(folder: Path | None, dataset: str | None, wishes: Mapping[str, Any]) -> Data:
     """The folder, the published set that it holds, or the demo set."""
-    from segkit.data import open_data
+    from segkit.data.opening.folder import open_data
 
     if dataset is None:
         return open_data(folder, **wishes)
-    from segkit.data.named import open_named
+    from segkit.data.opening.named import open_named
 
     refuse_wishes(dataset, wishes)
     return open_named(dataset, folder)

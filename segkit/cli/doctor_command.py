@@ -21,7 +21,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     warn   works, but may disappoint
     bad    something cannot work; the line below it says what to do
     """
-    from segkit.report.health import examine
+    from segkit.describe.doctor import examine
 
     lines = examine()
     if as_json:

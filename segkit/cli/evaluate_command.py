@@ -15,7 +15,7 @@ import click
 from segkit.cli.completion import ComponentName
 
 if TYPE_CHECKING:
-    from segkit.engine.scoring import Evaluation
+    from segkit.scoring.command import Evaluation
 
 TILE = "Score larger images in tiles of so many pixels a side. [default: images whole]"
 
@@ -66,9 +66,9 @@ def command(
     segkit evaluate runs/street --split test
     segkit evaluate runs/street --data DIR --metric miou,dice,boundary_iou --json
     """
-    from segkit.engine.freed_memory import keep_freed_memory
-    from segkit.engine.scoring import Request, score_model
+    from segkit.cpu.allocator import keep_freed_memory
     from segkit.inference.tiling import Tiling
+    from segkit.scoring.command import Request, score_model
 
     keep_freed_memory()
     request = Request(
@@ -121,7 +121,7 @@ def _as_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _as_text(evaluation: Evaluation) -> str:
-    from segkit.report.tables import aligned
+    from segkit.reporting.tables import aligned
 
     scores = evaluation.scores
     rows = [[_title(name, evaluation.classes), value] for name, value in scores.values.items()]

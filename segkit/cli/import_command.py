@@ -12,7 +12,7 @@ from segkit.cli.completion import ComponentName
 from segkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from segkit.foreign.importing import Imported
+    from segkit.importers.importing import Imported
 
 
 @click.command("import")
@@ -47,8 +47,8 @@ def command(
 
     FILE is .safetensors, or what torch.save wrote of tensors: code in it is never run.
     """
-    from segkit.foreign.importing import Wish, import_checkpoint
-    from segkit.model_folder import save_model
+    from segkit.importers.importing import Wish, import_checkpoint
+    from segkit.model.folder import save_model
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(

@@ -10,7 +10,7 @@ import click
 
 from segkit.cli.completion import ComponentName, Kind
 from segkit.errors import UsageError
-from segkit.report.tables import aligned, in_units
+from segkit.reporting.tables import aligned, in_units
 
 
 @click.command("info")
@@ -37,7 +37,7 @@ def command(
     segkit info encoder 'densenet121(depth=4)' --size 384x640
     segkit info decoder unet --encoder densenet121
     """
-    from segkit.report.description import Setting, describe, kind_of
+    from segkit.describe.component import Setting, describe, kind_of
 
     height, width = _size(size)
     setting = Setting(in_channels, height, width, encoder, upsampler)

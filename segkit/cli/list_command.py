@@ -11,8 +11,8 @@ import click
 
 from segkit.cli.completion import ComponentName, Kind
 from segkit.errors import PluginError
-from segkit.index import Entry, Index, checked_kind, singular
-from segkit.report.tables import aligned
+from segkit.registry.index import Entry, Index, checked_kind, singular
+from segkit.reporting.tables import aligned
 
 
 @click.command("list")
@@ -39,8 +39,8 @@ def command(
     """
     rows = _rows(Index.of_installed(), kind, pattern)
     if long or compatible_with:
-        from segkit.report.catalogue import with_details
-        from segkit.report.compatibility import with_compatibility
+        from segkit.describe.catalogue import with_details
+        from segkit.describe.compatibility import with_compatibility
 
         if compatible_with:
             rows = with_compatibility(rows, compatible_with)
@@ -67,7 +67,7 @@ def _rows(index: Index, kind: str | None, pattern: str) -> list[dict[str, Any]]:
 
 
 def _members(index: Index, entries: Iterable[Entry], pattern: str) -> list[dict[str, Any]]:
-    from segkit.registry import Registry
+    from segkit.registry.components import Registry
 
     family, registry, rows = pattern.partition("/")[0], Registry(index), []
     for entry in entries:

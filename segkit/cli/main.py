@@ -73,7 +73,7 @@ class LazyGroup(click.Group):
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        from segkit import __version__
+        from segkit.version import __version__
 
         click.echo(f"segkit {__version__}")
         ctx.exit()

@@ -27,7 +27,7 @@ def command(kind: str, name: str, out: str) -> None:
     """
     from pathlib import Path
 
-    from segkit.index import checked_kind, singular
+    from segkit.registry.index import checked_kind, singular
     from segkit.scaffold import write_plugin
 
     folder = write_plugin(kind, name, Path(out))

@@ -144,7 +144,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
 
 def _page(plan: Plan) -> str:
     from segkit.bench.planner import in_bytes
-    from segkit.report.tables import aligned, in_units
+    from segkit.reporting.tables import aligned, in_units
 
     step, count = plan.step, plan.count
     parts = [step.encoder, step.decoder, step.upsampler, *([step.loss] if step.loss else [])]
@@ -189,7 +189,7 @@ def _fit(plan: Plan) -> list[list[object]]:
 
 
 def _times(plan: Plan) -> list[str]:
-    from segkit.report.tables import aligned
+    from segkit.reporting.tables import aligned
 
     if plan.bounds is None or plan.device is None:
         return []

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from segkit.errors import PluginError
-from segkit.index import Entry, Index, singular
-from segkit.report.tables import aligned
+from segkit.registry.index import Entry, Index, singular
+from segkit.reporting.tables import aligned
 
 COLUMNS = ("distribution", "version", "offers", "names", "state")
 

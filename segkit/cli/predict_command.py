@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from segkit.inference.prediction import Report
+    from segkit.inference.files import Report
 
 DEVICE = "auto, cpu, cuda, cuda:N or mps."
 BATCH = "Images of one size, or tiles, at a time. [default: on a CPU one for each core, else 1]"
@@ -54,15 +54,15 @@ def command(
 
     Exit status 3 where an image could not be read; the others are written all the same.
     """
+    from segkit.cpu.allocator import keep_freed_memory
     from segkit.data.files.reading import MAX_PIXELS, Reading
-    from segkit.engine.device import choose_device, choose_precision
-    from segkit.engine.freed_memory import keep_freed_memory
-    from segkit.inference.prediction import Output, Report, predict_files
+    from segkit.device import choose_device, choose_precision
+    from segkit.inference.files import Output, Report, predict_files
     from segkit.inference.predictor import Predictor
     from segkit.inference.sources import find_sources
     from segkit.inference.tiling import Tiling
-    from segkit.model_folder import load_model
-    from segkit.streams import streams_of
+    from segkit.model.folder import load_model
+    from segkit.model.streams import streams_of
 
     keep_freed_memory()
     sources = find_sources(images)

@@ -12,7 +12,7 @@ import click
 from segkit.cli.completion import ComponentName
 
 if TYPE_CHECKING:
-    from segkit.engine.events import Events
+    from segkit.training.events import Events
 
 # What of a run may be changed on --resume.
 CHANGEABLE = ("device", "workers", "epochs", "compile", "checkpoint_activations")
@@ -169,7 +169,7 @@ def command(
     config = layered(file, options, assignments)
 
     def run(events: Events) -> Path | None:
-        from segkit.engine.training import train
+        from segkit.training.training import train
 
         result = train(config, events, dry_run=dry_run)
         return result.folder if result else None
@@ -194,7 +194,7 @@ def _resume(
         )
 
     def run(events: Events) -> Path | None:
-        from segkit.engine.training import resume
+        from segkit.training.training import resume
 
         return resume(folder, options, events).folder
 
@@ -205,9 +205,9 @@ def _resume(
 
 def _watched(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None:
     """Runs a training with a live display on a terminal, and with plain lines elsewhere."""
-    from segkit.engine.events import Several, Silence
-    from segkit.engine.freed_memory import keep_freed_memory
-    from segkit.report.progress import LiveProgress, PlainProgress
+    from segkit.cpu.allocator import keep_freed_memory
+    from segkit.training.events import Several, Silence
+    from segkit.training.progress import LiveProgress, PlainProgress
 
     keep_freed_memory()
 
@@ -229,7 +229,7 @@ def _watched(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None
             PlainProgress(click.echo, lambda text: click.secho(text, fg="yellow", err=True))
         )
     if tensorboard:
-        from segkit.report.tensorboard import TensorBoardLog
+        from segkit.training.tensorboard import TensorBoardLog
 
         watchers.append(TensorBoardLog())
     try:

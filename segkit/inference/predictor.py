@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segkit.engine.device import autocast
+from segkit.cpu.rewriting import prepared
+from segkit.device import autocast, ran_out_of_memory
 from segkit.errors import OutOfMemory
 from segkit.inference.tiling import Tiling, labels_of_images
-from segkit.model import SegmentationModel
-from segkit.prepared import prepared
+from segkit.model.network import SegmentationModel
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Predictor:
         try:
             return list(self._labels(np.stack(images)))
         except (RuntimeError, MemoryError) as error:
-            if not _tells_of_memory(error):
+            if not ran_out_of_memory(error):
                 raise
             if len(images) == 1:
                 raise self._too_large(images[0]) from error
@@ -90,14 +90,6 @@ class Predictor:
         if self.device.type != "cpu":
             fix = f"{fix[:-1]}; or --device cpu."
         return OutOfMemory("SK-T002", f"{what} not fit into {self.device}'s memory.", fix)
-
-
-def _tells_of_memory(error: BaseException) -> bool:
-    # On a CPU torch raises a plain RuntimeError.
-    words = ("can't allocate memory", "not enough memory")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        each in str(error) for each in words
-    )
 
 
 def full_scale_of(image: NDArray[np.generic], trained: float | None) -> float:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segkit.labels import label_rows, label_type, rows_of_classes
-from segkit.model import SegmentationModel
-from segkit.streams import shared_out, side_by_side, streams_of
+from segkit.model.labels import label_rows, label_type, rows_of_classes
+from segkit.model.network import SegmentationModel
+from segkit.model.streams import shared_out, side_by_side, streams_of
 
 # Of the tile's side: the width of the Gaussian, and of its peak: the least weight (Isensee et al.
 # 2021, arXiv:1904.08128, weight tiles so).

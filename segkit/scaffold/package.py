@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Template
 
-from segkit import __version__
 from segkit.errors import StorageError, UsageError
 from segkit.hookspecs import HOOKS
-from segkit.index import Index, a, canonical, checked_kind, singular
+from segkit.registry.index import Index, a, canonical, checked_kind, singular
+from segkit.version import __version__
 
 TEMPLATES = Path(__file__).parent / "templates"
 # An entry point's name that is also, after "segkit-", a distribution's, which ends in no mark.

@@ -13,7 +13,7 @@ that a test can hold the documentation to them. Importing segkit.testing imports
 pytest.
 """
 
-from segkit.options import options_of
+from segkit.registry.options import options_of
 from segkit.testing.conformance import Case, conformance
 from segkit.testing.subject import Breach, NotApplicable, Subject
 

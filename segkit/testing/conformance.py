@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from segkit.errors import UsageError
-from segkit.index import Entry, canonical
-from segkit.registry import Registry, default_registry
+from segkit.registry.components import Registry, default_registry
+from segkit.registry.index import Entry, canonical
 from segkit.testing.subject import Check, MakeRoot, NotApplicable, Subject
 
 Test = TypeVar("Test", bound=Callable[..., Any])

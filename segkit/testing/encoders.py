@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from segkit.compose import checked_encoder
 from segkit.errors import SegkitError
 from segkit.interfaces import Features
+from segkit.model.compose import checked_encoder
 from segkit.testing.modules import MODULE_CHECKS, STAGE_CHECKS
 from segkit.testing.subject import Check, Subject, require
 from segkit.testing.trials import BATCH, image_sizes, margins_of

@@ -17,8 +17,8 @@ from typing import Any
 from unittest import mock
 
 from segkit.errors import PluginError, SegkitError, UsageError
-from segkit.index import Entry, Index
-from segkit.registry import Registry
+from segkit.registry.components import Registry
+from segkit.registry.index import Entry, Index
 from segkit.testing.subject import Subject, require
 
 PROBE_SECONDS = 120

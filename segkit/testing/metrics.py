@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segkit.confusion import ConfusionMatrix
 from segkit.interfaces import Metric
+from segkit.scoring.confusion import ConfusionMatrix
 from segkit.testing.examples import (
     CLASSES,
     IGNORE,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segkit.checkpointing import statistics_kept
+from segkit.model.activation_checkpointing import statistics_kept
 from segkit.testing.imports import recorded_connections
 from segkit.testing.subject import Check, NotApplicable, Subject, require
 from segkit.testing.trials import Trial, map_tensors, tensors_in, trial_of

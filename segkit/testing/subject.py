@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segkit.expression import ComponentExpression, parse_component
-from segkit.registry import Component, Registry
+from segkit.registry.components import Component, Registry
+from segkit.registry.expression import ComponentExpression, parse_component
 
 MakeRoot = Callable[[Path], object]
 

@@ -7,17 +7,17 @@ import yaml
 from segkit.bench.baselines import baselines_of, together, with_ratios
 from segkit.bench.benchmark import Order, planned_cases, without_baseline
 from segkit.bench.cases import Grid, cases_of
-from segkit.bench.records import Case, Memory, Row
-from segkit.bench.statistics import summarise
-from segkit.bench.suites import read_suite
-from segkit.bench.twins import TwinPair, Twins
-from segkit.errors import UsageError
-from segkit.index import Index
-from segkit.report.benchmark_labels import (
+from segkit.bench.controls import TwinPair, Twins
+from segkit.bench.pages.labels import (
     baselines_line,
     memory_beside_baseline,
     speed_beside_baseline,
 )
+from segkit.bench.records import Case, Memory, Row
+from segkit.bench.statistics import summarise
+from segkit.bench.suites import read_suite
+from segkit.errors import UsageError
+from segkit.registry.index import Index
 
 SMP = "peers/smp_unet(encoder=resnet18, variant=default)"
 BEST = "peers/smp_unet(encoder=resnet18, variant=best)"

@@ -5,7 +5,7 @@ import pytest
 from segkit.bench.cases import Grid, cases_of, overridden, split_list
 from segkit.bench.suites import find_suite, known_suites, read_suite
 from segkit.errors import UsageError
-from segkit.index import Entry, Index
+from segkit.registry.index import Entry, Index
 
 NAMES = {
     "encoders": ["densenet121", "densenet169", "timm", "unet"],

@@ -16,7 +16,7 @@ from segkit.bench.suites import find_suite
 from segkit.bench.watching import Quiet
 from segkit.cli.bench_command import command
 from segkit.errors import SegkitError
-from segkit.index import Index
+from segkit.registry.index import Index
 
 EXAMPLE = {
     "format": "segkit-bench/1",

@@ -4,6 +4,7 @@ import io
 
 from rich.console import Console
 
+from segkit.bench.controls import TwinPair, Twins
 from segkit.bench.display import LiveDisplay, PlainDisplay, plain_table, quieter, twins_line
 from segkit.bench.records import (
     Case,
@@ -18,7 +19,6 @@ from segkit.bench.records import (
     Run,
     Summary,
 )
-from segkit.bench.twins import TwinPair, Twins
 
 CASES = [
     Case(encoder=name, decoder="unet", upsampler="bilinear", loss="dice+ce")

@@ -7,7 +7,7 @@ from segkit.bench.process import WorkerFailed
 from segkit.bench.quality import QualitySettings, key_of, train_briefly, with_quality
 from segkit.bench.records import Case, Row
 from segkit.bench.watching import Quiet
-from segkit.data import demo
+from segkit.data.opening import demo
 
 TINY = "unet(depth=2, width=4)"
 FOUND = {

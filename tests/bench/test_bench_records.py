@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import segkit
+from segkit.bench.controls import TwinPair, Twins
 from segkit.bench.flat_table import write_csv
 from segkit.bench.records import (
     Case,
@@ -19,7 +20,6 @@ from segkit.bench.records import (
     json_schema,
     read_run,
 )
-from segkit.bench.twins import TwinPair, Twins
 from segkit.errors import UsageError
 
 PUBLISHED = Path(segkit.__file__).parent / "bench" / "schema.json"

@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from segkit.bench.benchmark import higher
+from segkit.bench.controls import Twins
 from segkit.bench.interrupts import Interrupts
 from segkit.bench.process import WorkerFailed
 from segkit.bench.records import Case, Ceilings, Counts, Row
@@ -13,7 +14,6 @@ from segkit.bench.rows import Entrant, achieved, file_name, row_of
 from segkit.bench.runner import Runner, Settings
 from segkit.bench.statistics import summarise
 from segkit.bench.turns import Progress, rotated
-from segkit.bench.twins import Twins
 from segkit.bench.watching import Quiet
 
 CASES = [Case(encoder=name, decoder="unet", upsampler="bilinear", loss="ce") for name in "abcde"]

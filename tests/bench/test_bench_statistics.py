@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from segkit.bench.controls import TwinPair, Twins
 from segkit.bench.quantiles import STUDENT_975, student_975
 from segkit.bench.statistics import (
     is_stable,
@@ -14,7 +15,6 @@ from segkit.bench.statistics import (
     summarise,
     widening,
 )
-from segkit.bench.twins import TwinPair, Twins
 
 
 def machine(rng, rounds=5, steps=12, median=0.1, drift=0.02, jitter=0.03):

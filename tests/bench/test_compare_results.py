@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from segkit.bench.compare import Gate, compare, parse_gate
+from segkit.bench.controls import TwinPair, Twins
 from segkit.bench.records import Case, Environment, Memory, Method, Row, Run
 from segkit.bench.statistics import ratio_interval, summarise
-from segkit.bench.twins import TwinPair, Twins
 from segkit.cli.main import main
 from segkit.cli.main import segkit as command
 from segkit.errors import UsageError
@@ -221,7 +221,7 @@ def test_the_command_prints_json(results):
 
 
 def test_comparing_and_reporting_import_no_torch():
-    modules = "segkit.bench.compare, segkit.report.benchmark, segkit.report.benchmark_page"
+    modules = "segkit.bench.compare, segkit.bench.pages.result, segkit.bench.pages.page"
     probe = f"import sys, {modules}; print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"

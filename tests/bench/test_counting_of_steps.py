@@ -12,7 +12,7 @@ from segkit.bench.counting import Step, count_modules, count_step, counts_of
 from segkit.bench.records import Case
 from segkit.bench.tracing import Stand, Trace, extent
 from segkit.errors import UsageError
-from segkit.index import Index
+from segkit.registry.index import Index
 
 SMALL = {"height": 16, "width": 16, "batch": 2, "classes": 5, "average": False}
 INDEX = Index.of_installed()

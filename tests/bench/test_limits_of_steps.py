@@ -9,11 +9,11 @@ import pytest
 from segkit.bench.benchmark import threads_of
 from segkit.bench.cases import Grid
 from segkit.bench.counting import Step, StepCount
+from segkit.bench.pages.labels import limit_text
 from segkit.bench.records import Case, Ceilings, Counts, Environment, Method, Row, Run
 from segkit.bench.rows import achieved
 from segkit.bench.statistics import summarise
 from segkit.bench.tracing import Operation
-from segkit.report.benchmark_labels import limit_text
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "limits.py"
 CEILINGS = Ceilings(matmul_flops={"fp32": 1e11}, convolution_flops={"fp32": 2e11}, copy_bytes=1e10)

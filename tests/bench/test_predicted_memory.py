@@ -10,10 +10,10 @@ from torch.profiler import ProfilerActivity, profile, record_function
 import segkit
 from segkit import recomputing
 from segkit.bench.counting import Step, count_step
-from segkit.checkpointing import checkpoint_activations
-from segkit.engine.ema import WeightAverage
-from segkit.engine.loop import make_optimizer
-from segkit.engine.objective import loss_of, output_for
+from segkit.model.activation_checkpointing import checkpoint_activations
+from segkit.training.ema import WeightAverage
+from segkit.training.loop import make_optimizer
+from segkit.training.objective import loss_of, output_for
 
 UPSAMPLERS = ("bilinear", "nearest", "bicubic", "transposed", "pixel_shuffle", "carafe", "dysample")
 SMALL = {"height": 128, "width": 128, "batch": 4, "device": "cpu"}
@@ -44,7 +44,7 @@ def allocated(step):
 
 
 def real_step(step):
-    """The step that segkit.engine.loop takes, on random images."""
+    """The step that segkit.training.loop takes, on random images."""
     model = segkit.build_model(
         step.encoder, step.decoder, step.upsampler, num_classes=step.classes
     ).to(memory_format=torch.channels_last)

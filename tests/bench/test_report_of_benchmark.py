@@ -8,6 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segkit.bench.controls import TwinPair, Twins
+from segkit.bench.pages.labels import shared_and_own
+from segkit.bench.pages.page import page, tables
+from segkit.bench.pages.plots import PICTURES
+from segkit.bench.pages.result import write_report
+from segkit.bench.pages.scatter import pareto
+from segkit.bench.pages.style import DARK, LIGHT, dress, figure, name_points, settle
 from segkit.bench.records import (
     Achieved,
     Case,
@@ -24,13 +31,6 @@ from segkit.bench.records import (
     Run,
 )
 from segkit.bench.statistics import summarise
-from segkit.bench.twins import TwinPair, Twins
-from segkit.report.benchmark import write_report
-from segkit.report.benchmark_labels import shared_and_own
-from segkit.report.benchmark_page import page, tables
-from segkit.report.benchmark_plots import PICTURES
-from segkit.report.benchmark_scatter import pareto
-from segkit.report.benchmark_style import DARK, LIGHT, dress, figure, name_points, settle
 
 UPSAMPLERS = ("bilinear", "nearest", "transposed")
 ENCODERS = ("unet", "densenet121")

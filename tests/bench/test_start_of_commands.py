@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from segkit.index import Index
+from segkit.registry.index import Index
 
 start = pytest.importorskip("segkit_bench_peers.start")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from segkit.index import Entry, Index
-from segkit.report import health
+from segkit.describe import doctor as health
+from segkit.registry.index import Entry, Index
 
 
 def doctor(*arguments, **environment):
@@ -54,7 +54,7 @@ def test_a_cpu_torch_beside_a_cuda_torchvision_is_bad_with_both_versions_and_the
 
 def test_the_doctor_does_not_import_torch():
     program = (
-        "import sys\nfrom segkit.report import health\nhealth.PROBE = ''\n"
+        "import sys\nfrom segkit.describe import doctor as health\nhealth.PROBE = ''\n"
         "health.examine()\nprint('torch' in sys.modules)"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -140,7 +140,7 @@ def test_weights_fetched_by_hand_are_listed(monkeypatch, tmp_path):
 
 
 def test_that_is_where_weights_are_looked_for(monkeypatch, tmp_path):
-    from segkit.weights import PublishedWeights
+    from segkit.model.weights import PublishedWeights
 
     monkeypatch.delenv("SEGKIT_WEIGHTS", raising=False)
     monkeypatch.setattr(Path, "home", lambda: tmp_path)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from segkit.index import Index
+from segkit.registry.index import Index
 
 PROBE = """
 import atexit, json, os, sys

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from segkit.cli.info_command import command
 from segkit.errors import UsageError
-from segkit.registry import default_registry
+from segkit.registry.components import default_registry
 
 TINY = '''
 """A plugin made for these tests (arXiv:1234.56789)."""

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from segkit.cli.list_command import command
 from segkit.errors import UsageError
-from segkit.registry import default_registry
+from segkit.registry.components import default_registry
 
 NEVER = "raise RuntimeError('a list must not import plugins')"
 FAMILY = """

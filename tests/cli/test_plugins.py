@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from segkit.index import Index
+from segkit.registry.index import Index
 
 HOOK = """
 from segkit.api import hookimpl

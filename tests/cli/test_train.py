@@ -69,7 +69,7 @@ def test_without_data_it_says_that_the_set_is_built_in(segkit, tmp_path):
 
 def test_a_random_start_that_was_not_asked_for_is_said_loudly(segkit, monkeypatch, tmp_path):
     from segkit.errors import WeightsUnavailable
-    from segkit.weights import PublishedWeights
+    from segkit.model.weights import PublishedWeights
 
     def nothing(self):
         raise WeightsUnavailable("SK-W001", f"the weights {self.repository} are not here.", "Fix.")
@@ -132,7 +132,7 @@ def test_a_name_nobody_offers_is_refused_with_the_nearest(segkit):
 
 
 def test_an_interruption_says_how_to_continue(segkit, monkeypatch, tmp_path):
-    from segkit.engine import training
+    from segkit.training import training
 
     def interrupted(config, events, dry_run):
         events.started(tmp_path / "run")

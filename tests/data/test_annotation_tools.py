@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from segkit.cli.main import main
-from segkit.data import open_data
-from segkit.data.layouts.conversion import convert
-from segkit.data.meaning.labels import Wishes
+from segkit.data.conversion import convert
+from segkit.data.masks.labels import Wishes
+from segkit.data.opening.folder import open_data
 from segkit.errors import DataError
 
 HEIGHT, WIDTH = 24, 32

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit.data import Data, open_data
-from segkit.data.checks.skipping import as_csv
-from segkit.engine.run_folder import RunFolder
+from segkit.data.opening.folder import open_data
+from segkit.data.opening.opened import Data
+from segkit.data.opening.skipping import as_csv
 from segkit.errors import DataError
+from segkit.training.run_folder import RunFolder
 
 COUNT = 40
 

@@ -10,10 +10,10 @@ import pytest
 from matplotlib.path import Path as PolygonPath
 from PIL import Image
 
-from segkit.data import open_data
-from segkit.data.layouts.conversion import convert
+from segkit.data.conversion import convert
 from segkit.data.layouts.shapes import fill_polygon, from_run_lengths, polygon_area, unpack_lengths
-from segkit.data.meaning.labels import Wishes
+from segkit.data.masks.labels import Wishes
+from segkit.data.opening.folder import open_data
 from segkit.errors import DataError, UsageError
 
 MASK = np.tri(32, dtype=np.uint8)

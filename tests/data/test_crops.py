@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from segkit.data import TrainingLoader
 from segkit.data.augmentation import crops
 from segkit.data.augmentation.crops import augment, fitting
 from segkit.data.augmentation.recipes import AIMS, RECIPES, find_recipe
+from segkit.data.loader import TrainingLoader
 from segkit.errors import SegkitError, UsageError
 from segkit.interfaces import Sample
 

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from segkit.cli.data_command import command
-from segkit.data import open_data
 from segkit.data.checks.statistics import balanced_weights, measure
+from segkit.data.opening.folder import open_data
 from segkit.errors import SegkitError
 
 MASK = np.tri(32, dtype=np.uint8)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from segkit.data import EvaluationLoader, TrainingLoader, open_data
-from segkit.data.loader import epoch_order, start_again
+from segkit.data.loader import EvaluationLoader, TrainingLoader, epoch_order, start_again
+from segkit.data.opening.folder import open_data
 from segkit.errors import DataError, UsageError
 from segkit.interfaces import Sample
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segkit.data import open_data
+from segkit.data.opening.folder import open_data
 from segkit.errors import UsageError
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit.data import EvaluationLoader, TrainingLoader, open_data
 from segkit.data.files.masks import scan_mask
+from segkit.data.loader import EvaluationLoader, TrainingLoader
+from segkit.data.opening.folder import open_data
 from segkit.errors import SegkitError, UsageError
 
 MASK = np.tri(32, dtype=np.uint8)

@@ -12,9 +12,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from segkit.data import read_image
 from segkit.data.files.decoding import check_png
-from segkit.data.files.images import fit_channels, turned
+from segkit.data.files.images import fit_channels, read_image, turned
 from segkit.data.files.reading import Reading
 from segkit.errors import DataError
 

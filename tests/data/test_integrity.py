@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from segkit.cli.main import main
-from segkit.data import open_data
 from segkit.data.checks.edges import edge_agreement
 from segkit.data.files.manifest import against_manifest, write_manifest
-from segkit.data.inspection import Inspection, inspect
-from segkit.data.meaning.labels import Wishes
+from segkit.data.masks.labels import Wishes
+from segkit.data.opening.folder import open_data
+from segkit.data.opening.inspection import Inspection, inspect
 from segkit.errors import DataError
 
 SIDE = 96

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit.data import open_data
-from segkit.data.layouts.conversion import convert
-from segkit.data.meaning.encoding_faults import CITYSCAPES_IDS
-from segkit.data.meaning.labels import Wishes
+from segkit.data.conversion import convert
+from segkit.data.masks.encoding_faults import CITYSCAPES_IDS
+from segkit.data.masks.labels import Wishes
+from segkit.data.opening.folder import open_data
 from segkit.errors import DataError
 
 MASK = np.tri(32, dtype=np.uint8)

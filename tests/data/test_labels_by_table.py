@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segkit.data.meaning.label_rule import UNKNOWN, LabelRule, QuickLabels, Slots
+from segkit.data.masks.label_rule import UNKNOWN, LabelRule, QuickLabels, Slots
 from segkit.errors import DataError
 
 VALUES = np.random.default_rng(0).integers(0, 256, (40, 50), np.uint8)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit.data import open_data
 from segkit.data.files.masks import pack, read_values, scan_mask, unpack
-from segkit.data.meaning.colours import default_palette, voc_colour
+from segkit.data.masks.colours import default_palette, voc_colour
+from segkit.data.opening.folder import open_data
 from segkit.errors import DataError
 
 SIDE = 32

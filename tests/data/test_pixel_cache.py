@@ -14,9 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from segkit.data import TrainingLoader, open_data
 from segkit.data.files.array_file import read_at
 from segkit.data.files.pixel_cache import PixelCache, open_cache, size
+from segkit.data.loader import TrainingLoader
+from segkit.data.opening.folder import open_data
 from segkit.errors import UsageError
 from segkit.interfaces import Dataset
 
@@ -241,7 +242,7 @@ def test_what_a_killed_process_leaves_is_no_entry_and_is_swept_later(photos: Pat
     folder = open_data(photos, cache="on").split("all").reader.cache.folder
     code = (
         "import os, sys, pathlib\n"
-        "from segkit.data import open_data\n"
+        "from segkit.data.opening.folder import open_data\n"
         "pathlib.Path.replace = lambda *_: os._exit(9)\n"
         "open_data(pathlib.Path(sys.argv[1]), cache='on').split('all')[0]\n"
     )

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit.data import open_data
 from segkit.data.files import quick_decoding
 from segkit.data.files.decoding import decode
 from segkit.data.files.quick_decoding import quick_jpeg, quick_png
+from segkit.data.opening.folder import open_data
 
 
 def photograph(height: int, width: int) -> np.ndarray:
@@ -118,7 +118,7 @@ def test_a_folder_reads_the_same_with_and_without_the_quick_way(photos, monkeypa
     assert {path.name for path in dataset.reader.plain} >= {"0.jpg", "0.png", "4.png"}
     assert not {"1.jpg", "2.jpg", "3.jpg", "4.jpg"} & {p.name for p in dataset.reader.plain}
     for name in ("quick_jpeg", "quick_png"):
-        monkeypatch.setattr(f"segkit.data.files.item_reader.{name}", lambda _: None)
+        monkeypatch.setattr(f"segkit.data.opening.item_reader.{name}", lambda _: None)
     for before, index in zip(quick, range(5), strict=True):
         assert np.array_equal(before.image, dataset[index].image)
         assert np.array_equal(before.mask, dataset[index].mask)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segkit.data import open_data, read_image
+from segkit.data.files.images import read_image
 from segkit.data.files.masks import read_values, scan_mask
+from segkit.data.opening.folder import open_data
 from segkit.errors import DataError
 
 

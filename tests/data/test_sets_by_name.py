@@ -9,11 +9,11 @@ import pytest
 
 from segkit.cli.main import main
 from segkit.config import TrainConfig, read_config
-from segkit.data.named import open_named
+from segkit.data.opening.named import open_named
 from segkit.errors import DataError, UsageError
-from segkit.index import Entry, Index
 from segkit.interfaces import Sample
-from segkit.registry import Registry
+from segkit.registry.components import Registry
+from segkit.registry.index import Entry, Index
 
 QUICK = ["--encoder", "unet(depth=2, width=4)", "--weights", "none", "--epochs", "1"]
 QUICK += ["--batch", "2", "--size", "16", "--workers", "0", "--device", "cpu"]

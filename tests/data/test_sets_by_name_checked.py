@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from segkit.cli.main import main
-from segkit.data import EvaluationLoader, TrainingLoader
-from segkit.data.named import open_named
+from segkit.data.loader import EvaluationLoader, TrainingLoader
+from segkit.data.opening.named import open_named
 from segkit.errors import DataError, SegkitError, UsageError
-from segkit.index import Entry, Index
 from segkit.interfaces import Sample
-from segkit.registry import Registry
+from segkit.registry.components import Registry
+from segkit.registry.index import Entry, Index
 
 Make = Callable[[int, str], Sample]
 READ: list[str] = []
@@ -61,7 +61,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> type[Made]:
     entry = Entry("datasets", "made", "nowhere", "segkit-nowhere", "1.0")
     registry = Registry(Index([entry]))
     monkeypatch.setattr(registry, "factory", lambda *_: fresh)
-    monkeypatch.setattr("segkit.data.named.default_registry", lambda: registry)
+    monkeypatch.setattr("segkit.data.opening.named.default_registry", lambda: registry)
     READ.clear()
     return fresh
 
@@ -140,7 +140,7 @@ def test_sizes_are_known_so_that_evaluation_makes_batches_of_one_size(made, tmp_
 def test_a_set_that_was_looked_at_is_not_read_again_until_something_changes(
     made, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("segkit.data.checks.samples.WORTH_KEEPING", 1)
+    monkeypatch.setattr("segkit.data.opening.samples.WORTH_KEEPING", 1)
     root = tmp_path / "root"
     root.mkdir()
     (root / "a.bin").write_bytes(b"1")
@@ -152,7 +152,7 @@ def test_a_set_that_was_looked_at_is_not_read_again_until_something_changes(
     assert len(READ) == 24
     code = tmp_path / "code.py"
     code.write_text("x = 1")
-    monkeypatch.setattr("segkit.data.named._code_of", lambda _: [code])
+    monkeypatch.setattr("segkit.data.opening.named._code_of", lambda _: [code])
     open_named("made", root)
     os.utime(code, (1, 1))
     open_named("made", root)

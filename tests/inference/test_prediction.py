@@ -10,11 +10,11 @@ from PIL import Image
 from torch import nn
 
 from segkit.errors import OutOfMemory, UsageError
-from segkit.inference.prediction import Output, Report, predict_files
+from segkit.inference.files import Output, Report, predict_files
 from segkit.inference.predictor import Predictor, full_scale_of
 from segkit.inference.sources import find_sources
-from segkit.labels import most_likely
-from segkit.model import ModelRecord, Part
+from segkit.model.labels import most_likely
+from segkit.model.network import ModelRecord, Part
 
 PART = Part("fake", "fake", "1")
 

@@ -10,8 +10,8 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from segkit.errors import UsageError
-from segkit.index import Index, singular
 from segkit.interfaces import BUILD_ARGUMENTS, KINDS
+from segkit.registry.index import Index, singular
 from segkit.scaffold import PluginNames, write_plugin
 from segkit.testing.conformance import checks_of
 

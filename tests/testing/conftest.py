@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from segkit.hookspecs import HOOKS, hookimpl
-from segkit.index import Entry, Index
-from segkit.registry import Registry
+from segkit.registry.components import Registry
+from segkit.registry.index import Entry, Index
 from segkit.testing import Subject
 
 SubjectOf = Callable[..., Subject]

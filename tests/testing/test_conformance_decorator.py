@@ -3,9 +3,9 @@
 import pytest
 
 from segkit.errors import UsageError
-from segkit.index import Index
 from segkit.interfaces import KINDS
-from segkit.registry import Registry
+from segkit.registry.components import Registry
+from segkit.registry.index import Index
 from segkit.testing import Case, conformance
 from segkit.testing.conformance import checks_of, collect_cases
 
@@ -34,7 +34,7 @@ def segkit_members(kind: str, family: str):
 """
 ENTRIES = {"benchmarks": {"one": "acme_module", "family": "acme_module"}}
 TEST = """
-from segkit.registry import Registry
+from segkit.registry.components import Registry
 from segkit.testing import conformance
 
 @conformance("acme", registry=Registry(), {arguments})

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from segkit.index import Index
-from segkit.registry import Registry
+from segkit.registry.components import Registry
+from segkit.registry.index import Index
 from segkit.testing.imports import examine, probe, unknown_option_is_refused
 
 HOOK = """

@@ -26,7 +26,9 @@ from torchvision import io, tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import resized_crop
 
-from segkit.data import Batch, TrainingLoader, open_data
+from segkit.data.batches import Batch
+from segkit.data.loader import TrainingLoader
+from segkit.data.opening.folder import open_data
 
 HEIGHT, WIDTH, IMAGES = 375, 500, 96
 CLASSES = 3

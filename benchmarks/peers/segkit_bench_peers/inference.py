@@ -19,7 +19,7 @@ from segkit_bench_peers.loop import (
 from segkit_bench_peers.networks import installed
 
 if TYPE_CHECKING:
-    from segkit.model import SegmentationModel
+    from segkit.model.network import SegmentationModel
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Labels of float32 in another order of additions: pixels that may differ, of random weights.

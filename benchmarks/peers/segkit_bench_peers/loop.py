@@ -25,7 +25,7 @@ CHECKED_SIDE = 128
 def keeps_freed_memory() -> None:
     """As `segkit train` has it; raises UsageError where that cannot be."""
     from segkit.api import UsageError
-    from segkit.engine.freed_memory import keep_freed_memory
+    from segkit.cpu.allocator import keep_freed_memory
 
     if not keep_freed_memory():
         raise UsageError(

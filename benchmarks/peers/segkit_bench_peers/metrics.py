@@ -72,7 +72,7 @@ class Argmax(Step):
         return lambda: self.labels(logits_BKHW)
 
     def labels(self, logits_BKHW: Tensor) -> Tensor:
-        from segkit.labels import most_likely
+        from segkit.model.labels import most_likely
 
         if self.method == "segkit":
             return most_likely(logits_BKHW)
@@ -112,7 +112,7 @@ class LabelTail(Step):
         return lambda: self.labels(coarse_BKHW)
 
     def labels(self, coarse_BKHW: Tensor) -> Tensor:
-        from segkit.labels import most_likely_enlarged
+        from segkit.model.labels import most_likely_enlarged
 
         size = (coarse_BKHW.shape[2] * self.stride, coarse_BKHW.shape[3] * self.stride)
         if self.method == "segkit":

@@ -88,7 +88,7 @@ class SmpTraining(SmpUnet):
 
 
 class SegkitTraining(PlainLoop):
-    """segkit's own step (segkit.engine.loop), and the confusion matrix of the batch's labels.
+    """segkit's own step (segkit.training.loop), and the confusion matrix of the batch's labels.
 
     encoder, decoder, upsampler, loss   as `segkit train` takes them
     checkpoints                         activations are computed twice
@@ -133,14 +133,14 @@ class SegkitTraining(PlainLoop):
         return build_loss(self.written, num_classes=self.classes, ignore_index=IGNORED)
 
     def set_up(self) -> None:
-        from segkit.checkpointing import checkpoint_activations
         from segkit.config import layered
-        from segkit.data import Batch
-        from segkit.engine.distributed import Group
-        from segkit.engine.evaluation import Judge
-        from segkit.engine.events import Silence
-        from segkit.engine.loop import Loop
-        from segkit.engine.setup import Prepared
+        from segkit.data.batches import Batch
+        from segkit.distributed import Group
+        from segkit.model.activation_checkpointing import checkpoint_activations
+        from segkit.scoring.evaluation import Judge
+        from segkit.training.events import Silence
+        from segkit.training.loop import Loop
+        from segkit.training.setup import Prepared
 
         if self.allocator:
             keeps_freed_memory()
@@ -203,7 +203,7 @@ class SegkitTraining(PlainLoop):
         self.output = output
 
     def _labels(self) -> Tensor:
-        from segkit.labels import most_likely, most_likely_enlarged
+        from segkit.model.labels import most_likely, most_likely_enlarged
 
         if isinstance(self.output, Tensor):
             return most_likely(self.output)
@@ -234,7 +234,7 @@ def _without_recomputing() -> None:
 def _without_fused_optimizer() -> None:
     from functools import partial
 
-    from segkit.engine import loop
+    from segkit.training import loop
 
     adamw = partial(torch.optim.AdamW, foreach=False)
     loop.torch.optim.AdamW = lambda *given, fused, **rest: adamw(*given, **rest)  # type: ignore

@@ -52,7 +52,7 @@ def test_the_test_above_would_notice_a_batch_counted_twice(monkeypatch):
     def naive(function, *maps, context_fn, **settings):
         return checkpoint(function, *maps, **settings)
 
-    monkeypatch.setattr("segkit.checkpointing.checkpoint", naive)
+    monkeypatch.setattr("segkit.model.activation_checkpointing.checkpoint", naive)
     monkeypatch.setattr(blocks, "recomputes", lambda *_: False)
     plain, efficient = twins(depth=2)
     trained(plain, image())

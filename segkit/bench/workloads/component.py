@@ -6,10 +6,10 @@ from segkit.bench.instruments import Mark
 from segkit.bench.records import Case, Correctness, Counts
 from segkit.bench.workloads.contract import load_components
 from segkit.errors import PluginError
-from segkit.expression import parse_component
 from segkit.interfaces import Benchmark
-from segkit.options import options_of
-from segkit.registry import Component, default_registry
+from segkit.registry.components import Component, default_registry
+from segkit.registry.expression import parse_component
+from segkit.registry.options import options_of
 
 # Settings of a case that a benchmark receives where it has an option of that name.
 SHARED = ("mode", "size", "batch", "classes", "precision", "channels_last", "compile", "loss")

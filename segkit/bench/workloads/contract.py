@@ -6,8 +6,8 @@ from typing import Protocol
 
 from segkit.bench.instruments import Mark
 from segkit.bench.records import Case, Correctness, Counts
-from segkit.expression import parse_component, parse_sum
-from segkit.registry import default_registry
+from segkit.registry.components import default_registry
+from segkit.registry.expression import parse_component, parse_sum
 
 
 class Workload(Protocol):
@@ -58,26 +58,3 @@ def load_components(case: Case) -> None:
             registry.factory(registry.index.find(kind, component), component.name)
     for term in parse_sum(case.loss) if case.loss else ():
         registry.factory(registry.index.find("losses", term.component), term.component.name)
-
-
-def workload_for(case: Case) -> Workload:
-    """The workload of a case."""
-    if case.task == "network":
-        from segkit.bench.workloads.network import NetworkWorkload
-
-        return NetworkWorkload(case)
-    if case.task == "encoder":
-        from segkit.bench.workloads.encoder import EncoderWorkload
-
-        return EncoderWorkload(case)
-    if case.task in ("loss", "upsampler"):
-        from segkit.bench.workloads.parts import LossWorkload, UpsamplerWorkload
-
-        return LossWorkload(case) if case.task == "loss" else UpsamplerWorkload(case)
-    if case.task == "data":
-        from segkit.bench.workloads.data import DataWorkload
-
-        return DataWorkload(case)
-    from segkit.bench.workloads.component import ComponentWorkload
-
-    return ComponentWorkload(case)

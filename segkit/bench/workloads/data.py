@@ -7,7 +7,9 @@ from pathlib import Path
 
 from segkit.bench.instruments import Mark
 from segkit.bench.records import Case
-from segkit.data import Batch, TrainingLoader, open_data
+from segkit.data.batches import Batch
+from segkit.data.loader import TrainingLoader
+from segkit.data.opening.folder import open_data
 
 DEMO = "demo"
 

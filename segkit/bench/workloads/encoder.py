@@ -11,10 +11,10 @@ from segkit.bench.instruments import Mark
 from segkit.bench.records import Case, Correctness, Counts
 from segkit.bench.workloads.contract import load_components
 from segkit.bench.workloads.inputs import layout_of, random_images, rotation
-from segkit.compose import checked_encoder
-from segkit.engine.device import autocast
+from segkit.device import autocast
 from segkit.errors import UsageError
-from segkit.registry import default_registry
+from segkit.model.compose import checked_encoder
+from segkit.registry.components import default_registry
 
 
 class EncoderWorkload:

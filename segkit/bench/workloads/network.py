@@ -26,11 +26,11 @@ from segkit.bench.workloads.inputs import (
     random_targets,
     rotation,
 )
-from segkit.compose import build_loss, build_model
-from segkit.engine.device import autocast
-from segkit.engine.loop import make_optimizer
-from segkit.engine.objective import loss_of, output_for
+from segkit.device import autocast
 from segkit.errors import UsageError
+from segkit.model.compose import build_loss, build_model
+from segkit.training.loop import make_optimizer
+from segkit.training.objective import loss_of, output_for
 
 # So small that random labels do not drive the weights anywhere while time is taken.
 LEARNING_RATE = 1e-6

@@ -17,8 +17,8 @@ from segkit.bench.workloads.inputs import (
     random_targets,
     rotation,
 )
-from segkit.compose import build_loss
-from segkit.registry import default_registry
+from segkit.model.compose import build_loss
+from segkit.registry.components import default_registry
 
 
 class LossWorkload:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from segkit.data.checks.findings import WARNING, Finding
 from segkit.data.files.images import read_image
 from segkit.data.files.masks import read_values
-from segkit.data.inspection import Inspection, Item
+from segkit.data.findings import WARNING, Finding
+from segkit.data.opening.inspection import Inspection, Item
 from segkit.errors import SegkitError
 
 SIDE = 256

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from segkit.data.checks.edges import EdgeAgreement, edge_agreement, edge_finding
-from segkit.data.checks.findings import ERROR, Finding, as_error, by_code, from_error
-from segkit.data.checks.samples import SampleFacts, SampleLook
 from segkit.data.files.masks import unpack
-from segkit.data.inspection import Inspection, label_counts
-from segkit.data.meaning.label_rule import UNKNOWN, Labelling
-from segkit.data.named import Named, data_of_named
-from segkit.data.opening import Data, data_of
+from segkit.data.findings import ERROR, Finding, as_error, by_code, from_error
+from segkit.data.masks.label_rule import UNKNOWN, Labelling
+from segkit.data.opening.folder import data_of
+from segkit.data.opening.inspection import Inspection, label_counts
+from segkit.data.opening.named import Named, data_of_named
+from segkit.data.opening.opened import Data
+from segkit.data.opening.samples import SampleFacts, SampleLook
 from segkit.errors import CODES, SegkitError
 from segkit.interfaces import Dataset
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segkit.data.opening import Data
+from segkit.data.opening.opened import Data
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from segkit.data.checks.findings import Finding, from_error
 from segkit.data.files.decoding import decode
 from segkit.data.files.images import as_image
 from segkit.data.files.masks import MaskFacts, scan_mask
 from segkit.data.files.reading import PLAIN, Reading
+from segkit.data.findings import Finding, from_error
 from segkit.errors import SegkitError
 
 THREADS = 4

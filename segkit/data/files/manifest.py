@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from segkit.data.checks.findings import Finding
 from segkit.data.files.facts import THREADS, Progress
 from segkit.data.files.pairing import is_system_file
+from segkit.data.findings import Finding
 from segkit.errors import DataError, StorageError
 
 FIX = "Copy the file again from where the manifest was written, or write a new manifest."

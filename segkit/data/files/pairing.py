@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from segkit.data.checks.findings import WARNING, Finding
 from segkit.data.files.decoding import SUFFIXES
+from segkit.data.findings import WARNING, Finding
 from segkit.errors import DataError
 
 SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini"))

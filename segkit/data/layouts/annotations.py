@@ -7,8 +7,7 @@ is drawn on top.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +15,21 @@ import numpy as np
 
 from segkit.data.files.facts import look_at_image
 from segkit.data.files.pairing import list_files
-from segkit.data.layouts.folders import SPLITS
-from segkit.data.layouts.shapes import fill_polygon, from_run_lengths, polygon_area
+from segkit.data.layouts.drawings import (
+    BACKGROUND,
+    Area,
+    Drawing,
+    Drawings,
+    drawn,
+    polygons,
+    refuse_many,
+)
+from segkit.data.layouts.label_studio import label_studio
+from segkit.data.layouts.labelme import labelme
+from segkit.data.layouts.layout import SPLITS
+from segkit.data.layouts.shapes import from_run_lengths
 from segkit.data.settings import find_settings
 from segkit.errors import DataError
-
-BACKGROUND = "background"
-MOST_CLASSES = 254
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """An image and how to draw its mask: (H, W) uint8 for the size given."""
-
-    id: str
-    image: Path
-    draw: Callable[[int, int], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Drawings:
-    """A data set of annotations: classes in label order (0 is background), drawings by split."""
-
-    kind: str
-    classes: tuple[str, ...]
-    splits: Mapping[str, tuple[Drawing, ...]]
-
-
-@dataclass(frozen=True)
-class Area:
-    """One object: its label, its size in pixels, and how it is drawn."""
-
-    label: int
-    size: float
-    draw: Callable[[np.ndarray], None]
 
 
 def read_annotations(source: Path) -> Drawings | None:
@@ -61,9 +41,6 @@ def read_annotations(source: Path) -> Drawings | None:
         return _coco({_split_of(file): file for file in files})
     if (source / "labels").is_dir() and (source / "images").is_dir():
         return _yolo(source)
-    from segkit.data.layouts.label_studio import label_studio
-    from segkit.data.layouts.labelme import labelme
-
     return label_studio(source) or labelme(source)
 
 
@@ -168,24 +145,6 @@ def _coco_area(
     return polygons(label, shape)
 
 
-def polygons(label: int, outlines: Sequence[Sequence[float]]) -> Area:
-    """An object of one or several polygons, each x1, y1, x2, y2, …"""
-
-    def paint(mask_HW: np.ndarray) -> None:
-        for points in outlines:
-            fill_polygon(mask_HW, points, label)
-
-    return Area(label, sum(polygon_area(points) for points in outlines), paint)
-
-
-def drawn(areas: Sequence[Area], height: int, width: int) -> np.ndarray:
-    """(H, W) uint8, the smaller objects on top."""
-    mask_HW = np.zeros((height, width), np.uint8)
-    for area in sorted(areas, key=lambda area: -area.size):
-        area.draw(mask_HW)
-    return mask_HW
-
-
 def _yolo(source: Path) -> Drawings:
     """images/ and labels/, alike but for the suffix; a line is `class x1 y1 x2 y2 …`, 0 to 1."""
     names = find_settings(source).names
@@ -231,16 +190,6 @@ def _yolo_area(
         raise DataError("SK-D012", what, "List all classes as `names` in data.yaml.")
     corners = np.asarray(shares).reshape(-1, 2) * (width, height)
     return polygons(int(label) + 1, [corners.ravel().tolist()])
-
-
-def refuse_many(classes: int, source: Path) -> None:
-    """Raises DataError SK-D009 for no classes, or more than a mask of 8 bits holds."""
-    if not 1 <= classes <= MOST_CLASSES:
-        raise DataError(
-            "SK-D009",
-            f"{source} names {classes} classes, and between 1 and {MOST_CLASSES} can be drawn.",
-            "List them as `names` in data.yaml, or as categories.",
-        )
 
 
 def size_of(image: Path) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from segkit.data.files.masks import RGB
 from segkit.data.files.pairing import Pair, list_files
-from segkit.data.layouts.folders import Declared, Draw, FindLayout, Layout, split_by_lists
+from segkit.data.layouts.layout import Declared, Draw, FindLayout, Layout, split_by_lists
 from segkit.data.settings import DataSettings
 from segkit.errors import DataError
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from segkit.data.files.masks import read_values
 from segkit.data.files.pairing import list_files
-from segkit.data.layouts.annotations import BACKGROUND, Area, Drawing, Drawings, drawn, refuse_many
+from segkit.data.layouts.drawings import BACKGROUND, Area, Drawing, Drawings, drawn, refuse_many
 from segkit.data.settings import find_settings
 from segkit.errors import DataError
 

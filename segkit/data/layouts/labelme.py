@@ -9,15 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from segkit.data.layouts.annotations import (
-    BACKGROUND,
-    Drawing,
-    Drawings,
-    drawn,
-    polygons,
-    refuse_many,
-)
-from segkit.data.layouts.folders import SPLITS
+from segkit.data.layouts.drawings import BACKGROUND, Drawing, Drawings, drawn, polygons, refuse_many
+from segkit.data.layouts.layout import SPLITS
 from segkit.data.settings import find_settings
 from segkit.errors import DataError
 

@@ -1,0 +1,1 @@
+"""What makes prediction on a CPU faster. Without this room only speed is lost."""

@@ -1,0 +1,343 @@
+"""From stored values to labels: what the masks of a data set mean, decided over all of them.
+
+A single mask can mislead (0 and 255 may be two classes, or a class and a border); all masks
+together mostly tell. Where they do not, nothing is guessed: the error shows the values and the
+lines that help.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from segkit.data.files.masks import RGB, MaskFacts, pack, unpack
+from segkit.data.files.reading import Reading
+from segkit.data.masks.colours import VOC_CLASSES, default_palette, voc_colour
+from segkit.data.masks.encoding_faults import (
+    cityscapes_ids,
+    gaps,
+    jpeg_masks,
+    no_colour_map,
+    object_numbers,
+    one_value,
+    smeared,
+    starts_at_one,
+    undeclared,
+)
+from segkit.data.masks.label_rule import Labelling, LabelRule, as_colours
+from segkit.data.masks.object_numbers import looks_like_object_numbers
+from segkit.data.settings import IGNORED, DataSettings
+from segkit.errors import DataError
+
+BINARY = ("background", "foreground")
+IgnoreIndex = int | None | Literal["auto"]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user says about the labels: by options and in data.yaml, options first.
+
+    ignore_index  a label, None for no ignored label, "auto" to find out
+    num_classes   None to find out
+    instances     the masks hold object numbers: "foreground" learns objects against background,
+                  "boundary" their outermost pixels as a third class
+    binarize      values from here on are foreground, the rest background
+    max_pixels    the largest image allowed, pixels
+    """
+
+    settings: DataSettings = field(default_factory=DataSettings)
+    ignore_index: IgnoreIndex = "auto"
+    num_classes: int | None = None
+    instances: str | None = None
+    binarize: int | None = None
+    max_pixels: int | None = None
+
+    def with_settings(self, settings: DataSettings) -> Wishes:
+        settings = replace(
+            settings,
+            binarize=self.binarize or settings.binarize,
+            max_pixels=self.max_pixels or settings.max_pixels,
+        )
+        return replace(self, settings=settings)
+
+
+def find_labels(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
+    """Decides what the values mean; raises DataError SK-D007, D008 or D012, with the repair."""
+    settings = wishes.settings
+    jpegs = [facts for facts in masks if facts.format in ("JPEG", "MPO")]
+    if settings.binarize is not None:
+        note = f"Masks: values from {settings.binarize} on are foreground (binarize)."
+        rule = LabelRule(threshold=settings.binarize)
+        return _labelling(rule, masks, wishes, BINARY, None, [note])
+    if jpegs:
+        raise jpeg_masks(jpegs)
+    if _palettes_differ(masks) and _all_grey(masks):
+        return _from_greys(masks, wishes)
+    if (
+        any(facts.colour for facts in masks)
+        or _palettes_differ(masks)
+        or _drawn_in(masks, settings)
+    ):
+        return _from_colours(masks, wishes)
+    return _from_values(masks, wishes)
+
+
+def _from_colours(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
+    settings = wishes.settings
+    coloured = [as_colours(facts) for facts in masks]
+    if not settings.palette:
+        raise no_colour_map(coloured)
+    names = settings.names or tuple(name for name in settings.palette if name != IGNORED)
+    ignore = _asked_ignore(wishes)
+    if IGNORED in settings.palette and ignore is None:
+        ignore = 255
+    table = {pack(settings.palette[n]): i for i, n in enumerate(names) if n in settings.palette}
+    if IGNORED in settings.palette and ignore is not None:
+        table[pack(settings.palette[IGNORED])] = ignore
+    strange = {value for facts in coloured for value in facts.counts if value not in table}
+    if strange:
+        raise undeclared(coloured, strange, len(names), colour=True)
+    note = f"Masks: colours, {len(names)} classes by the palette in {settings.file}."
+    return _labelling(LabelRule(table, colour=True), masks, wishes, names, ignore, [note])
+
+
+def _from_greys(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
+    """Index files whose palettes are greys in any order, as some GIF writers make them."""
+    plain = [
+        replace(
+            facts, counts={unpack(v)[0]: n for v, n in as_colours(facts).counts.items()}, palette={}
+        )
+        for facts in masks
+    ]
+    found = _from_values(plain, wishes)
+    table = {pack((value, value, value)): label for value, label in found.rule.table.items()}
+    return replace(found, rule=replace(found.rule, table=table, colour=True))
+
+
+def _all_grey(masks: Sequence[MaskFacts]) -> bool:
+    """Whether every mask is an index file with a palette of greys."""
+    return all(
+        facts.palette and all(len(set(colour)) == 1 for colour in facts.palette.values())
+        for facts in masks
+    )
+
+
+def _from_values(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
+    counts: Counter[int] = Counter()
+    for facts in masks:
+        counts.update(facts.counts)
+    instances = wishes.instances or wishes.settings.instances
+    if instances:
+        return _objects(masks, wishes, counts)
+    if wishes.settings.label_mapping:
+        return _mapped(masks, wishes, counts)
+    wanted = wishes.num_classes or len(wishes.settings.names) or None
+    if set(counts) <= {0, 255} and 255 in counts and wanted in (None, 2) and not _is_asked(wishes):
+        return _binary(masks, wishes, counts)
+    ignore, notes = _ignored(wishes, counts)
+    classes = sorted(set(counts) - {ignore})
+    if wanted is None:
+        wanted, names = _count_classes(masks, classes, ignore, wishes.settings.reading())
+    else:
+        names = ()
+    strange = {value for value in classes if not 0 <= value < wanted}
+    if strange:
+        raise undeclared(masks, strange, wanted)
+    table = {value: value for value in counts}
+    notes.insert(0, f"Masks: labels {classes[0]} to {classes[-1]}, {wanted} classes.")
+    if wishes.settings.soft:
+        notes.append("Fractions count as label 1 from 0.5 on (soft in data.yaml).")
+    if not names and not wishes.settings.names and ignore is None and wanted > 2:
+        notes.append(_about_last(counts, wanted - 1))
+    return _labelling(LabelRule(table), masks, wishes, names or _named(wanted), ignore, notes)
+
+
+def _about_last(counts: Mapping[int, int], last: int) -> str:
+    """The last label is where data sets put what is no class."""
+    share = counts.get(last, 0) / sum(counts.values())
+    if share > 0.5:
+        return f"Label {last} covers {share:.1%} of the pixels: it is probably the background."
+    return (
+        f"Label {last} covers {share:.1%} of the pixels and counts as a class; if it means void, "
+        f"as CamVid's 11 does, pass --ignore-index {last}."
+    )
+
+
+def _is_asked(wishes: Wishes) -> bool:
+    return isinstance(wishes.ignore_index, int) or wishes.settings.ignore_index is not None
+
+
+def _asked_ignore(wishes: Wishes) -> int | None:
+    if wishes.ignore_index == "auto":
+        return wishes.settings.ignore_index
+    return wishes.ignore_index
+
+
+def _ignored(wishes: Wishes, counts: Mapping[int, int]) -> tuple[int | None, list[str]]:
+    """The ignored label, and a note with its share where it was found rather than asked for."""
+    if wishes.ignore_index is None or _is_asked(wishes):
+        return _asked_ignore(wishes), []
+    if 255 in counts and len(counts) > 1:
+        share = counts[255] / sum(counts.values())
+        return 255, [f"Value 255 ({share:.1%} of the pixels) is ignored."]
+    return None, []
+
+
+def _count_classes(
+    masks: Sequence[MaskFacts], values: Sequence[int], ignore: int | None, reading: Reading
+) -> tuple[int, tuple[str, ...]]:
+    """How many classes these values are, with names where known; raises DataError SK-D007, D008."""
+    if _is_voc(masks, values, ignore):
+        return len(VOC_CLASSES), tuple(VOC_CLASSES)
+    if all(facts.path.stem.endswith("_labelIds") for facts in masks):
+        raise cityscapes_ids(masks, values)
+    gapless = len(values) > 1 and list(values) == list(range(len(values)))
+    if ignore == 255 and gapless and len(values) == 2 and not _border_beside_one(masks):
+        raise smeared(masks, both_kinds=True)
+    if not gapless and _in_between(masks):
+        raise smeared(masks)
+    if len(values) > 3 and looks_like_object_numbers(masks, ignore, reading):
+        raise object_numbers(masks, values)
+    if gapless:
+        return len(values), ()
+    if len(values) < 2:
+        raise one_value(masks, values)
+    if list(values) == list(range(1, len(values) + 1)):
+        raise starts_at_one(masks, values, ignore)
+    raise gaps(masks, values)
+
+
+def _border_beside_one(masks: Sequence[MaskFacts]) -> bool:
+    """Whether some file holds both; else some files may say 1 and others 255 for one thing."""
+    return any(1 in facts.counts and 255 in facts.counts for facts in masks)
+
+
+def _is_voc(masks: Sequence[MaskFacts], values: Sequence[int], ignore: int | None) -> bool:
+    """Palette files in PASCAL VOC's own colours, with gaps that VOC's 21 classes explain."""
+    if len(values) < 2 or values[-1] > 20 or list(values) == list(range(len(values))):
+        return False
+    return all(
+        facts.palette and all(facts.palette.get(v) == voc_colour(v) for v in facts.counts if v < 21)
+        for facts in masks
+    )
+
+
+def _in_between(masks: Sequence[MaskFacts]) -> bool:
+    """Some mask is nearly all black and white, with a few pixels of other values between."""
+    for facts in masks:
+        low, high = min(facts.counts), max(facts.counts)
+        most = sorted(facts.counts, key=lambda value: -facts.counts[value])[:2]
+        ends = facts.counts[low] + facts.counts[high]
+        two_main = set(most) == {low, high} and ends > 0.8 * sum(facts.counts.values())
+        if two_main and len(facts.counts) >= 4 and high >= 128:
+            return True
+    return False
+
+
+def _binary(masks: Sequence[MaskFacts], wishes: Wishes, counts: Mapping[int, int]) -> Labelling:
+    names = wishes.settings.names or BINARY
+    share = counts[255] / sum(counts.values())
+    note = (
+        f"Masks: 0 and 255, read as 2 classes: 0 is {names[0]}, 255 is {names[1]} "
+        f"({share:.1%} of the pixels)."
+    )
+    return _labelling(LabelRule({0: 0, 255: 1}), masks, wishes, names, None, [note])
+
+
+def _objects(masks: Sequence[MaskFacts], wishes: Wishes, counts: Mapping[int, int]) -> Labelling:
+    ignore = _asked_ignore(wishes)
+    table = {} if ignore is None else {ignore: ignore}
+    objects = sum(sum(value > 0 and value != ignore for value in facts.counts) for facts in masks)
+    boundary = (wishes.instances or wishes.settings.instances) == "boundary"
+    names = wishes.settings.names or ((*BINARY, "boundary") if boundary else BINARY)
+    note = (
+        f"Masks: object numbers, read as {len(names)} classes; {objects:,} objects in "
+        f"{len(masks)} masks."
+    )
+    rule = LabelRule(table, objects=True, boundary=boundary)
+    return _labelling(rule, masks, wishes, names, ignore, [note])
+
+
+def _mapped(masks: Sequence[MaskFacts], wishes: Wishes, counts: Mapping[int, int]) -> Labelling:
+    settings = wishes.settings
+    ignore = _asked_ignore(wishes)
+    if ignore is None and None in settings.label_mapping.values():
+        ignore = 255
+    table: dict[int, int] = {}
+    for value in counts:
+        table[value] = value
+        for (first, last), label in settings.label_mapping.items():
+            if first <= value <= last:
+                table[value] = ignore if label is None and ignore is not None else int(label or 0)
+    labels = set(table.values()) - {ignore}
+    given = [label for label in settings.label_mapping.values() if label is not None]
+    wanted = wishes.num_classes or len(settings.names) or max([*given, *labels], default=0) + 1
+    strange = {
+        value for value, label in table.items() if label != ignore and not 0 <= label < wanted
+    }
+    if strange:
+        raise undeclared(masks, strange, wanted)
+    note = f"Masks: {len(counts)} values mapped to {wanted} classes by {settings.file}."
+    return _labelling(
+        LabelRule(table), masks, wishes, settings.names or _named(wanted), ignore, [note]
+    )
+
+
+def _labelling(
+    rule: LabelRule,
+    masks: Sequence[MaskFacts],
+    wishes: Wishes,
+    names: Sequence[str],
+    ignore: int | None,
+    notes: Sequence[str],
+) -> Labelling:
+    classes = tuple(wishes.settings.names or names)
+    if wishes.num_classes not in (None, len(classes)):
+        raise DataError(
+            "SK-D012",
+            f"the masks hold {len(classes)} classes ({', '.join(classes[:8])}), "
+            f"and {wishes.num_classes} are wanted.",
+            "Declare what each value means: label_mapping in data.yaml.",
+        )
+    palette = _palette(rule, masks, wishes.settings, classes)
+    return Labelling(rule, classes, palette, ignore, tuple(notes))
+
+
+def _palette(
+    rule: LabelRule, masks: Sequence[MaskFacts], settings: DataSettings, classes: Sequence[str]
+) -> tuple[RGB, ...]:
+    """The colours given in data.yaml, else those of the mask files, else the default ones."""
+    default = default_palette(len(classes))
+    from_files: dict[int, RGB] = {}
+    for facts in masks if not rule.colour else ():
+        for value, colour in facts.palette.items():
+            if value in rule.table:
+                from_files.setdefault(rule.table[value], colour)
+    return tuple(
+        settings.palette.get(name) or from_files.get(label) or default[label]
+        for label, name in enumerate(classes)
+    )
+
+
+def _named(count: int) -> tuple[str, ...]:
+    return BINARY if count == 2 else tuple(f"class {label}" for label in range(count))
+
+
+def _palettes_differ(masks: Sequence[MaskFacts]) -> bool:
+    """Whether one index has two colours in two files: then the colour is the class."""
+    seen: dict[int, RGB] = {}
+    return any(
+        seen.setdefault(value, colour) != colour
+        for facts in masks
+        for value, colour in facts.palette.items()
+    )
+
+
+def _drawn_in(masks: Sequence[MaskFacts], settings: DataSettings) -> bool:
+    """Whether every mask is an index PNG whose colours are those declared: they say more."""
+    declared = set(settings.palette.values())
+    return bool(declared) and all(
+        facts.palette and set(facts.palette.values()) <= declared for facts in masks
+    )

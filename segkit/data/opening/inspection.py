@@ -1,0 +1,323 @@
+"""One look at a whole data set: files, sizes, labels and splits, and all that is wrong with them.
+
+Opening a data set and `segkit data check` both stand on it: the first refuses to go on where there
+is an error, the second shows all that was found.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from segkit.data.files.facts import FactCache, ImageFacts, Progress, look_at_all
+from segkit.data.files.masks import MaskFacts
+from segkit.data.files.pairing import Pair
+from segkit.data.files.pixels import Pixels, find_pixels, joined
+from segkit.data.files.reading import Reading
+from segkit.data.findings import ERROR, WARNING, Finding, from_error
+from segkit.data.layouts.folders import find_layout
+from segkit.data.layouts.layout import Declared, Layout
+from segkit.data.layouts.neighbours import neighbours_across_splits
+from segkit.data.masks.label_rule import Labelling
+from segkit.data.masks.labels import Wishes, find_labels
+from segkit.data.settings import DataSettings, find_settings
+from segkit.errors import DataError
+
+Found = TypeVar("Found")
+
+LEAST_SIDE = 8
+# Suffixes that say another format than these hold are passed over in silence: a wrong one is told.
+SUFFIX_OF = {
+    "JPEG": (".jpg", ".jpeg", ".jpe"),
+    "MPO": (".jpg", ".jpeg", ".jpe"),
+    "PNG": (".png",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp",),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    """A pair that fits; height and width are those of the image and mask as read."""
+
+    pair: Pair
+    height: int
+    width: int
+    image_upright: bool = True
+    mask_upright: bool = False
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a look at a data set found.
+
+    images, masks   facts of every file that could be read
+    items           the pairs that fit, by pair
+    labelling       None where the masks' values could not be understood
+    pixels          None where the images have no common channels or depth
+    reading         how files are read where they leave a choice
+    stamps          size and time of change of each file when it was read
+    findings        errors and warnings, in the order in which they were found
+    """
+
+    settings: DataSettings
+    layout: Layout
+    images: Mapping[Path, ImageFacts]
+    masks: Mapping[Path, MaskFacts]
+    items: Mapping[Pair, Item]
+    labelling: Labelling | None
+    pixels: Pixels | None
+    findings: tuple[Finding, ...]
+    reading: Reading = field(default_factory=Reading)
+    stamps: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def has_errors(self) -> bool:
+        return any(finding.level == ERROR for finding in self.findings)
+
+
+def inspect(
+    root: Path,
+    wishes: Wishes,
+    *,
+    in_channels: int | None = None,
+    val_share: float = 0.2,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Inspection:
+    """Decodes every file once (or remembers it, see `facts`) and collects all that is wrong.
+
+    Raises DataError only where there is nothing to look at: SK-D001, D009 or D010.
+    """
+    if not root.exists():
+        raise DataError("SK-D001", f"there is no folder {root}.", "Check the path given as --data.")
+    settings = find_settings(root)
+    layout = find_layout(root, settings, val_share=val_share, seed=seed)
+    wishes = wishes.with_settings(with_declared(settings, layout.declared))
+    settings, pairs = wishes.settings, layout.pairs
+    reading = settings.reading()
+    cache = FactCache.of(root, reading)
+    images, masks, unreadable = look_at_all(
+        [path for pair in pairs for path in pair.images],
+        [pair.mask for pair in pairs],
+        cache,
+        progress,
+        reading,
+    )
+    findings = [*layout.findings, *unreadable]
+    readable = [p for p in pairs if set(p.images) <= images.keys() and p.mask in masks]
+    items, misfits = _fitting(readable, images, masks, settings)
+    findings += misfits
+    pixels, labelling = None, None
+    if images:
+        channels = in_channels or settings.in_channels
+        pixels = _tried(lambda: _pixels_of(images, pairs, channels, reading), findings)
+    if masks:
+        labelling = _tried(lambda: find_labels(list(masks.values()), wishes), findings)
+    findings += _leaks(layout, images, settings)
+    findings += neighbours_across_splits(layout, images)
+    findings += _oddities(images.values(), reading)
+    if labelling is not None:
+        findings += _unlearnable(layout, masks, labelling)
+    return Inspection(
+        settings,
+        layout,
+        images,
+        masks,
+        items,
+        labelling,
+        pixels,
+        tuple(findings),
+        reading,
+        {path: cache.stamp_of(path) for path in (*images, *masks)},
+    )
+
+
+def _tried(find: Callable[[], Found], findings: list[Finding]) -> Found | None:
+    """What `find` finds; None where it raises a DataError, which joins the findings."""
+    try:
+        return find()
+    except DataError as error:
+        findings.append(from_error(error))
+        return None
+
+
+def _pixels_of(
+    images: Mapping[Path, ImageFacts],
+    pairs: Sequence[Pair],
+    channels: int | None,
+    reading: Reading,
+) -> Pixels:
+    pixels = find_pixels(list(images.values()), channels, reading.alpha)
+    return joined(pixels, [len(pair.images) for pair in pairs], list(images.values()))
+
+
+def with_declared(settings: DataSettings, declared: Declared | None) -> DataSettings:
+    """data.yaml's settings, completed by what the layout's own files say."""
+    if declared is None:
+        return settings
+    ignore = declared.ignore_index if settings.ignore_index is None else settings.ignore_index
+    return replace(
+        settings,
+        names=settings.names or declared.names,
+        palette=settings.palette or declared.palette or {},
+        ignore_index=ignore,
+    )
+
+
+def label_counts(facts: MaskFacts, labelling: Labelling) -> Counter[int]:
+    """Pixels of each label in one mask, the ignored one included."""
+    counts: Counter[int] = Counter()
+    for value, pixels in labelling.rule.values_of(facts).items():
+        counts[labelling.rule.label(value)] += pixels
+    return counts
+
+
+def _fitting(
+    pairs: Sequence[Pair],
+    images: Mapping[Path, ImageFacts],
+    masks: Mapping[Path, MaskFacts],
+    settings: DataSettings,
+) -> tuple[dict[Pair, Item], list[Finding]]:
+    """The pairs with their common size, turned where that makes them fit; and those that do not."""
+    items: dict[Pair, Item] = {}
+    misfits: list[tuple[Pair, tuple[int, int], tuple[int, int]]] = []
+    findings: list[Finding] = []
+    for pair in pairs:
+        image, mask = images[pair.image], masks[pair.mask]
+        stored, upright = _sizes(image.height, image.width, image.orientation)
+        _, mask_size = _sizes(mask.height, mask.width, mask.orientation)
+        apply = upright == mask_size
+        if image.orientation != 1 and settings.exif is not None:
+            apply = settings.exif == "apply"
+        elif image.orientation not in (1, mask.orientation) and upright == stored == mask_size:
+            findings.append(_unclear_orientation(pair, image.orientation))
+        if (upright if apply else stored) != mask_size:
+            misfits.append((pair, stored, mask_size))
+            continue
+        unequal = [p for p in pair.more if (images[p].height, images[p].width) != stored]
+        if unequal:
+            what = f"{unequal[0]} and {pair.image.name}, channels of one image, differ in size."
+            findings.append(Finding("SK-D003", what, "Export them again.", (*unequal, pair.image)))
+            continue
+        if min(mask_size) < LEAST_SIDE:
+            what = f"{pair.image} is {mask_size[1]} x {mask_size[0]}: narrower than {LEAST_SIDE}."
+            findings.append(Finding("SK-D003", what, "Take it out.", (pair.image,)))
+        items[pair] = Item(pair, *mask_size, apply, mask.orientation != 1)
+    return items, [*_size_mismatches(misfits), *findings]
+
+
+def _sizes(height: int, width: int, orientation: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(height, width) as stored, and as a viewer shows it."""
+    return (height, width), ((height, width) if orientation < 5 else (width, height))
+
+
+def _size_mismatches(
+    misfits: Sequence[tuple[Pair, tuple[int, int], tuple[int, int]]],
+) -> list[Finding]:
+    fix = "Export the masks again at their images' size."
+    ratios = {(size[0] / mask[0], size[1] / mask[1]) for _, size, mask in misfits}
+    if len(ratios) == 1:
+        high, wide = ratios.pop()
+        fix += f" All differ alike, by {wide:.4g} x {high:.4g}: resize them, nearest neighbour."
+    return [
+        Finding(
+            "SK-D003",
+            f"{pair.mask} is {mask[1]} x {mask[0]}, its image {pair.image.name} is "
+            f"{size[1]} x {size[0]}.",
+            fix,
+            (pair.mask, pair.image),
+        )
+        for pair, size, mask in misfits
+    ]
+
+
+def _unclear_orientation(pair: Pair, orientation: int) -> Finding:
+    return Finding(
+        "SK-D013",
+        f"{pair.image} carries EXIF orientation {orientation}, which keeps its size: whether its "
+        "mask was drawn on the turned picture cannot be told.",
+        "Look at one, and write `exif: apply` or `exif: ignore` into data.yaml.",
+        (pair.image, pair.mask),
+    )
+
+
+def _leaks(
+    layout: Layout, images: Mapping[Path, ImageFacts], settings: DataSettings
+) -> list[Finding]:
+    """Pictures that lie in two splits, by their pixels; those of one colour tell nothing.
+
+    An error where the split is the user's own; a drawn one only shows that the set repeats itself.
+    """
+    level = WARNING if settings.allow_leak or layout.drawn else ERROR
+    first: dict[str, tuple[str, Pair]] = {}
+    findings = []
+    for split, pairs in layout.splits.items():
+        for pair in pairs:
+            facts = images.get(pair.image)
+            if facts is None or facts.lowest == facts.highest:
+                continue
+            where, twin = first.setdefault(facts.digest, (split, pair))
+            if where != split:
+                what = f"{pair.image} ({split}) is the same picture as {twin.image} ({where})."
+                files = (twin.image, pair.image)
+                findings.append(
+                    Finding(
+                        "SK-D019",
+                        what,
+                        "Scores would flatter: take one out, or write `allow_leak: true` into "
+                        "data.yaml.",
+                        files,
+                        level,
+                    )
+                )
+    return findings
+
+
+def _oddities(images: Iterable[ImageFacts], reading: Reading) -> list[Finding]:
+    """Files that are not quite what they seem; none of it stops a training."""
+    findings = []
+    for facts in images:
+        path = facts.path
+        if facts.lowest == facts.highest:
+            what = f"{path} holds the value {facts.lowest:g} all over."
+            findings.append(Finding("SK-D020", what, "", (path,), WARNING))
+        if path.suffix.lower() not in SUFFIX_OF.get(facts.format, (path.suffix.lower(),)):
+            what = f"{path} is a {facts.format} file."
+            findings.append(Finding("SK-D023", what, "", (path,), WARNING))
+        if facts.transparent and reading.alpha == "drop":
+            what = f"{path} is transparent in parts; alpha is dropped."
+            fix = "If it matters, write `alpha: white` or `alpha: channel` into data.yaml."
+            findings.append(Finding("SK-D023", what, fix, (path,), WARNING))
+        if facts.mode in ("CMYK", "YCCK", "LAB"):
+            what = f"{path} is {facts.mode}, converted to RGB."
+            findings.append(Finding("SK-D023", what, "", (path,), WARNING))
+    return findings
+
+
+def _unlearnable(
+    layout: Layout, masks: Mapping[Path, MaskFacts], labelling: Labelling
+) -> list[Finding]:
+    """Masks with nothing in them, and classes that one split lacks."""
+    by_split: dict[str, Counter[int]] = {split: Counter() for split in layout.splits}
+    findings = []
+    for split, pairs in layout.splits.items():
+        for pair in pairs:
+            if pair.mask not in masks:
+                continue
+            counts = label_counts(masks[pair.mask], labelling)
+            by_split[split].update(counts)
+            if set(counts) == {labelling.ignore_index}:
+                what = f"{pair.mask} is ignored all over."
+                findings.append(Finding("SK-D022", what, "", (pair.mask,), WARNING))
+    for split, name in ((s, n) for s in by_split for n in range(len(labelling.classes))):
+        elsewhere = [other for other in by_split if by_split[other][name] and other != split]
+        if not by_split[split][name] and elsewhere:
+            what = f"'{labelling.classes[name]}' has no pixels in {split}, but in {elsewhere[0]}."
+            findings.append(Finding("SK-D021", what, "", (), WARNING))
+    return findings

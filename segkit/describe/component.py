@@ -1,0 +1,215 @@
+"""Everything `segkit info` says of one component, as plain data: options, source, shapes, size."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from segkit.describe.catalogue import documentation, papers, summary
+from segkit.describe.compatibility import first_fit
+from segkit.errors import SegkitError, UsageError, did_you_mean
+from segkit.kinds import KINDS
+from segkit.model.compose import build_model
+from segkit.model.sizing import (
+    built_without_memory,
+    device_of,
+    example_image,
+    parameters_of,
+    run_counted,
+)
+from segkit.registry.components import Component, Registry, default_registry
+from segkit.registry.expression import parse_component
+from segkit.registry.index import a, checked_kind, singular
+from segkit.registry.options import Option, described_parameters, options_of
+
+# An upsampler is measured as one step of a decoder: 64 channels, from 32 x 32 to 64 x 64.
+STEP_CHANNELS, STEP_SIDE = 64, 32
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a component is measured with.
+
+    in_channels, height, width   of the image
+    encoder, upsampler           what a decoder is measured between; None: the first that works
+    """
+
+    in_channels: int = 3
+    height: int = 512
+    width: int = 512
+    encoder: str | None = None
+    upsampler: str | None = None
+
+
+def kind_of(name: str, registry: Registry | None = None) -> str:
+    """The kind that a name alone means.
+
+    Raises UsageError SK-C003 where nothing is called so, SK-C004 where things of several kinds are.
+    """
+    registry = registry or default_registry()
+    wanted, names = parse_component(name).entry, {e.name for e in registry.index.entries}
+    kinds = [kind for kind in KINDS if any(e.name == wanted for e in registry.index.of_kind(kind))]
+    if not kinds:
+        raise UsageError(
+            "SK-C003",
+            f"nothing installed is called '{wanted}'.",
+            f"{did_you_mean(wanted, names)}`segkit list` shows everything.",
+        )
+    if len(kinds) > 1:
+        raise UsageError(
+            "SK-C004",
+            f"'{wanted}' is the name of {' and of '.join(a(singular(kind)) for kind in kinds)}.",
+            f"Say which: `segkit info {singular(kinds[0])} {wanted}`.",
+        )
+    return kinds[0]
+
+
+def describe(
+    kind: str, written: str, setting: Setting | None = None, registry: Registry | None = None
+) -> dict[str, Any]:
+    """What is known of a component, in plain types.
+
+    Where it cannot be measured, because it needs an option or does not work in this setting,
+    `unmeasured` says why. Raises UsageError SK-C00x, PluginError SK-P00x.
+    """
+    registry = registry or default_registry()
+    kind, expression = checked_kind(kind), parse_component(written)
+    entry = registry.index.find(kind, expression)
+    factory = registry.factory(entry, expression.name)
+    facts: dict[str, Any] = {
+        "kind": singular(kind),
+        "name": expression.name,
+        "distribution": entry.distribution,
+        "version": entry.version,
+        "module": entry.module,
+        "summary": summary(factory),
+        "description": _description(documentation(factory)),
+        "papers": papers(factory),
+        "options": [_option(option) for option in options_of(factory, kind)],
+    }
+    try:
+        component = registry.component(kind, expression)
+        return facts | _measured(component, setting or Setting(), registry)
+    except SegkitError as error:
+        # A wrong option is the user's mistake; all else says something about the component.
+        if error.code in ("SK-C005", "SK-C006"):
+            raise
+        return facts | {"unmeasured": error.what}
+
+
+def _measured(component: Component, setting: Setting, registry: Registry) -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        match component.entry.kind:
+            case "encoders":
+                return _encoder(component, setting)
+            case "decoders":
+                return _decoder(component, setting, registry)
+            case "upsamplers":
+                return _upsampler(component)
+            case "losses" | "metrics":
+                return _judge(component)
+    return {}
+
+
+def _encoder(component: Component, setting: Setting) -> dict[str, Any]:
+    encoder = built_without_memory(
+        lambda: component.build(in_channels=setting.in_channels, weights="none")
+    )
+    image_BCHW = example_image(encoder, setting.in_channels, setting.height, setting.width)
+    features, multiply_adds = run_counted(encoder, image_BCHW)
+    mean, std = encoder.normalization
+    published = getattr(encoder, "published_weights", None)
+    return {
+        "image": list(image_BCHW.shape[1:]),
+        "levels": [
+            {"stride": s, "channels": m.shape[1], "height": m.shape[2], "width": m.shape[3]}
+            for s, m in zip(encoder.strides, features.maps, strict=True)
+        ],
+        "parameters": parameters_of(encoder),
+        "multiply_adds": multiply_adds,
+        "pool_indices": bool(getattr(encoder, "provides_pool_indices", False)),
+        "normalization": {"mean": list(mean), "std": list(std)},
+        "weights": published and {"repository": published.repository, "licence": published.licence},
+    }
+
+
+def _decoder(component: Component, setting: Setting, registry: Registry) -> dict[str, Any]:
+    itself = f"{component.entry.distribution}:{component.expression}"
+    wanted = {"encoder": setting.encoder, "upsampler": setting.upsampler}
+    fixed = {slot: name for slot, name in wanted.items() if name is not None}
+    fit = first_fit(registry, decoder=itself, **fixed)
+    if fit.problem:
+        return {"unmeasured": fit.problem}
+    model = built_without_memory(
+        lambda: build_model(
+            fit.encoder,
+            itself,
+            fit.upsampler,
+            num_classes=2,
+            in_channels=setting.in_channels,
+            registry=registry,
+        )
+    ).eval()
+    image_BCHW = example_image(model.encoder, setting.in_channels, setting.height, setting.width)
+    features, _ = run_counted(model.encoder, image_BCHW)
+    map_BCHW, multiply_adds = run_counted(model.decoder, features)
+    return {
+        "encoder": fit.encoder,
+        "upsampler": fit.upsampler,
+        "image": list(image_BCHW.shape[1:]),
+        "channels": model.decoder.channels,
+        "stride": model.decoder.stride,
+        "map": list(map_BCHW.shape[1:]),
+        "parameters": parameters_of(model.decoder),
+        "multiply_adds": multiply_adds,
+    }
+
+
+def _upsampler(component: Component) -> dict[str, Any]:
+    import torch
+
+    upsampler = built_without_memory(
+        lambda: component.build(in_channels=STEP_CHANNELS, out_channels=STEP_CHANNELS, scale=2)
+    )
+    device, needs_indices = device_of(upsampler), upsampler.needs_pool_indices
+    x_BCHW = torch.zeros(1, STEP_CHANNELS, STEP_SIDE, STEP_SIDE, device=device)
+    indices = torch.zeros_like(x_BCHW, dtype=torch.int64) if needs_indices else None
+    size = (2 * STEP_SIDE, 2 * STEP_SIDE)
+    _, multiply_adds = run_counted(upsampler, x_BCHW, size=size, pool_indices=indices)
+    return {
+        "step": f"{STEP_CHANNELS} channels, {STEP_SIDE} x {STEP_SIDE} to {size[0]} x {size[1]}",
+        "needs_pool_indices": needs_indices,
+        "parameters": parameters_of(upsampler),
+        "multiply_adds": multiply_adds,
+    }
+
+
+def _judge(component: Component) -> dict[str, Any]:
+    judge = component.build(num_classes=3, ignore_index=255)
+    facts: dict[str, Any] = {"needs_instances": bool(getattr(judge, "needs_instances", False))}
+    if component.entry.kind == "metrics":
+        facts |= {
+            "convention": getattr(judge, "convention", ""),
+            "takes": getattr(judge, "takes", "labels"),
+            "higher_is_better": bool(getattr(judge, "higher_is_better", True)),
+        }
+    return facts
+
+
+def _option(option: Option) -> dict[str, Any]:
+    default = list(option.default) if isinstance(option.default, tuple) else option.default
+    return {
+        "name": option.name,
+        "type": option.type_name,
+        "default": default,
+        "required": option.required,
+        "description": option.description,
+    }
+
+
+def _description(text: str) -> str:
+    """The docstring's paragraphs after the first, without those that describe parameters."""
+    paragraphs = text.split("\n\n")[1:]
+    return "\n\n".join(p.strip() for p in paragraphs if not described_parameters(p))

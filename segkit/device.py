@@ -1,0 +1,165 @@
+"""Which device a training runs on and in which precision: asked for by name, or chosen and said."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+
+from segkit.errors import EnvironmentFault, OutOfMemory, StorageError, UsageError
+
+TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(asked: str, local_rank: int = 0) -> torch.device:
+    """The device `asked` for, or the best one there is for "auto"; raises EnvironmentFault SK-E002.
+
+    local_rank   which of the machine's GPUs this process takes, where no number is asked for
+    """
+    if asked == "auto":
+        if torch.cuda.is_available():
+            asked = "cuda"
+        elif torch.backends.mps.is_available():
+            asked = "mps"
+        else:
+            asked = "cpu"
+    try:
+        device = torch.device(asked)
+    except RuntimeError as error:
+        raise UsageError(
+            "SK-C009", f"'{asked}' is no device.", "Write auto, cpu, cuda, cuda:0 or mps."
+        ) from error
+    if device.type == "cuda":
+        return _cuda(device, local_rank)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise EnvironmentFault(
+            "SK-E002", f"'{asked}' was asked for, and this machine has no MPS.", "Use --device cpu."
+        )
+    if device.type not in ("cpu", "mps"):
+        raise UsageError(
+            "SK-C009", f"segkit does not run on '{asked}'.", "Write auto, cpu, cuda, cuda:0 or mps."
+        )
+    return device
+
+
+def choose_precision(asked: str, device: torch.device) -> str:
+    """fp32, bf16 or fp16; raises EnvironmentFault SK-E002 where the device cannot."""
+    if asked == "auto":
+        return "bf16" if _quick_at_bf16(device) else "fp32"
+    if asked == "fp16" and device.type != "cuda":
+        raise EnvironmentFault(
+            "SK-E002",
+            f"fp16 was asked for on {device.type}, which is slow or wrong at it.",
+            "Use --precision bf16, or auto.",
+        )
+    return asked
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """The context in which a network computes in `precision`."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=TYPES[precision])
+
+
+def describe(device: torch.device) -> str:
+    """A device as a person would name it."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    if device.type == "cpu":
+        return f"cpu ({torch.get_num_threads()} threads)"
+    return str(device)
+
+
+def make_deterministic() -> None:
+    """Makes operations that could differ between runs on one GPU an error."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True)
+
+
+def memory_in_use(device: torch.device) -> int | None:
+    """The most memory used so far, in bytes: the GPU's where there is one, else the process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kibibytes if platform.system() == "Darwin" else kibibytes * 1024
+
+
+def default_workers(device: torch.device, local_processes: int) -> int:
+    """Processes that read data beside each training process: none on a CPU, which is busy."""
+    if device.type == "cpu":
+        return 0
+    return max(0, min(8, (os.cpu_count() or 1) // local_processes - 1))
+
+
+def _cuda(device: torch.device, local_rank: int) -> torch.device:
+    if torch.version.cuda is None and torch.version.hip is None:
+        raise EnvironmentFault(
+            "SK-E002",
+            f"'{device}' was asked for, and torch {torch.__version__} is built for CPUs only.",
+            "python -m pip install --force-reinstall torch torchvision, or use --device cpu.",
+        )
+    count = torch.cuda.device_count()
+    index = local_rank if device.index is None else device.index
+    if index >= count:
+        raise EnvironmentFault(
+            "SK-E002",
+            f"GPU number {index} was asked for, and torch finds {count or 'no'} GPU"
+            f"{'s' * (count != 1)} on this machine.",
+            "Check nvidia-smi and CUDA_VISIBLE_DEVICES, or use --device cpu.",
+        )
+    return torch.device("cuda", index)
+
+
+def _quick_at_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type != "cpu":
+        return False
+    # Without these instructions bf16 on a CPU is emulated, and slower than fp32.
+    return any(
+        getattr(torch.cpu, name, bool)()
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether the error says that the device's memory, or the machine's, did not suffice."""
+    # On a CPU torch raises a plain RuntimeError.
+    words = ("can't allocate memory", "not enough memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError | OutOfMemory) or (
+        isinstance(error, RuntimeError) and any(each in str(error) for each in words)
+    )
+
+
+@contextmanager
+def device_errors(device: torch.device, less_memory: str) -> Iterator[None]:
+    """Turns what the device and the reading processes fail with into errors that say what to do.
+
+    less_memory   what helps where memory ends
+    Raises OutOfMemory SK-T002 or StorageError SK-S004.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if ran_out_of_memory(error):
+            reason = (str(error).splitlines() or ["no more could be had"])[0]
+            raise OutOfMemory(
+                "SK-T002", f"{describe(device)} has too little memory ({reason}).", less_memory
+            ) from error
+        if "DataLoader worker" in str(error):
+            raise StorageError(
+                "SK-S004",
+                f"a process that reads data was killed ({str(error).splitlines()[0]}).",
+                "Its memory or /dev/shm ran out: use fewer --workers (0 reads in the training "
+                "process), or `docker run --shm-size=2g`.",
+            ) from error
+        raise

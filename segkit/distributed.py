@@ -1,0 +1,121 @@
+"""One process or many: what a training asks of the others, on PyTorch's own distributed engine.
+
+`torchrun --nproc-per-node 2 -m segkit train ...` starts the processes. Rank 0 writes and prints.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from segkit.device import choose_device
+
+PEER_TIMEOUT = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process among its peers.
+
+    rank, world_size   number of this process and of all
+    local_processes    processes on this machine
+    device             where this process computes
+    """
+
+    rank: int
+    world_size: int
+    local_processes: int
+    device: torch.device
+
+    @property
+    def writes(self) -> bool:
+        return self.rank == 0
+
+    def parallel(self, model: nn.Module) -> nn.Module:
+        """The model as training calls it: gradients are averaged over all processes."""
+        if self.world_size == 1:
+            return model
+        # A borrowed encoder may own layers that its feature maps do not need.
+        warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
+        return DistributedDataParallel(
+            model,
+            device_ids=[self.device.index] if self.device.type == "cuda" else None,
+            find_unused_parameters=True,
+        )
+
+    def synchronise_norms_(self, model: nn.Module) -> None:
+        """Lets batch norms see the whole batch, in place; PyTorch can do so on GPUs only."""
+        if self.world_size > 1 and self.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)
+
+    def sum_(self, tensor: Tensor) -> None:
+        """Adds the tensor up over all processes, in place."""
+        if self.world_size == 1:
+            return
+        summed = tensor.to(self.device)
+        dist.all_reduce(summed)
+        tensor.copy_(summed)
+
+    def share_(self, module: nn.Module) -> None:
+        """Gives every process rank 0's tensors, in place."""
+        if self.world_size == 1:
+            return
+        for tensor in module.state_dict().values():
+            shared = tensor.detach().to(self.device)
+            dist.broadcast(shared, src=0)
+            tensor.copy_(shared)
+
+    def gather(self, vector: Tensor) -> list[Tensor]:
+        """Every process's vector, of one length and type, in rank order."""
+        if self.world_size == 1:
+            return [vector]
+        sent = vector.to(self.device)
+        received = [torch.empty_like(sent) for _ in range(self.world_size)]
+        dist.all_gather(received, sent)
+        return [each.to(vector.device) for each in received]
+
+    def wait(self) -> None:
+        """Returns when every process has come here."""
+        if self.world_size > 1:
+            dist.barrier()
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """Rank 0 goes first, so that what it downloads the others find on the machine."""
+        if not self.writes:
+            self.wait()
+        yield
+        if self.writes:
+            self.wait()
+
+
+@contextmanager
+def process_group(device: str = "auto") -> Iterator[Group]:
+    """Joins the processes that torchrun started, or is a group of one; may be nested."""
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    chosen = choose_device(device, local_rank)
+    if world_size == 1:
+        yield Group(0, 1, 1, chosen)
+        return
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    joins = not dist.is_initialized()
+    if joins:
+        backend = "nccl" if chosen.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=PEER_TIMEOUT)
+    try:
+        local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", str(world_size)))
+        yield Group(dist.get_rank(), world_size, local_processes, chosen)
+    finally:
+        if joins:
+            dist.destroy_process_group()

@@ -1,0 +1,244 @@
+"""Predicting a set of image files into a folder: masks, overlays, and predictions.json."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit.data.files.images import read_image
+from segkit.data.files.reading import PLAIN, Reading
+from segkit.errors import DataError, SegkitError, StorageError, UsageError
+from segkit.inference.predictor import Predictor, full_scale_of
+from segkit.inference.sources import Source
+from segkit.model.network import ModelRecord
+from segkit.reporting.pictures import overlay, palette_for, to_uint8, write_mask, write_picture
+from segkit.storage import replace_text, storage_errors
+from segkit.version import __version__
+
+REPORT = "predictions.json"
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """One image's result.
+
+    file           the image, as it was found
+    mask, overlay  files written, relative to the output folder; overlay None where none was wanted
+    shares         of its pixels, by class name
+    """
+
+    file: str
+    height: int
+    width: int
+    mask: str
+    overlay: str | None
+    shares: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """One image that could not be predicted, and why."""
+
+    file: str
+    code: str
+    what: str
+    fix: str
+
+
+@dataclass
+class Report:
+    """What predictions.json holds."""
+
+    model: str
+    record: ModelRecord
+    device: str
+    precision: str
+    images: list[Predicted] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, in plain types."""
+        record = self.record
+        parts = {
+            part: getattr(record, part).expression for part in ("encoder", "decoder", "upsampler")
+        }
+        return {
+            "segkit": __version__,
+            "model": {"path": self.model, **parts},
+            "device": self.device,
+            "precision": self.precision,
+            "classes": class_names(record),
+            "palette": [list(colour) for colour in palette_for(record.num_classes, record.palette)],
+            "images": [asdict(each) for each in self.images],
+            "failed": [asdict(each) for each in self.failed],
+        }
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where results go.
+
+    folder     gets masks/, overlays/ and predictions.json
+    overlays   whether to write pictures of the image with the classes laid over it
+    overwrite  whether files that are there already may be replaced
+    """
+
+    folder: Path
+    overlays: bool = True
+    overwrite: bool = False
+
+    def mask(self, source: Source) -> Path:
+        return self.folder / "masks" / f"{source.name}.png"
+
+    def overlay(self, source: Source) -> Path:
+        return self.folder / "overlays" / f"{source.name}.png"
+
+    def refuse_clashes(self, sources: Sequence[Source]) -> None:
+        """Raises UsageError SK-C012 where results would replace an image, or, unasked, a file."""
+        images = {source.path.resolve() for source in sources}
+        there = [path for path in self._all(sources) if path.exists()]
+        replaced = [path for path in there if path.resolve() in images]
+        if replaced:
+            raise UsageError(
+                "SK-C012",
+                f"{replaced[0]} is one of the images: its mask would replace it.",
+                "Give another folder with --out.",
+            )
+        if there and not self.overwrite:
+            raise UsageError(
+                "SK-C012",
+                f"{self.folder} holds {len(there)} of the files to be written already, such as "
+                f"{there[0].relative_to(self.folder)}.",
+                "Give another folder with --out, or allow it with --overwrite.",
+            )
+
+    def _all(self, sources: Sequence[Source]) -> Iterator[Path]:
+        yield self.folder / REPORT
+        for source in sources:
+            yield self.mask(source)
+            if self.overlays:
+                yield self.overlay(source)
+
+
+def predict_files(
+    predictor: Predictor,
+    sources: Sequence[Source],
+    output: Output,
+    report: Report,
+    *,
+    batch: int = 1,
+    reading: Reading = PLAIN,
+    on_image: Callable[[], None] = lambda: None,
+) -> Report:
+    """Predicts every source and writes the results at the image's own size; fills the report.
+
+    batch     images of one size to compute together
+    reading   how files are read, the largest image allowed among it
+    on_image  called after each image, predicted or failed
+
+    An image that cannot be read is put into report.failed, and the others go on. Raises UsageError
+    SK-C012 before anything is written, StorageError where the disk refuses.
+    """
+    output.refuse_clashes(sources)
+    read = _read(predictor.model.record, sources, report, reading, on_image)
+    for group in _alike(read, batch):
+        label_maps = predictor.labels([image_HWC for _, image_HWC in group])
+        for (source, image_HWC), label_HW in zip(group, label_maps, strict=True):
+            report.images.append(_write(output, source, image_HWC, label_HW, report.record))
+            on_image()
+    with storage_errors(output.folder):
+        output.folder.mkdir(parents=True, exist_ok=True)
+        replace_text(output.folder / REPORT, json.dumps(report.as_json(), indent=2) + "\n")
+    return report
+
+
+def class_names(record: ModelRecord) -> list[str]:
+    """The classes' names, or their numbers where the model knows no names."""
+    if len(record.classes) == record.num_classes:
+        return list(record.classes)
+    # A single logit tells the class from everything else.
+    return [str(number) for number in range(max(record.num_classes, 2))]
+
+
+def _read(
+    record: ModelRecord,
+    sources: Sequence[Source],
+    report: Report,
+    reading: Reading,
+    on_image: Callable[[], None],
+) -> Iterator[tuple[Source, NDArray[np.generic]]]:
+    for source in sources:
+        try:
+            image_HWC = read_image(source.path, channels=record.in_channels, reading=reading)
+        except (DataError, StorageError) as error:
+            report.failed.append(_failure(source, error))
+            on_image()
+        else:
+            yield source, image_HWC
+
+
+def _failure(source: Source, error: SegkitError) -> Failed:
+    return Failed(str(source.path), error.code, error.what, error.fix)
+
+
+def _alike(
+    images: Iterable[tuple[Source, NDArray[np.generic]]], batch: int
+) -> Iterator[list[tuple[Source, NDArray[np.generic]]]]:
+    """Groups of neighbours of one shape and type."""
+    group: list[tuple[Source, NDArray[np.generic]]] = []
+    for source, image_HWC in images:
+        first = group[0][1] if group else image_HWC
+        other = (first.shape, first.dtype) != (image_HWC.shape, image_HWC.dtype)
+        if other or len(group) == batch:
+            yield group
+            group = []
+        group.append((source, image_HWC))
+    if group:
+        yield group
+
+
+def _write(
+    output: Output,
+    source: Source,
+    image_HWC: NDArray[np.generic],
+    label_HW: NDArray[np.integer],
+    record: ModelRecord,
+) -> Predicted:
+    palette = palette_for(max(record.num_classes, 2), record.palette)
+    mask = output.mask(source)
+    _in_one_step(mask, lambda path: write_mask(path, label_HW, palette))
+    picture = None
+    if output.overlays:
+        picture = output.overlay(source)
+        shown_HWC = to_uint8(image_HWC, full_scale_of(image_HWC, record.training.get("full_scale")))
+        laid_HWC = overlay(shown_HWC, label_HW, palette)
+        _in_one_step(picture, lambda path: write_picture(path, laid_HWC))
+    names = class_names(record)
+    pixels_K = np.bincount(label_HW.reshape(-1), minlength=len(names))
+    return Predicted(
+        file=str(source.path),
+        height=label_HW.shape[0],
+        width=label_HW.shape[1],
+        mask=mask.relative_to(output.folder).as_posix(),
+        overlay=picture.relative_to(output.folder).as_posix() if picture else None,
+        shares={
+            name: round(int(count) / label_HW.size, 6)
+            for name, count in zip(names, pixels_K, strict=True)
+        },
+    )
+
+
+def _in_one_step(target: Path, write: Callable[[Path], None]) -> None:
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".tmp-", dir=target.parent) as work:
+            complete = Path(work) / target.name
+            write(complete)
+            complete.replace(target)

@@ -1,0 +1,339 @@
+"""Puts named components together: model, loss, metric. What cannot work is refused by name."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segkit.errors import ModelFileError, PluginError, SegkitError, UsageError, WeightsUnavailable
+from segkit.interfaces import Decoder, Encoder, Metric, Normalization, Upsampler
+from segkit.model.network import ModelRecord, Part, SegmentationModel
+from segkit.registry.components import Component, Registry, default_registry
+from segkit.registry.expression import parse_component, parse_sum
+
+Options = Mapping[str, Any]
+DEFAULT_UPSAMPLER = "bilinear"
+
+
+# Built as usual wherever it is called: a parameter made in inference mode could never be trained.
+@torch.inference_mode(False)
+@torch.enable_grad()
+def build_model(
+    encoder: str,
+    decoder: str = "unet",
+    upsampler: str = DEFAULT_UPSAMPLER,
+    *,
+    num_classes: int,
+    in_channels: int = 3,
+    weights: str = "none",
+    encoder_options: Options | None = None,
+    decoder_options: Options | None = None,
+    upsampler_options: Options | None = None,
+    registry: Registry | None = None,
+) -> SegmentationModel:
+    """A network of three named parts, an ordinary nn.Module: logits_BKHW = model(image_BCHW).
+
+    encoder, decoder, upsampler   a name, or a name with options: "densenet121(depth=4)"
+    num_classes                   classes K, at least 1
+    in_channels                   channels of the image, at least 1
+    weights                       of the encoder: "none", "imagenet" (cache or hub, else an error),
+                                  "auto" (the same, else a warning and a random start), or the path
+                                  of a safetensors file
+    *_options                     more options, as a mapping: they win over those in the name
+
+    Raises UsageError (SK-C0xx), WeightsUnavailable, PluginError.
+    """
+    registry = registry or default_registry()
+    _at_least_one(num_classes=num_classes, in_channels=in_channels)
+    named_encoder = registry.component("encoders", encoder, encoder_options)
+    named_decoder = registry.component("decoders", decoder, decoder_options)
+    named_upsampler = registry.component("upsamplers", upsampler, upsampler_options)
+    built_encoder, start = _with_weights(named_encoder, in_channels, weights)
+    return _assemble(
+        built_encoder,
+        (named_encoder, named_decoder, named_upsampler),
+        num_classes=num_classes,
+        in_channels=in_channels,
+        weights=start,
+    )
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def build_recorded(record: ModelRecord, registry: Registry | None = None) -> SegmentationModel:
+    """The network a record describes, at random weights; never touches the network.
+
+    Raises ModelFileError SK-M003 where a plugin it was built with is not installed.
+    """
+    registry = registry or default_registry()
+    parts = {"encoders": record.encoder, "decoders": record.decoder, "upsamplers": record.upsampler}
+    named = {kind: _recorded(registry, kind, part) for kind, part in parts.items()}
+    encoder = named["encoders"].build(in_channels=record.in_channels, weights="none")
+    model = _assemble(
+        checked_encoder(encoder, named["encoders"]),
+        (named["encoders"], named["decoders"], named["upsamplers"]),
+        num_classes=record.num_classes,
+        in_channels=record.in_channels,
+        weights=dict(record.weights),
+    )
+    model.record = record
+    if pixels := record.normalization:
+        model.expect_pixels(Normalization(tuple(pixels["mean"]), tuple(pixels["std"])))
+    return model
+
+
+class LossSum(nn.Module):
+    """A weighted sum of losses, as `0.5*dice + ce` names it; called as any loss is.
+
+    terms   (weight, name, loss) of each summand
+
+    Summands that offer one and the same `fuse` are computed together, see segkit.interfaces.Loss.
+    """
+
+    def __init__(self, terms: Sequence[tuple[float, str, nn.Module]]) -> None:
+        super().__init__()
+        self.weights = [weight for weight, _, _ in terms]
+        self.names = [name for _, name, _ in terms]
+        self.losses = nn.ModuleList([loss for _, _, loss in terms])
+        # Not registered as modules: the losses they compute are, and hold the state.
+        self.together = _fused([(weight, loss) for weight, _, loss in terms])
+
+    @property
+    def needs_instances(self) -> bool:
+        return any(getattr(loss, "needs_instances", False) for loss in self.losses)
+
+    @property
+    def takes_bytes(self) -> bool:
+        return all(getattr(loss, "takes_bytes", False) for loss in self.losses)
+
+    @property
+    def from_coarse(self) -> Any:
+        """As segkit.interfaces.Loss has it, where all summands are computed together; else None."""
+        if len(self.together) != 1 or len(self.together[0][0]) != len(self.losses):
+            return None
+        return getattr(self.together[0][1], "from_coarse", None)
+
+    def forward(
+        self, logits_BKHW: Tensor, target_BHW: Tensor, instances_BHW: Tensor | None = None
+    ) -> Tensor:
+        parts = [fused(logits_BKHW, target_BHW) for _, fused in self.together]
+        done = {place for places, _ in self.together for place in places}
+        for place, (weight, loss) in enumerate(zip(self.weights, self.losses, strict=True)):
+            if place in done:
+                continue
+            if getattr(loss, "needs_instances", False):
+                parts.append(weight * loss(logits_BKHW, target_BHW, instances_BHW))
+            else:
+                parts.append(weight * loss(logits_BKHW, target_BHW))
+        return sum(parts[1:], parts[0])
+
+
+def _fused(terms: Sequence[tuple[float, nn.Module]]) -> list[tuple[list[int], Any]]:
+    """(places of the summands, what computes their weighted sum) for those that can be fused."""
+    groups: dict[Any, list[int]] = {}
+    for place, (_, loss) in enumerate(terms):
+        if fuse := getattr(loss, "fuse", None):
+            groups.setdefault(fuse, []).append(place)
+    made = [(places, fuse([terms[place] for place in places])) for fuse, places in groups.items()]
+    return [(places, fused) for places, fused in made if fused is not None]
+
+
+def build_loss(
+    expression: str,
+    *,
+    num_classes: int,
+    ignore_index: int | None = None,
+    options: Options | None = None,
+    registry: Registry | None = None,
+) -> nn.Module:
+    """A loss by name, or a weighted sum: "dice", "0.5*dice + focal(gamma=2)".
+
+    Called with logits_BKHW and target_BHW (int64); ignored pixels count for nothing.
+    options   more options, where the expression is a single loss
+    """
+    registry = registry or default_registry()
+    _at_least_one(num_classes=num_classes)
+    terms = parse_sum(expression)
+    if options and len(terms) > 1:
+        raise UsageError(
+            "SK-C005",
+            "options= goes with a single loss.",
+            "Write them into the sum: dice + focal(gamma=2).",
+        )
+    built = []
+    for term in terms:
+        component = registry.component("losses", term.component, options)
+        loss = component.build(num_classes=num_classes, ignore_index=ignore_index)
+        built.append((term.weight, str(term.component), _callable_module(loss, component)))
+    if len(built) == 1 and built[0][0] == 1:
+        return built[0][2]
+    return LossSum(built)
+
+
+def build_metric(
+    expression: str,
+    *,
+    num_classes: int,
+    ignore_index: int | None = None,
+    options: Options | None = None,
+    registry: Registry | None = None,
+) -> Metric:
+    """A metric by name: update(label_BHW, target_BHW), compute(), reset()."""
+    registry = registry or default_registry()
+    _at_least_one(num_classes=num_classes)
+    component = registry.component("metrics", parse_component(expression), options)
+    metric = component.build(num_classes=num_classes, ignore_index=ignore_index)
+    if not isinstance(metric, Metric):
+        raise _contract(component, "has no update(), compute() and reset()")
+    return metric
+
+
+def checked_encoder(encoder: Any, component: Component) -> Encoder:
+    """The encoder, where it keeps its contract; raises PluginError SK-P003 where not."""
+    for name in ("channels", "strides", "normalization"):
+        if not hasattr(encoder, name):
+            raise _contract(component, f"has no attribute '{name}'")
+    channels, strides = tuple(encoder.channels), tuple(encoder.strides)
+    if len(channels) != len(strides) or not strides:
+        raise _contract(component, f"has {len(channels)} channels for {len(strides)} strides")
+    powers = all(s > 0 and s & (s - 1) == 0 for s in strides)
+    if not powers or list(strides) != sorted(set(strides)):
+        raise _contract(component, f"has strides {strides}, which are not increasing powers of two")
+    return encoder
+
+
+def _with_weights(
+    component: Component, in_channels: int, weights: str
+) -> tuple[Encoder, dict[str, str]]:
+    start = {"asked": weights, "used": weights, "reason": ""}
+    asked = "imagenet" if weights == "auto" else weights
+    try:
+        encoder = component.build(in_channels=in_channels, weights=asked)
+        start["used"] = asked
+    except WeightsUnavailable as error:
+        if weights != "auto":
+            raise
+        start |= {"used": "none", "reason": error.what}
+        # Where none are published there is nothing to shout about: the record says so.
+        if error.code == "SK-W001":
+            warnings.warn(
+                f"{error}\nTraining of {component.name} starts from RANDOM weights.", stacklevel=3
+            )
+        encoder = component.build(in_channels=in_channels, weights="none")
+    return checked_encoder(encoder, component), start
+
+
+def _assemble(
+    encoder: Encoder,
+    named: tuple[Component, Component, Component],
+    *,
+    num_classes: int,
+    in_channels: int,
+    weights: Mapping[str, str],
+) -> SegmentationModel:
+    decoder = _build_decoder(encoder, *named)
+    encoder_part, decoder_part, upsampler_part = (
+        Part(str(c.expression), c.entry.distribution, c.entry.version) for c in named
+    )
+    record = ModelRecord(
+        encoder=encoder_part,
+        decoder=decoder_part,
+        upsampler=upsampler_part,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        weights=dict(weights),
+    )
+    return SegmentationModel(encoder, decoder, record)
+
+
+def _build_decoder(
+    encoder: Encoder, encoder_named: Component, decoder_named: Component, upsampler_named: Component
+) -> Decoder:
+    def make_upsampler(*, in_channels: int, out_channels: int, scale: int) -> Upsampler:
+        upsampler: Upsampler = upsampler_named.build(
+            in_channels=in_channels, out_channels=out_channels, scale=scale
+        )
+        if upsampler.needs_pool_indices and not getattr(encoder, "provides_pool_indices", False):
+            raise UsageError(
+                "SK-C007",
+                f"the upsampler '{upsampler_named.name}' needs the indices of the encoder's "
+                f"maximum pooling, and the encoder '{encoder_named.name}' gives none.",
+                "Choose an encoder that pools by maximum at every level, such as vgg16_bn or unet "
+                "(padding=same), or an upsampler that needs no indices, such as bilinear.",
+            )
+        return upsampler
+
+    decoder = decoder_named.build(
+        channels=tuple(encoder.channels),
+        strides=tuple(encoder.strides),
+        make_upsampler=make_upsampler,
+    )
+    for name in ("channels", "stride"):
+        if not hasattr(decoder, name):
+            raise _contract(decoder_named, f"has no attribute '{name}'")
+    _refuse_idle_upsampler(decoder, decoder_named, upsampler_named)
+    if any(getattr(encoder, "margins", ())) != bool(getattr(decoder, "margin", 0)):
+        unpadded = f"the encoder '{encoder_named.name}'"
+        padded = f"the decoder '{decoder_named.name}'"
+        if not any(getattr(encoder, "margins", ())):
+            unpadded, padded = padded, unpadded
+        raise UsageError(
+            "SK-C007",
+            f"{unpadded} convolves without padding and {padded} with it: their maps would not fit.",
+            "Give both the option padding=valid, or both padding=same.",
+        )
+    return decoder
+
+
+def _refuse_idle_upsampler(decoder: Decoder, named: Component, upsampler: Component) -> None:
+    usual = {option.name: option.default for option in upsampler.options}
+    chosen = upsampler.name != DEFAULT_UPSAMPLER or dict(upsampler.values) != usual
+    if chosen and not getattr(decoder, "uses_upsampler", True):
+        raise UsageError(
+            "SK-C007",
+            f"the decoder '{named.name}' enlarges its maps in its own way: the upsampler "
+            f"'{upsampler.expression}' would have no effect.",
+            f"Leave the upsampler out, or choose a decoder that uses one, such as unet; "
+            f"`segkit info decoder {named.name}` shows its own options.",
+        )
+
+
+def _recorded(registry: Registry, kind: str, part: Part) -> Component:
+    expression = parse_component(part.expression)
+    try:
+        return registry.component(
+            kind, type(expression)(expression.name, expression.options, part.distribution)
+        )
+    except SegkitError as error:
+        raise ModelFileError(
+            "SK-M003",
+            f"the model was built with {expression.name} of {part.distribution} {part.version}, "
+            f"which cannot be used here ({error.what})",
+            f"python -m pip install {part.distribution}=={part.version}",
+        ) from error
+
+
+def _callable_module(loss: Any, component: Component) -> nn.Module:
+    if not isinstance(loss, nn.Module):
+        raise _contract(component, "is no torch.nn.Module")
+    return loss
+
+
+def _contract(component: Component, breach: str) -> PluginError:
+    entry = component.entry
+    return PluginError(
+        "SK-P003",
+        f"{entry.distribution} {entry.version}: '{component.name}' {breach}.",
+        f"Please report it to the authors of {entry.distribution}; "
+        "`segkit plugins --check` tests every plugin.",
+    )
+
+
+def _at_least_one(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise UsageError("SK-C009", f"{name} is {number}.", "It must be at least 1.")

@@ -1,0 +1,132 @@
+"""A model's folder on disk: `model.safetensors` and `model.json`.
+
+Nothing in it is ever executed: the JSON names registered components, and one that is not installed
+is an error that says what to install.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from segkit.errors import ModelFileError
+from segkit.model.compose import build_recorded
+from segkit.model.network import ModelRecord, Part, SegmentationModel
+from segkit.storage import checksum, new_folder, storage_errors
+
+FORMAT = "segkit-model/1"
+
+
+def save_model(model: SegmentationModel, folder: str | Path, **changes: Any) -> Path:
+    """Writes the model folder in one step: it is there whole, or as it was before.
+
+    changes   fields of the record to replace, such as classes=... or training=...
+    """
+    folder = Path(folder)
+    record = replace(model.record, **changes)
+    # Copies, because safetensors takes no two names for one memory, as tied weights have.
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in model.state_dict().items()
+    }
+    with storage_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with new_folder(folder) as work:
+            save_file(tensors, work / "model.safetensors")
+            sha256 = checksum(work / "model.safetensors")
+            description = {"format": FORMAT, "sha256": sha256, **asdict(record)}
+            text = json.dumps(description, indent=2) + "\n"
+            (work / "model.json").write_text(text, encoding="utf-8")
+    return folder
+
+
+def load_model(path: str | Path, device: str | torch.device = "cpu") -> SegmentationModel:
+    """The model of a run folder, a model folder, or a hub id (`owner/name`), in evaluation mode.
+
+    Raises ModelFileError: SK-M001 (no model there), SK-M002 (damaged), SK-M003 (plugin missing).
+    """
+    folder = _model_folder(path)
+    record, sha256 = _read_record(folder)
+    tensors_file = folder / "model.safetensors"
+    try:
+        if checksum(tensors_file) != sha256:
+            raise ModelFileError(
+                "SK-M002",
+                f"{tensors_file} is not the file that model.json describes.",
+                "Copy it again.",
+            )
+        state = load_file(tensors_file)
+    except (OSError, SafetensorError) as error:
+        raise ModelFileError(
+            "SK-M002", f"{tensors_file} cannot be read ({error}).", "Copy it again."
+        ) from error
+    model = build_recorded(record)
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise ModelFileError(
+            "SK-M002",
+            f"the tensors in {folder} do not fit the parts named there "
+            f"({str(error).splitlines()[-1].strip()}).",
+            f"Install the versions that wrote it: {_installs(record)}",
+        ) from error
+    return model.to(device).eval()
+
+
+def _model_folder(path: str | Path) -> Path:
+    folder = Path(path).expanduser()
+    for candidate in (folder / "model", folder):
+        if (candidate / "model.json").is_file():
+            return candidate
+    text = str(path)
+    if not folder.exists() and text.count("/") == 1 and not text.startswith((".", "/", "~")):
+        from huggingface_hub import snapshot_download
+
+        try:
+            return Path(snapshot_download(text, allow_patterns=["model.json", "model.safetensors"]))
+        # As in weights.py: the hub client raises its HTTP library's errors too.
+        except Exception as error:
+            raise ModelFileError(
+                "SK-M001",
+                f"there is no folder '{text}', and the hub did not give a model of that name "
+                f"({type(error).__name__}).",
+                "Give the folder that `segkit train` printed.",
+            ) from error
+    state = "holds no model.json" if folder.exists() else "does not exist"
+    raise ModelFileError(
+        "SK-M001", f"{path} {state}.", "Give the folder that `segkit train` printed (--out RUN)."
+    )
+
+
+def _read_record(folder: Path) -> tuple[ModelRecord, str]:
+    file = folder / "model.json"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ModelFileError(
+                "SK-M002",
+                f"{file} is of format {content['format']}, and this segkit reads {FORMAT}.",
+                "python -m pip install --upgrade segkit-core",
+            )
+        known = (f.name for f in fields(ModelRecord))
+        values: dict[str, Any] = {name: content[name] for name in known if name in content}
+        for name in ("encoder", "decoder", "upsampler"):
+            values[name] = Part(**values[name])
+        return ModelRecord(**values), content["sha256"]
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise ModelFileError(
+            "SK-M002", f"{file} cannot be read ({type(error).__name__}: {error}).", "Copy it again."
+        ) from error
+
+
+def _installs(record: ModelRecord) -> str:
+    parts = {
+        f"{p.distribution}=={p.version}" for p in (record.encoder, record.decoder, record.upsampler)
+    }
+    return f"python -m pip install {' '.join(sorted(parts))}"

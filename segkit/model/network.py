@@ -1,0 +1,176 @@
+"""The network: pad, encode, decode, classify, resize, crop; and the record of what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segkit.interfaces import Decoder, Encoder, Features, Normalization
+from segkit.model.labels import most_likely, most_likely_enlarged
+from segkit.model.streams import shared_out, side_by_side, streams_of
+
+
+@dataclass(frozen=True)
+class Part:
+    """One component of a model, so exactly that another machine can build it again.
+
+    expression    name and every option's value, as `densenet121(depth=5, memory_efficient=false)`
+    distribution  what was installed when it was built, and which version of it
+    """
+
+    expression: str
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What a model is and where it comes from; saved beside its tensors.
+
+    weights   what the encoder started from: {"asked": "auto", "used": "none", "reason": "..."}
+    classes   names in label order, empty where unknown; palette: an RGB colour for each
+    training  what the training that made it wants to be known: data, convention, scores
+    normalization  {"mean": [...], "std": [...]} where the pixels are expected otherwise than the
+                   encoder says, as a model trained elsewhere may
+    """
+
+    encoder: Part
+    decoder: Part
+    upsampler: Part
+    num_classes: int
+    in_channels: int
+    weights: Mapping[str, str] = field(default_factory=dict)
+    classes: Sequence[str] = ()
+    palette: Sequence[Sequence[int]] = ()
+    ignore_index: int | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+    normalization: Mapping[str, Sequence[float]] | None = None
+
+
+class CoarseLogits(NamedTuple):
+    """Logits at the decoder's stride, to be enlarged bilinearly and cut to the image's size.
+
+    size            (H, W) when enlarged; images end at or before it, at bottom and right
+    align_corners   as torch.nn.functional.interpolate has it
+    """
+
+    logits_BKhw: Tensor
+    size: tuple[int, int]
+    align_corners: bool
+
+
+class SegmentationModel(nn.Module):
+    """Encoder, decoder and classifier as one module: any height and width in, the same out.
+
+    Called with image_BCHW, floating point, normalised (`normalize` does it); returns logits_BKHW.
+    """
+
+    mean_C11: Tensor
+    std_C11: Tensor
+
+    def __init__(self, encoder: Encoder, decoder: Decoder, record: ModelRecord) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.record = encoder, decoder, record
+        kernel = getattr(decoder, "head_kernel", 1)
+        self.head = nn.Conv2d(decoder.channels, record.num_classes, kernel, padding=kernel // 2)
+        self.align_corners = getattr(decoder, "align_corners", False)
+        self._expect(encoder.normalization)
+        # Unpadded convolutions lose this many pixels at each side; mirroring gives them back.
+        lost = getattr(encoder, "margins", None)
+        self.margin = (lost[-1] if lost else 0) + getattr(decoder, "margin", 0)
+        self.encoder_margin = lost[-1] if lost else 0
+
+    def expect_pixels(self, normalization: Normalization) -> None:
+        """Has `normalize` do otherwise than the encoder says, and records it."""
+        self._expect(normalization)
+        mean, std = (list(values) for values in normalization)
+        self.record = replace(self.record, normalization={"mean": mean, "std": std})
+
+    def _expect(self, normalization: Normalization) -> None:
+        mean, std = (torch.tensor(values).reshape(-1, 1, 1) for values in normalization)
+        self.register_buffer("mean_C11", mean, persistent=False)
+        self.register_buffer("std_C11", std, persistent=False)
+
+    def normalize(self, image_BCHW: Tensor, full_scale: float = 255.0) -> Tensor:
+        """Pixels of any type, 0 to full_scale, as the encoder expects them."""
+        image_BCHW = image_BCHW.to(self.mean_C11.dtype) / full_scale
+        return (image_BCHW - self.mean_C11) / self.std_C11
+
+    def forward(self, image_BCHW: Tensor, enlarged: bool = True) -> Any:
+        """logits_BKHW; CoarseLogits where not `enlarged`, for losses that enlarge them."""
+        height, width = image_BCHW.shape[-2:]
+        logits_BKHW, size = self.coarse_logits(image_BCHW)
+        if not enlarged:
+            return CoarseLogits(logits_BKHW, size, self.align_corners)
+        if self.decoder.stride > 1:
+            logits_BKHW = F.interpolate(
+                logits_BKHW, size, mode="bilinear", align_corners=self.align_corners
+            )
+        return logits_BKHW[..., :height, :width]
+
+    def coarse_logits(self, image_BCHW: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Logits at the decoder's stride, and the size they are to be enlarged to.
+
+        The size is the padded image's: what is beyond the image at bottom and right is to be cut.
+        """
+        padded_BCHW = self._pad(image_BCHW)
+        height, width = (side - 2 * self.margin for side in padded_BCHW.shape[-2:])
+        features: Features = self.encoder(padded_BCHW)
+        return self.head(self.decoder(features)), (height, width)
+
+    @torch.no_grad()
+    def labels(self, image_BCHW: Tensor) -> Tensor:
+        """The class of every pixel, label_BHW; logits are not held where they are enlarged.
+
+        On a CPU the images of a batch are computed side by side, each by a thread.
+        """
+        # Norms that are in training would count each part as a batch.
+        streams = 1 if self.training else streams_of(image_BCHW.device)
+        found = side_by_side(self._labels, shared_out(image_BCHW, streams))
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    def _labels(self, image_BCHW: Tensor) -> Tensor:
+        height, width = image_BCHW.shape[-2:]
+        logits_BKHW, size = self.coarse_logits(image_BCHW)
+        if self.decoder.stride == 1:
+            return most_likely(logits_BKHW[..., :height, :width])
+        return most_likely_enlarged(
+            logits_BKHW, size, align_corners=self.align_corners, crop=(height, width)
+        )
+
+    def _pad(self, image_BCHW: Tensor) -> Tensor:
+        """To a size the encoder takes: mirrored by the margin, filled at right and bottom."""
+        deepest = self.encoder.strides[-1]
+        if self.margin:
+            surplus = [
+                (-(side + 2 * self.margin - 2 * self.encoder_margin)) % deepest
+                for side in image_BCHW.shape[-2:]
+            ]
+            return mirror_pad(image_BCHW, self.margin, surplus)
+        bottom, right = ((-side) % deepest for side in image_BCHW.shape[-2:])
+        if not (bottom or right):
+            return image_BCHW
+        return F.pad(image_BCHW, (0, right, 0, bottom), mode="replicate")
+
+
+def mirror_pad(image_BCHW: Tensor, margin: int, surplus: Sequence[int]) -> Tensor:
+    """Mirrors the border, edge pixel not repeated, by `margin` a side and `surplus` (h, w) more.
+
+    Images smaller than the margin are mirrored as often as needed, which F.pad refuses.
+    """
+    height, width = image_BCHW.shape[-2:]
+    row_H = _mirrored(height, margin, margin + surplus[0], image_BCHW.device)
+    column_W = _mirrored(width, margin, margin + surplus[1], image_BCHW.device)
+    return image_BCHW[..., row_H, :][..., column_W]
+
+
+def _mirrored(length: int, before: int, after: int, device: torch.device) -> Tensor:
+    place = torch.arange(-before, length + after, device=device)
+    period = max(2 * (length - 1), 1)
+    place = place % period
+    return torch.minimum(place, period - place) if length > 1 else torch.zeros_like(place)

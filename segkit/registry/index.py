@@ -1,0 +1,245 @@
+"""What is installed, read from metadata alone: no plugin module is imported here, and so no torch.
+
+A distribution offers components through entry points in the groups `segkit.<kind>`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from segkit.errors import PluginError, UsageError, did_you_mean
+from segkit.kinds import KINDS, NAME
+from segkit.registry.installed import Distribution, distributions, version_of
+from segkit.registry.installed import canonical as canonical
+
+if TYPE_CHECKING:
+    from segkit.registry.expression import ComponentExpression
+
+CORE = "segkit-core"
+_NAME = re.compile(NAME)
+
+
+class Entry(NamedTuple):
+    """One component as its distribution's metadata declare it.
+
+    module   what will be imported when it is named
+    problem  why it cannot be used, or "" where nothing speaks against it: an ill-formed name, or a
+             requirement on another version of segkit-core
+    """
+
+    kind: str
+    name: str
+    module: str
+    distribution: str
+    version: str
+    problem: str = ""
+    disabled: bool = False
+
+    @property
+    def qualified(self) -> str:
+        return f"{self.distribution}:{self.name}"
+
+    @property
+    def state(self) -> str:
+        if self.disabled:
+            return "disabled"
+        return "broken" if self.problem else "ok"
+
+
+class Index:
+    """All entries, and the rules by which a name finds one of them."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.entries = tuple(
+            sorted(entries, key=lambda e: (KINDS.index(e.kind), e.name, e.distribution))
+        )
+
+    @classmethod
+    def of_installed(cls, disabled: Iterable[str] | None = None) -> Index:
+        """Reads the metadata of every installed distribution.
+
+        disabled   distributions to switch off; by default those of the environment variable
+                   SEGKIT_DISABLE, separated by commas; "*" switches off all but the core's own
+        """
+        if disabled is None:
+            disabled = os.environ.get("SEGKIT_DISABLE", "").split(",")
+        off = {canonical(name) for name in disabled if name.strip()}
+        entries: dict[tuple[str, str, str], Entry] = {}
+        for distribution in distributions():
+            for entry in _entries_of(distribution, off):
+                # The first on the path wins, as it does for imports.
+                entries.setdefault((entry.kind, entry.name, entry.distribution), entry)
+        return cls(entries.values())
+
+    def of_kind(self, kind: str) -> tuple[Entry, ...]:
+        return self._by_kind[checked_kind(kind)]
+
+    def matching(self, kind: str, pattern: str) -> tuple[Entry, ...]:
+        """The entries of a kind whose name fits a wildcard pattern such as `densenet*`."""
+        return tuple(e for e in self.of_kind(kind) if fnmatchcase(e.name, pattern))
+
+    def distributions(self) -> dict[str, tuple[Entry, ...]]:
+        found: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            found.setdefault(entry.distribution, []).append(entry)
+        return {name: tuple(entries) for name, entries in sorted(found.items())}
+
+    def find(self, kind: str, component: ComponentExpression) -> Entry:
+        """The one entry that a name means.
+
+        Raises UsageError SK-C003 (unknown) or SK-C004 (two distributions), PluginError SK-P002
+        (another version of the core is required) or SK-P004 (switched off).
+        """
+        named = [e for e in self.of_kind(kind) if e.name == component.entry]
+        if component.distribution:
+            named = [e for e in named if e.distribution == canonical(component.distribution)]
+        usable = [e for e in named if not e.disabled]
+        if not named:
+            raise self._unknown(kind, component)
+        if not usable:
+            raise PluginError(
+                "SK-P004",
+                f"{singular(kind)} '{component.name}' comes from {named[0].distribution}, "
+                "which is switched off.",
+                "Unset SEGKIT_DISABLE, or leave out --no-plugins.",
+            )
+        if len(usable) > 1:
+            both = " and ".join(f"'{e.qualified}'" for e in usable)
+            raise UsageError(
+                "SK-C004",
+                f"{len(usable)} installed distributions offer the {singular(kind)} "
+                f"'{component.entry}'.",
+                f"Say which: {both}.",
+            )
+        if usable[0].problem:
+            raise PluginError(
+                "SK-P002",
+                f"{usable[0].distribution} {usable[0].version} offers the {singular(kind)} "
+                f"'{component.entry}', but {usable[0].problem}.",
+                f"python -m pip install --upgrade {usable[0].distribution} {CORE}",
+            )
+        return usable[0]
+
+    def _unknown(self, kind: str, component: ComponentExpression) -> UsageError:
+        names = [e.name for e in self.of_kind(kind)]
+        what = f"no {singular(kind)} is called '{component}'."
+        if component.options or component.distribution:
+            asked = (
+                f"{component.distribution}:{component.entry}"
+                if component.distribution
+                else component.entry
+            )
+            what = f"no {singular(kind)} is called '{asked}'."
+        elsewhere = [e.kind for e in self.entries if e.name == component.entry and e.kind != kind]
+        if elsewhere:
+            also = f"'{component.entry}' is the name of {a(singular(elsewhere[0]))}. "
+        else:
+            also = did_you_mean(component.entry, names)
+        if not names:
+            return UsageError(
+                "SK-C003",
+                what,
+                f"No plugin that offers {kind} is installed; `segkit plugins` shows what is.",
+            )
+        return UsageError("SK-C003", what, f"{also}`segkit list {kind}` shows all {len(names)}.")
+
+    @cached_property
+    def _by_kind(self) -> dict[str, tuple[Entry, ...]]:
+        return {kind: tuple(e for e in self.entries if e.kind == kind) for kind in KINDS}
+
+
+def singular(kind: str) -> str:
+    return {"losses": "loss"}.get(kind, kind.removesuffix("s"))
+
+
+def a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def checked_kind(kind: str) -> str:
+    """The kind in its plural form, from either form; raises UsageError SK-C002."""
+    for known in KINDS:
+        if kind in (known, singular(known)):
+            return known
+    raise UsageError(
+        "SK-C002",
+        f"there is no kind of component called '{kind}'.",
+        f"{did_you_mean(kind, KINDS)}The kinds: {', '.join(KINDS)}.",
+    )
+
+
+def _entries_of(distribution: Distribution, off: set[str]) -> Iterable[Entry]:
+    if "[segkit." not in distribution.read("entry_points.txt"):
+        return
+    # Only a plugin's own metadata file is opened and parsed: there are hundreds of others.
+    name, version = canonical(distribution.name), distribution.version
+    problem = _requirement_problem(distribution)
+    for point in distribution.entry_points:
+        group, _, kind = point.group.partition(".")
+        if group != "segkit" or kind not in KINDS:
+            continue
+        wrong = "" if _NAME.fullmatch(point.name) else f"the name '{point.name}' is not {NAME}"
+        disabled = name in off or "*" in off
+        yield Entry(kind, point.name, point.value, name, version, wrong or problem, disabled)
+
+
+def _requirement_problem(distribution: Distribution) -> str:
+    required = [text for text in distribution.requires if _names_the_core(text)]
+    installed = _core_version()
+    # The usual form is settled here: packaging takes 15 ms to import.
+    if all(_plainly_met(text, installed) for text in required):
+        return ""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for text in required:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement as error:
+            return f"its requirement '{text}' cannot be read ({error})"
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        if not requirement.specifier.contains(installed, prereleases=True):
+            return f"needs {CORE}{requirement.specifier}, and {installed} is installed"
+    return ""
+
+
+@cache
+def _core_version() -> str:
+    from segkit.version import __version__
+
+    return version_of(CORE) or __version__
+
+
+def _names_the_core(requirement: str) -> bool:
+    """Whether it is of segkit-core, and not of a distribution whose name goes on."""
+    name, after = requirement[: len(CORE)], requirement[len(CORE) : len(CORE) + 1]
+    return canonical(name) == CORE and not (after.isalnum() or after in ("-", "_", "."))
+
+
+@cache
+def _plainly_met(requirement: str, installed: str) -> bool:
+    """Whether `segkit-core>=0.1,<0.2` is met; False too where it is not of so plain a form."""
+    bounds = requirement[len(CORE) :].replace(" ", "").strip("()")
+    release = _release(installed)
+    for bound in bounds.split(",") if bounds else ():
+        least = bound.startswith(">=")
+        limit = _release(bound.removeprefix(">=" if least else "<"))
+        if release is None or limit is None or not (least or bound.startswith("<")):
+            return False
+        if (release >= limit) != least:
+            return False
+    return True
+
+
+def _release(version: str) -> tuple[int, ...] | None:
+    """1.2 as (1, 2, 0, 0, 0, 0); None for what is more than numbers, such as 1.2rc1 or =1.2."""
+    words = version.split(".")
+    if not all(word.isascii() and word.isdigit() for word in words):
+        return None
+    parts = [int(word) for word in words]
+    return (*parts, *[0] * (6 - len(parts)))

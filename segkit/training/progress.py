@@ -1,0 +1,183 @@
+"""How a training looks while it runs: live on a terminal, one plain line at a time elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from segkit.training.events import EpochReport, Silence, StepReport, TrainingResult
+
+QUIET_SECONDS = 10.0
+
+
+class PlainProgress(Silence):
+    """One line an event, and within a long epoch one every ten seconds."""
+
+    def __init__(self, write: Callable[[str], None], warn: Callable[[str], None]) -> None:
+        self.write, self.warn = write, warn
+        self.said = time.monotonic()
+
+    def decided(self, lines: Sequence[tuple[str, str]]) -> None:
+        for subject, sentence in lines:
+            self.write(f"{subject:<9} {sentence}")
+
+    def warned(self, text: str) -> None:
+        self.warn(f"WARNING: {text}")
+
+    def stepped(self, report: StepReport) -> None:
+        if time.monotonic() - self.said < QUIET_SECONDS:
+            return
+        self.said = time.monotonic()
+        self.write(
+            f"  epoch {report.epoch}/{report.epochs}  batch {report.batch}/{report.batches}  "
+            f"{step_summary(report)}"
+        )
+
+    def finished_epoch(self, report: EpochReport) -> None:
+        self.said = time.monotonic()
+        self.write(epoch_line(report))
+
+    def finished(self, result: TrainingResult) -> None:
+        for line in closing_lines(result):
+            self.write(line)
+
+
+class LiveProgress(Silence):
+    """A bar with what is happening now below the epochs that are done; for a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[summary]}"),
+            console=console,
+        )
+        self.task = self.bar.add_task("", total=1, summary="", visible=False)
+        self.live = Live(self.bar, console=console, refresh_per_second=8, transient=True)
+        self.score = ""
+
+    def decided(self, lines: Sequence[tuple[str, str]]) -> None:
+        table = Table.grid(padding=(0, 2))
+        for subject, sentence in lines:
+            table.add_row(Text(subject, style="bold"), Text(sentence))
+        self.console.print(table)
+
+    def warned(self, text: str) -> None:
+        self.console.print(Text(f"WARNING: {text}", style="bold yellow"))
+
+    def stepped(self, report: StepReport) -> None:
+        self.live.start()
+        self.bar.update(
+            self.task,
+            description=f"epoch {report.epoch}/{report.epochs}",
+            completed=report.batch,
+            total=report.batches,
+            summary=f"{step_summary(report)}{self.score}",
+            visible=True,
+        )
+
+    def evaluating(self, done: int, images: int) -> None:
+        self.bar.update(
+            self.task, description="scoring", completed=done, total=images, summary="images"
+        )
+
+    def finished_epoch(self, report: EpochReport) -> None:
+        style = "green" if report.is_best else ""
+        if report.scores:
+            self.score = f"  {report.score_name} {_score(report.scores[report.score_name])}"
+        self.console.print(Text(epoch_line(report), style=style))
+
+    def finished(self, result: TrainingResult) -> None:
+        self.close()
+        for line in closing_lines(result):
+            self.console.print(Text(line))
+
+    def close(self) -> None:
+        """Gives the terminal back; also when a training ends in an error."""
+        self.live.stop()
+
+
+def step_summary(report: StepReport) -> str:
+    """Loss, learning rate, speed, waiting for data, memory and the time left, in one line."""
+    parts = [
+        f"loss {report.loss:.4f}",
+        f"lr {report.learning_rate:.2e}",
+        f"{report.images_per_second:.1f} images/s",
+        waiting(report.data_share),
+    ]
+    if report.memory is not None:
+        parts.append(f"{report.memory / 2**30:.1f} GiB")
+    return "  ".join([*parts, f"{duration(report.seconds_left)} left"])
+
+
+def waiting(share: float) -> str:
+    """How much of the time batches were waited for: where it is much, more --workers may help."""
+    return f"data {share:.0%}"
+
+
+def epoch_line(report: EpochReport) -> str:
+    """An epoch in one line; a star marks the best so far."""
+    width = len(str(report.epochs))
+    parts = [
+        f"epoch {report.epoch:>{width}}/{report.epochs}",
+        f"loss {report.loss:.4f}",
+    ]
+    if report.scores:
+        star = " *" if report.is_best else ""
+        parts.append(f"{report.score_name} {_score(report.scores[report.score_name])}{star}")
+    parts += [
+        f"lr {report.learning_rate:.2e}",
+        f"{report.images_per_second:.1f} images/s",
+        waiting(report.data_share),
+        duration(report.seconds),
+    ]
+    if report.memory is not None:
+        parts.append(f"{report.memory / 2**30:.1f} GiB")
+    return "  ".join(parts)
+
+
+def closing_lines(result: TrainingResult) -> list[str]:
+    """What was reached, and where everything lies."""
+    lines = [f"Trained {plural(result.epochs, 'epoch')} in {duration(result.seconds)}."]
+    if result.stopped:
+        lines = [f"Stopped after epoch {result.epochs}: {result.stopped}."]
+    if result.best_epoch is not None:
+        score = _score(result.scores[result.score_name])
+        lines.append(f"Best {result.score_name} {score}, in epoch {result.best_epoch}.")
+    places = {
+        "model": result.folder / "model",
+        "scores": result.folder / "metrics.csv",
+        "pictures": result.folder / "samples",
+    }
+    lines += [f"{what:<9} {place}" for what, place in places.items()]
+    lines.append(f"Next: segkit predict {result.folder} IMAGES... --out DIR")
+    return lines
+
+
+def plural(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 45s, 3m20s or 2h05m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m"
+
+
+def _score(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.4f}"

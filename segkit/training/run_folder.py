@@ -1,0 +1,146 @@
+"""A run's folder: settings, model, checkpoints, scores, pictures. A new run gets a new folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from segkit.config import TrainConfig, to_yaml
+from segkit.data.opening.skipping import Skipped, as_csv
+from segkit.errors import StorageError
+from segkit.storage import replace_text, storage_errors
+from segkit.training.checkpoints import CheckpointFolder
+from segkit.training.events import EpochReport
+
+COLUMNS = ("epoch", "step", "loss", "learning_rate", "images_per_second", "data_share", "seconds")
+
+
+class RunFolder:
+    """What a training writes, by name.
+
+    config.yaml  model/  checkpoints/  metrics.csv  metrics.jsonl  samples/
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config_file = folder / "config.yaml"
+        self.model = folder / "model"
+        self.samples = folder / "samples"
+        self.table = folder / "metrics.csv"
+        self.log = folder / "metrics.jsonl"
+        self.checkpoints = CheckpointFolder(folder / "checkpoints")
+
+    @classmethod
+    def create(cls, wanted: Path) -> RunFolder:
+        """A new folder: `wanted`, or with the next number added where it exists.
+
+        Raises StorageError SK-S001, SK-S002.
+        """
+        with storage_errors(wanted):
+            wanted.parent.mkdir(parents=True, exist_ok=True)
+            number = 1
+            folder = wanted
+            while True:
+                try:
+                    folder.mkdir()
+                except FileExistsError:
+                    number += 1
+                    folder = wanted.with_name(f"{wanted.name}-{number}")
+                else:
+                    return cls(folder)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes out; the lock ends with the process, however that ends.
+
+        Raises StorageError SK-S003 where another process holds it.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        file = self.folder / ".lock"
+        with storage_errors(file):
+            opened = file.open("a+", encoding="utf-8")
+        with opened:
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                opened.seek(0)
+                raise StorageError(
+                    "SK-S003",
+                    f"{self.folder} is in use by {opened.read().strip() or 'another process'}.",
+                    "Wait for it, stop it, or start a new run with another --out.",
+                ) from error
+            opened.truncate(0)
+            opened.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            opened.flush()
+            yield
+
+    def write_config(self, config: TrainConfig) -> None:
+        """Saves the settings, resolved."""
+        with storage_errors(self.config_file):
+            replace_text(self.config_file, to_yaml(config))
+
+    def write_skipped(self, skipped: Sequence[Skipped]) -> None:
+        """Names the samples that were left out, in skipped.csv; no file where there are none."""
+        if skipped:
+            with storage_errors(self.folder / "skipped.csv"):
+                replace_text(self.folder / "skipped.csv", as_csv(skipped))
+
+    def append(self, report: EpochReport) -> None:
+        """Adds an epoch to metrics.csv and metrics.jsonl; n/a is an empty cell and a null."""
+        with storage_errors(self.log):
+            line = json.dumps(_plain(asdict(report)), allow_nan=False)
+            with self.log.open("a", encoding="utf-8") as opened:
+                opened.write(line + "\n")
+            replace_text(self.table, _as_table(self._reports()))
+
+    def rewind(self, epochs: int) -> None:
+        """Forgets what was logged after so many epochs: training will do those again."""
+        if not self.log.is_file():
+            return
+        kept = [each for each in self._reports() if each["epoch"] <= epochs]
+        with storage_errors(self.log):
+            lines = (json.dumps(each) + "\n" for each in kept)
+            replace_text(self.log, "".join(lines))
+            replace_text(self.table, _as_table(kept))
+
+    def _reports(self) -> list[dict[str, Any]]:
+        reports = []
+        for line in self.log.read_text(encoding="utf-8").splitlines():
+            try:
+                reports.append(json.loads(line))
+            except ValueError:  # the last line of a process that was killed in the middle of it
+                continue
+        return reports
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _as_table(reports: list[dict[str, Any]]) -> str:
+    """The reports as CSV; the scores' columns in the order in which they first appear."""
+    names = list(dict.fromkeys(name for each in reports for name in each["scores"]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *names])
+    for each in reports:
+        scores = [each["scores"].get(name) for name in names]
+        writer.writerow([*(each.get(column) for column in COLUMNS), *scores])
+    return text.getvalue()

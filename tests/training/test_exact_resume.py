@@ -1,0 +1,143 @@
+"""A run that was interrupted and continued is the run that was not, bit by bit."""
+
+import json
+
+import pytest
+import torch
+
+from segkit.errors import ModelFileError, StorageError, UsageError
+from segkit.training.checkpoints import CheckpointFolder
+from segkit.training.training import resume, train
+
+
+def final_state(folder):
+    """Every tensor and counter a run ended with."""
+    checkpoint = CheckpointFolder(folder / "checkpoints").load()
+    tensors = {
+        f"{group}/{name}": tensor
+        for group, members in checkpoint.tensors.items()
+        for name, tensor in members.items()
+    }
+    return tensors, checkpoint.state["position"]
+
+
+def assert_same_run(first, second):
+    first_tensors, first_position = final_state(first)
+    second_tensors, second_position = final_state(second)
+    assert first_position == second_position
+    assert first_tensors.keys() == second_tensors.keys()
+    different = [n for n, t in first_tensors.items() if not torch.equal(t, second_tensors[n])]
+    assert different == []
+
+
+def logged(folder):
+    """The log without the times, which differ from run to run."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: line[k] for k in ("epoch", "step", "loss", "scores", "is_best")} for line in lines]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("dies_after", "continues_at", "changes"),
+    [
+        (7, (2, 0), {}),
+        (8, (2, 1), {"checkpoint_steps": 1, "precision": "bf16"}),
+        (7, (2, 0), {"augment_on": "device", "augmentation": "strong"}),
+        (4, (1, 0), {"freeze": "encoder", "thaw_epoch": 2, "channels_last": False}),
+    ],
+)
+def test_an_interrupted_run_ends_bitwise_as_an_uninterrupted_one(
+    settings, interrupted, tmp_path, workers, dies_after, continues_at, changes
+):
+    whole = settings(out=str(tmp_path / "whole"), **changes)
+    parts = settings(out=str(tmp_path / "parts"), workers=workers, **changes)
+    train(whole)
+    interrupted(parts, after=dies_after)
+    position = final_state(tmp_path / "parts")[1]
+    assert (position["epoch"], position["batch"]) == continues_at
+    resume(tmp_path / "parts")
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    assert logged(tmp_path / "whole") == logged(tmp_path / "parts")
+    assert (tmp_path / "whole/model/model.safetensors").read_bytes() == (
+        tmp_path / "parts/model/model.safetensors"
+    ).read_bytes()
+
+
+def test_the_comparison_would_notice_another_seed(settings, tmp_path):
+    train(settings(epochs=1, out=str(tmp_path / "first")))
+    train(settings(epochs=1, out=str(tmp_path / "second"), seed=1))
+    with pytest.raises(AssertionError):
+        assert_same_run(tmp_path / "first", tmp_path / "second")
+
+
+def test_a_run_repeated_from_its_config_is_the_same_run_in_a_new_folder(settings, tmp_path):
+    from segkit.config import read_config
+
+    train(settings(epochs=2))
+    result = train(read_config(tmp_path / "run" / "config.yaml"))
+    assert result.folder == tmp_path / "run-2"
+    assert_same_run(tmp_path / "run", tmp_path / "run-2")
+
+
+def test_a_complete_run_stays_as_it_is(settings, tmp_path):
+    first = train(settings(epochs=1))
+    before = final_state(first.folder)[1]
+    result = resume(first.folder)
+    assert result.scores == first.scores
+    assert final_state(first.folder)[1] == before
+
+
+def test_more_epochs_go_on_from_the_last(settings, tmp_path):
+    train(settings(epochs=1))
+    result = resume(tmp_path / "run", {"epochs": 2})
+    assert result.epochs == 2
+    assert [each["epoch"] for each in logged(tmp_path / "run")] == [1, 2]
+
+
+def test_two_processes_do_not_share_a_run(settings, tmp_path):
+    from segkit.training.run_folder import RunFolder
+
+    train(settings(epochs=1))
+    with RunFolder(tmp_path / "run").locked(), pytest.raises(StorageError) as caught:
+        resume(tmp_path / "run", {"epochs": 2})
+    assert caught.value.code == "SK-S003"
+    assert "is in use by process" in caught.value.what
+
+
+def test_what_an_interrupted_write_left_is_swept(settings, tmp_path):
+    train(settings(epochs=1))
+    left = tmp_path / "run" / "checkpoints" / "step-00000009.tmp-abc"
+    left.mkdir()
+    resume(tmp_path / "run")
+    assert not left.exists()
+
+
+def test_a_run_without_checkpoint_is_refused(settings, tmp_path, interrupted):
+    interrupted(settings(), after=1)
+    with pytest.raises(ModelFileError) as caught:
+        resume(tmp_path / "run")
+    assert str(caught.value).startswith(f"SK-M004: {tmp_path / 'run'} holds no checkpoint")
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"is no run: it holds no config\.yaml"):
+        resume(tmp_path)
+
+
+def test_a_run_that_fell_back_to_a_random_start_is_repeated_from_its_config(
+    settings, monkeypatch, tmp_path
+):
+    from segkit.config import read_config
+    from segkit.errors import WeightsUnavailable
+    from segkit.model.weights import PublishedWeights
+
+    def nothing(self):
+        raise WeightsUnavailable("SK-W001", "the weights are not here.", "Fetch them.")
+
+    monkeypatch.setattr(PublishedWeights, "fetch", nothing)
+    small = {"encoder": "densenet121(depth=2)", "decoder": "unet", "epochs": 1, "size": 32}
+    train(settings(weights="auto", **small))
+    saved = read_config(tmp_path / "run" / "config.yaml")
+    assert saved.weights == "none"
+    train(saved)
+    assert_same_run(tmp_path / "run", tmp_path / "run-2")

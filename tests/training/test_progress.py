@@ -1,0 +1,174 @@
+"""What a user sees of a training, on a terminal and without one."""
+
+import builtins
+import io
+import math
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from segkit.errors import EnvironmentFault
+from segkit.training.events import EpochReport, StepReport, TrainingResult
+from segkit.training.loop import Clock
+from segkit.training.progress import LiveProgress, PlainProgress, duration, epoch_line
+from segkit.training.tensorboard import TensorBoardLog
+
+STEP = StepReport(
+    epoch=2, epochs=10, batch=3, batches=20, step=23, loss=0.51234, learning_rate=1e-3,
+    images_per_second=12.34, seconds_left=200.0, memory=3 * 2**30, data_share=0.256,
+)  # fmt: skip
+EPOCH = EpochReport(
+    epoch=2, epochs=10, step=40, loss=0.5, learning_rate=1e-3, images_per_second=12.3, seconds=20.0,
+    memory=None, data_share=0.08, scores={"miou": 0.75}, score_name="miou", is_best=True,
+)  # fmt: skip
+RESULT = TrainingResult(
+    folder=Path("runs/street"), scores={"miou": 0.75}, score_name="miou", best_epoch=2, epochs=10,
+    seconds=65.0,
+)  # fmt: skip
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    lines, warnings = [], []
+    progress = PlainProgress(lines.append, warnings.append)
+    return progress, lines, warnings
+
+
+def test_an_epoch_is_one_line(plain):
+    progress, lines, _ = plain
+    progress.finished_epoch(EPOCH)
+    assert lines == [
+        "epoch  2/10  loss 0.5000  miou 0.7500 *  lr 1.00e-03  12.3 images/s  data 8%  20s",
+    ]
+
+
+def test_an_undefined_score_is_not_applicable():
+    report = EpochReport(**{**EPOCH.__dict__, "scores": {"miou": math.nan}, "is_best": False})
+    assert "miou n/a  " in epoch_line(report)
+
+
+def test_steps_are_quiet_until_ten_seconds_have_passed(plain, monkeypatch):
+    progress, lines, _ = plain
+    progress.stepped(STEP)
+    assert lines == []
+    progress.said -= 11
+    progress.stepped(STEP)
+    assert lines == [
+        "  epoch 2/10  batch 3/20  loss 0.5123  lr 1.00e-03  12.3 images/s  data 26%  "
+        "3.0 GiB  3m20s left"
+    ]
+
+
+def test_warnings_go_their_own_way(plain):
+    progress, lines, warnings = plain
+    progress.warned("training starts from RANDOM weights.")
+    assert (lines, warnings) == ([], ["WARNING: training starts from RANDOM weights."])
+
+
+def test_the_end_says_what_was_reached_and_where_everything_lies(plain):
+    progress, lines, _ = plain
+    progress.finished(RESULT)
+    assert lines == [
+        "Trained 10 epochs in 1m05s.",
+        "Best miou 0.7500, in epoch 2.",
+        "model     runs/street/model",
+        "scores    runs/street/metrics.csv",
+        "pictures  runs/street/samples",
+        "Next: segkit predict runs/street IMAGES... --out DIR",
+    ]
+
+
+def test_a_terminal_shows_bar_epochs_and_end():
+    screen = io.StringIO()
+    progress = LiveProgress(Console(file=screen, force_terminal=True, width=160))
+    progress.decided([("device", "cpu [2 threads]")])
+    progress.stepped(STEP)
+    progress.live.refresh()
+    progress.evaluating(3, 40)
+    progress.live.refresh()
+    progress.finished_epoch(EPOCH)
+    progress.finished(RESULT)
+    shown = screen.getvalue()
+    for expected in (
+        "cpu [2 threads]",
+        "epoch 2/10",
+        "12.3 images/s",
+        "miou 0.7500 *",
+        "scoring",
+        "runs/street",
+    ):
+        assert expected in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.4, "0s"), (59.7, "1m00s"), (3599, "59m59s"), (7500, "2h05m")]
+)
+def test_durations_read_as_people_say_them(seconds, shown):
+    assert duration(seconds) == shown
+
+
+def test_a_missing_tensorboard_is_said_with_its_installation(monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *arguments, **options):
+        if "tensorboard" in name:
+            raise ImportError(name)
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(EnvironmentFault) as caught:
+        TensorBoardLog()
+    assert str(caught.value) == (
+        "SK-E003: TensorBoard was asked for, and it is not installed.\n"
+        "         python -m pip install tensorboard"
+    )
+
+
+def test_tensorboard_gets_what_is_defined_of_each_epoch(monkeypatch, tmp_path):
+    written = []
+
+    class Writer:
+        def __init__(self, folder):
+            self.folder = folder
+
+        def add_scalar(self, name, value, step):
+            written.append((name, value, step))
+
+        def flush(self):
+            written.append(self.folder)
+
+        def close(self):
+            written.append("closed")
+
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = Writer
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    log = TensorBoardLog()
+    log.started(tmp_path)
+    report = {**EPOCH.__dict__, "scores": {"miou": 0.75, "iou/1": math.nan}}
+    log.finished_epoch(EpochReport(**report))
+    log.finished(RESULT)
+    assert written == [
+        ("train/loss", 0.5, 40),
+        ("train/learning_rate", 1e-3, 40),
+        ("train/images_per_second", 12.3, 40),
+        ("train/data_share", 0.08, 40),
+        ("val/miou", 0.75, 40),
+        str(tmp_path / "tensorboard"),
+        "closed",
+    ]
+
+
+def test_the_share_of_waiting_is_the_loaders_time_in_the_epochs(monkeypatch):
+    moments = iter([0.0, 0.0, 3.0, 4.0, 4.0, 5.0, 10.0, 10.0])
+    monkeypatch.setattr("segkit.training.loop.time.perf_counter", lambda: next(moments))
+    clock = Clock(None)
+    assert clock.data_share == 0.0
+    for _ in clock.timed(iter(["one", "two"])):
+        clock.step()
+    # Asked at 0 and had at 3, stepped at 4; asked at 4 and had at 5, stepped at 10.
+    assert clock.waited == 3 + 1
+    assert clock.data_share == pytest.approx(0.4)
