@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from segkit import device as choices
 from segkit.device import autocast, choose_device, choose_precision, default_workers
 from segkit.errors import EnvironmentFault
-from segkit.training import device as choices
 
 CPU = torch.device("cpu")
 

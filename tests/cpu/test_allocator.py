@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from segkit.cli import evaluate_command, predict_command, train_command
+from segkit.cpu import allocator as freed_memory
 from segkit.cpu.allocator import keep_freed_memory
-from segkit.training import freed_memory
 
 FAULTS = """
 import resource, sys

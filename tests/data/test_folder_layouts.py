@@ -280,12 +280,15 @@ def test_the_fingerprint_would_notice_a_new_file(make_set):
 
 
 def test_opening_a_folder_imports_no_torch():
-    program = "import sys, segkit.data; segkit.data.open_data(None); print('torch' in sys.modules)"
+    program = (
+        "import sys; from segkit.data.opening.folder import open_data; open_data(None); "
+        "print('torch' in sys.modules)"
+    )
     told = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert told.stdout.strip() == "False"
-    named = program.replace("segkit.data.open_data(None)", "segkit.data.TrainingLoader")
+    named = program.replace("open_data(None)", "import segkit.data.loader")
     told = subprocess.run([sys.executable, "-c", named], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "True"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from segkit import labels
+from segkit.model import labels
 from segkit.model.labels import most_likely, most_likely_enlarged
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)

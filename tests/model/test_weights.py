@@ -5,9 +5,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from segkit import weights as weights_module
 from segkit.errors import ModelFileError, UsageError, WeightsUnavailable
 from segkit.interfaces import Normalization
+from segkit.model import weights as weights_module
 from segkit.model.weights import (
     PublishedWeights,
     adapt_input_channels,

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from segkit import environment
+from segkit.registry import environment
 from segkit.registry.environment import (
     REINSTALL,
     explain_import_error,

@@ -1,0 +1,214 @@
+"""Reads who imports whom in a copy of segkit: the measuring half of test_architecture.py."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+# From the ground up. A file imports from its own room and from the floors below.
+FLOORS = (
+    ("version", "kinds", "errors"),
+    ("interfaces", "hookspecs"),
+    ("config", "storage", "device"),
+    ("distributed",),
+    ("registry",),
+    ("reporting",),
+    ("model",),
+    ("cpu",),
+    ("data",),
+    ("inference",),
+    ("scoring",),
+    ("training",),
+    ("importers", "describe"),
+    ("bench",),
+    ("scaffold", "testing"),
+    ("api",),
+    ("cli",),
+    ("__init__", "__main__"),
+)
+# The data room is large: its shelves have floors too.
+SHELVES = (
+    ("findings", "stored"),
+    ("files",),
+    ("settings",),
+    ("masks",),
+    ("layouts",),
+    ("opening", "augmentation", "batches"),
+    ("loader", "checks", "conversion", "fetching"),
+)
+# Files that import what they compute the name of: a plugin's module, or one of a list beside it.
+COMPUTED = {
+    "__init__.py",
+    "api.py",
+    "bench/worker.py",
+    "cli/bench_command.py",
+    "cli/main.py",
+    "describe/doctor.py",
+    "registry/components.py",
+    "testing/conformance.py",
+}
+IMPORTERS = {"import_module", "__import__"}
+
+
+def floors(rows: tuple[tuple[str, ...], ...]) -> Mapping[str, int]:
+    return {name: number for number, row in enumerate(rows) for name in row}
+
+
+@dataclass(frozen=True)
+class House:
+    """segkit as it lies in a folder: every module, and the modules that each one imports."""
+
+    folder: Path
+
+    @cached_property
+    def modules(self) -> Mapping[str, Path]:
+        """Files by dotted name: "segkit.model.network"; a package goes by its own name."""
+        found = {}
+        for path in sorted(self.folder.rglob("*.py")):
+            parts = path.relative_to(self.folder.parent).with_suffix("").parts
+            found[".".join(parts).removesuffix(".__init__")] = path
+        return found
+
+    @cached_property
+    def imports(self) -> Mapping[str, frozenset[str]]:
+        return {name: frozenset(self._imported(name)) for name in self.modules}
+
+    def place(self, module: str) -> tuple[str, ...]:
+        """The rooms that lead to a module: ("data", "files", "masks"); ("__init__",) of segkit."""
+        return tuple(module.split(".")[1:]) or ("__init__",)
+
+    def upward(self) -> list[str]:
+        """Every import of a room that does not lie below, as "who -> whom"."""
+        wrong = []
+        rooms, shelves = floors(FLOORS), floors(SHELVES)
+        for module, imported in self.imports.items():
+            for other in sorted(imported):
+                here, there = self.place(module), self.place(other)
+                known = rooms
+                if here[0] == there[0] == "data" and len(here) > 1 and len(there) > 1:
+                    known, here, there = shelves, here[1:], there[1:]
+                if here[0] != there[0] and known[there[0]] >= known[here[0]]:
+                    wrong.append(f"{module} -> {other}")
+        return wrong
+
+    def circles(self) -> list[list[str]]:
+        """Groups of files each of which leads to every other by imports."""
+        return [sorted(group) for group in _knots(self.imports) if len(group) > 1]
+
+    def computed(self) -> list[str]:
+        """Files that import by a computed name and are not listed for it."""
+        found = []
+        for path in self.modules.values():
+            file = path.relative_to(self.folder).as_posix()
+            calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+            named = [c for c in calls if _called(c) in IMPORTERS]
+            if file not in COMPUTED and any(not _is_text(c.args[:1]) for c in named):
+                found.append(file)
+        return found
+
+    def _imported(self, module: str) -> Iterator[str]:
+        path = self.modules[module]
+        tree = ast.parse(path.read_text())
+        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        names = {"segkit"} if "." not in module else set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    if alias.name.split(".")[0] == "segkit":
+                        yield self._module(alias.name)
+                        names.add(alias.asname or "segkit")
+            elif isinstance(node, ast.ImportFrom):
+                base = _absolute(node, package)
+                if base.split(".")[0] == "segkit":
+                    yield from (self._module(f"{base}.{alias.name}") for alias in node.names)
+        yield from (found for found in self._by_text(tree) if found not in ("segkit", package))
+        if "." in module:
+            yield from self._by_attribute(tree, names)
+
+    def _module(self, dotted: str) -> str:
+        """The longest part of a dotted name that is a module."""
+        while dotted not in self.modules:
+            dotted = dotted.rpartition(".")[0]
+        return dotted
+
+    def _by_text(self, tree: ast.Module) -> Iterator[str]:
+        """Modules named in a string, whole or (in an f-string) by their beginning."""
+        prose = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+        prose |= {id(n) for n in _started(tree)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr) and node.values:
+                start = node.values[0]
+                if isinstance(start, ast.Constant) and str(start.value).startswith("segkit."):
+                    yield self._module(str(start.value).rstrip("."))
+            elif isinstance(node, ast.Constant) and id(node) not in prose:
+                yield from {str(node.value)} & set(self.modules)
+
+    def _by_attribute(self, tree: ast.Module, names: set[str]) -> Iterator[str]:
+        """segkit.build_model where `segkit` was imported: the face, from inside the house."""
+        for node in ast.walk(tree):
+            value = node.value if isinstance(node, ast.Attribute) else None
+            if isinstance(value, ast.Name) and value.id == "segkit" and "segkit" in names:
+                yield "segkit"
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    if not node.level:
+        return node.module or ""
+    parts = package.split(".")
+    base = ".".join(parts[: len(parts) - node.level + 1])
+    return f"{base}.{node.module}" if node.module else base
+
+
+def _started(tree: ast.Module) -> Iterator[ast.expr]:
+    """Modules behind "-m" in a command line: they run in a process of their own."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.List):
+            for flag, name in pairwise(node.elts):
+                if isinstance(flag, ast.Constant) and flag.value == "-m":
+                    yield name
+
+
+def _called(call: ast.Call) -> str:
+    function = call.func
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _is_text(arguments: list[ast.expr]) -> bool:
+    """A whole name that _by_text sees; a relative one it would not."""
+    (name,) = arguments or [None]
+    return (
+        isinstance(name, ast.Constant)
+        and isinstance(name.value, str)
+        and not name.value.startswith(".")
+    )
+
+
+def _knots(graph: Mapping[str, frozenset[str]]) -> list[list[str]]:
+    """Strongly connected components, after Tarjan 1972 (doi:10.1137/0201010)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    knots: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in graph.get(node, ()):
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            place = stack.index(node)
+            knots.append(stack[place:])
+            del stack[place:]
+
+    for node in graph:
+        if node not in index:
+            visit(node)
+    return knots
