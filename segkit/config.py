@@ -87,11 +87,6 @@ class TrainConfig(BaseModel):
         default="auto",
         description="none, light, standard, strong, microscopy; auto: standard, light on the demo",
     )
-    augment_on: Literal["host", "device"] = Field(
-        default="host",
-        description="where flips, quarter turns and colours are changed: by the reading processes "
-        "(host), or batch by batch on the device, which frees them for decoding",
-    )
     ignore_index: int | Literal["auto"] | None = Field(
         default="auto",
         description="mask label that counts for nothing; auto asks the data, null is none",

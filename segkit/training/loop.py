@@ -240,7 +240,6 @@ class Loop:
         share = learning_rate_share(position.step, self.prepared.total_steps, self._warmup_steps())
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = self.config.lr * share
-        batch = self._augmented(batch)
         image_BCHW = move(batch.image_BCHW, self.group.device, self.config.channels_last)
         with autocast(self.group.device, self.config.precision):
             pixels_BCHW = self.model.normalize(image_BCHW, data.full_scale)
@@ -265,12 +264,6 @@ class Loop:
 
     def _statistics_counted_once(self) -> AbstractContextManager[None]:
         return statistics_kept(self.model) if self.config.checkpoint_activations else nullcontext()
-
-    def _augmented(self, batch: Batch) -> Batch:
-        augmentation, position = self.prepared.on_device, self.position
-        if augmentation is None:
-            return batch
-        return augmentation(batch.to(self.group.device), position.epoch, position.batch)
 
     def _loss(self, output: Any, batch: Batch) -> Tensor:
         device, instances_BHW = self.group.device, batch.instances_BHW

@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from segkit.config import TrainConfig
-from segkit.data.augmentation.recipes import find_recipe
 from segkit.data.loader import TrainingLoader
 from segkit.data.opening.folder import open_data
 from segkit.data.opening.named import open_named
@@ -34,7 +33,6 @@ from segkit.registry.components import default_registry
 from segkit.registry.expression import parse_list, parse_sum
 from segkit.scoring.evaluation import Judge
 from segkit.training.compiling import refuse_to_compile
-from segkit.training.device_augmentation import DeviceAugmentation, host_part
 from segkit.training.events import Events
 from segkit.training.freezing import named_parts
 from segkit.training.state import seed_everything
@@ -50,7 +48,6 @@ class Prepared:
 
     config        with everything left to segkit now decided
     model         on the device, nothing frozen yet
-    on_device     what is augmented there, where the settings say so
     """
 
     config: TrainConfig
@@ -60,7 +57,6 @@ class Prepared:
     loss: nn.Module
     loader: TrainingLoader
     judge: Judge
-    on_device: DeviceAugmentation | None = None
 
     @property
     def epochs(self) -> int:
@@ -101,19 +97,13 @@ def prepare(
     data = _open(config)
     config = _resolved(config, data, group)
     classes, size = len(data.classes), config.size or data.default_size
-    recipe = find_recipe(config.augmentation, config.crops)
-    on_device = None
-    if config.augment_on == "device":
-        on_device = DeviceAugmentation(
-            recipe, seed=config.seed, full_scale=data.full_scale, rank=group.rank
-        )
-        recipe = host_part(recipe)
     loader = TrainingLoader(
         data.split("train"),
         size=size,
         batch=config.batch,
         seed=config.seed,
-        augmentation=recipe,
+        augmentation=config.augmentation,
+        crops=config.crops,
         ignore_index=data.ignore_index,
         workers=int(config.workers),
         rank=group.rank,
@@ -129,7 +119,7 @@ def prepare(
     refuse_single_values(model, data.in_channels, size, config.batch // group.world_size)
     if config.freeze:
         named_parts(model, config.freeze)  # an unknown part is refused here and now
-    return Prepared(config, group, data, model, loss.to(group.device), loader, judge, on_device)
+    return Prepared(config, group, data, model, loss.to(group.device), loader, judge)
 
 
 def decisions(prepared: Prepared) -> list[tuple[str, str]]:
