@@ -8,8 +8,7 @@ import re
 from pathlib import Path
 
 from segkit.bench.records import Environment
-from segkit.registry.index import Index
-from segkit.registry.installed import version_of
+from segkit.registry.index import Index, version_of
 
 CPU_INFO = Path("/proc/cpuinfo")
 MEMORY_INFO = Path("/proc/meminfo")

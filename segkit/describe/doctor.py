@@ -22,8 +22,7 @@ from segkit.registry.environment import (
     installed_build,
     torch_mismatch,
 )
-from segkit.registry.index import CORE, Index
-from segkit.registry.installed import version_of
+from segkit.registry.index import CORE, Index, version_of
 from segkit.version import __version__
 
 GIB = 1024**3

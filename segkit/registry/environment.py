@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from segkit.registry.installed import version_of
+from segkit.registry.index import version_of
 
 REINSTALL = "python -m pip install --force-reinstall torch torchvision"
 # How the failures read: an operator that was never registered, a library that is not there, and

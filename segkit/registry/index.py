@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from functools import cache, cached_property
+from importlib import metadata
 from typing import TYPE_CHECKING, NamedTuple
 
 from segkit.errors import PluginError, UsageError, did_you_mean
 from segkit.kinds import KINDS, NAME
-from segkit.registry.installed import Distribution, distributions, version_of
-from segkit.registry.installed import canonical as canonical
 
 if TYPE_CHECKING:
     from segkit.registry.expression import ComponentExpression
@@ -70,7 +69,7 @@ class Index:
             disabled = os.environ.get("SEGKIT_DISABLE", "").split(",")
         off = {canonical(name) for name in disabled if name.strip()}
         entries: dict[tuple[str, str, str], Entry] = {}
-        for distribution in distributions():
+        for distribution in metadata.distributions():
             for entry in _entries_of(distribution, off):
                 # The first on the path wins, as it does for imports.
                 entries.setdefault((entry.kind, entry.name, entry.distribution), entry)
@@ -173,39 +172,57 @@ def checked_kind(kind: str) -> str:
     )
 
 
-def _entries_of(distribution: Distribution, off: set[str]) -> Iterable[Entry]:
-    if "[segkit." not in distribution.read("entry_points.txt"):
+def canonical(distribution: str) -> str:
+    """A distribution's name in its one normal form: lower case, single hyphens."""
+    return re.sub(r"[-_.]+", "-", distribution.strip()).lower()
+
+
+def version_of(distribution: str) -> str | None:
+    """The version of an installed distribution, or None."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _entries_of(distribution: metadata.Distribution, off: set[str]) -> Iterator[Entry]:
+    points = [p for p in distribution.entry_points if p.group.startswith("segkit.")]
+    points = [p for p in points if p.group.partition(".")[2] in KINDS]
+    if not points:
         return
-    # Only a plugin's own metadata file is opened and parsed: there are hundreds of others.
-    name, version = canonical(distribution.name), distribution.version
-    problem = _requirement_problem(distribution)
-    for point in distribution.entry_points:
-        group, _, kind = point.group.partition(".")
-        if group != "segkit" or kind not in KINDS:
-            continue
+    # Read once: `name`, `version` and `requires` would each parse the file again.
+    headers = distribution.metadata
+    name, version = canonical(headers["Name"]), headers["Version"]
+    problem = _requirement_problem(headers.get_all("Requires-Dist") or ())
+    disabled = name in off or "*" in off
+    for point in points:
         wrong = "" if _NAME.fullmatch(point.name) else f"the name '{point.name}' is not {NAME}"
-        disabled = name in off or "*" in off
+        kind = point.group.partition(".")[2]
         yield Entry(kind, point.name, point.value, name, version, wrong or problem, disabled)
 
 
-def _requirement_problem(distribution: Distribution) -> str:
-    required = [text for text in distribution.requires if _names_the_core(text)]
-    installed = _core_version()
-    # The usual form is settled here: packaging takes 15 ms to import.
-    if all(_plainly_met(text, installed) for text in required):
-        return ""
+def _requirement_problem(requirements: Iterable[str]) -> str:
+    ours = (text for text in requirements if canonical(text).startswith(CORE))
+    return next((problem for text in ours if (problem := _unmet(text))), "")
+
+
+@cache
+def _unmet(text: str) -> str:
+    """Why this requirement, if it is one on the core, is not met here; or an empty text."""
     from packaging.requirements import InvalidRequirement, Requirement
 
-    for text in required:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement as error:
-            return f"its requirement '{text}' cannot be read ({error})"
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
-            continue
-        if not requirement.specifier.contains(installed, prereleases=True):
-            return f"needs {CORE}{requirement.specifier}, and {installed} is installed"
-    return ""
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        return f"its requirement '{text}' cannot be read ({error})"
+    if canonical(requirement.name) != CORE:
+        return ""
+    if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+        return ""
+    installed = _core_version()
+    if requirement.specifier.contains(installed, prereleases=True):
+        return ""
+    return f"needs {CORE}{requirement.specifier}, and {installed} is installed"
 
 
 @cache
@@ -213,33 +230,3 @@ def _core_version() -> str:
     from segkit.version import __version__
 
     return version_of(CORE) or __version__
-
-
-def _names_the_core(requirement: str) -> bool:
-    """Whether it is of segkit-core, and not of a distribution whose name goes on."""
-    name, after = requirement[: len(CORE)], requirement[len(CORE) : len(CORE) + 1]
-    return canonical(name) == CORE and not (after.isalnum() or after in ("-", "_", "."))
-
-
-@cache
-def _plainly_met(requirement: str, installed: str) -> bool:
-    """Whether `segkit-core>=0.1,<0.2` is met; False too where it is not of so plain a form."""
-    bounds = requirement[len(CORE) :].replace(" ", "").strip("()")
-    release = _release(installed)
-    for bound in bounds.split(",") if bounds else ():
-        least = bound.startswith(">=")
-        limit = _release(bound.removeprefix(">=" if least else "<"))
-        if release is None or limit is None or not (least or bound.startswith("<")):
-            return False
-        if (release >= limit) != least:
-            return False
-    return True
-
-
-def _release(version: str) -> tuple[int, ...] | None:
-    """1.2 as (1, 2, 0, 0, 0, 0); None for what is more than numbers, such as 1.2rc1 or =1.2."""
-    words = version.split(".")
-    if not all(word.isascii() and word.isdigit() for word in words):
-        return None
-    parts = [int(word) for word in words]
-    return (*parts, *[0] * (6 - len(parts)))

@@ -1,12 +1,14 @@
 """Finding components by metadata alone."""
 
 import sys
+import zipfile
+from importlib import metadata
 
 import pytest
 
 from segkit.errors import PluginError, UsageError
 from segkit.registry.expression import parse_component
-from segkit.registry.index import Index
+from segkit.registry.index import Index, version_of
 
 NEVER = "raise RuntimeError('the index must not import plugins')"
 
@@ -92,3 +94,36 @@ def test_wildcards_choose_among_a_kind(install_fake):
 def test_an_unknown_kind_is_refused_with_the_nearest():
     with pytest.raises(UsageError, match="Did you mean 'encoders'"):
         Index(()).of_kind("encodres")
+
+
+def test_a_version_is_found_under_any_spelling_of_the_name():
+    assert version_of("Segkit_Core") == metadata.version("segkit-core")
+    assert version_of("a-distribution-nobody-has") is None
+
+
+def test_a_distribution_in_a_zip_file_is_found_too(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "acme.zip", "w") as archive:
+        archive.writestr("acme_nets-1.0.dist-info/METADATA", "Name: acme-nets\nVersion: 1.0\n")
+        archive.writestr(
+            "acme_nets-1.0.dist-info/entry_points.txt", "[segkit.encoders]\nacme = m\n"
+        )
+    monkeypatch.syspath_prepend(str(tmp_path / "acme.zip"))
+    assert find("acme").distribution == "acme-nets"
+
+
+@pytest.mark.parametrize(
+    ("requires", "problem"),
+    [
+        ("segkit-core", ""),
+        ("Segkit.Core (>=0.1)", ""),
+        ("segkit-core>=7; extra == 'gpu'", ""),
+        ("segkit-core-extras>=7", ""),
+        ("segkit-core~=7.1", "needs segkit-core~=7.1, and 0.1.0 is installed"),
+        ("segkit-core=7", "its requirement 'segkit-core=7' cannot be read"),
+    ],
+)
+def test_what_a_plugin_requires_of_the_core_is_read_from_metadata(install_fake, requires, problem):
+    install_fake("acme-nets", {"encoders": {"acme": "m"}}, requires=requires)
+    [entry] = [e for e in Index.of_installed(()).entries if e.distribution == "acme-nets"]
+    assert entry.problem.startswith(problem)
+    assert bool(entry.problem) == bool(problem)
