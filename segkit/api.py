@@ -7,12 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from segkit.cpu.convolutions import DoubledConvolution, hooked
 from segkit.cpu.dense_layers import DenseLayers
-from segkit.cpu.recomputing import (
-    BatchStatistics,
-    batch_statistics,
-    norm_relu_convolution,
-    recomputes,
-)
 from segkit.errors import (
     DataError,
     EnvironmentFault,
@@ -55,7 +49,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Archive",
-    "BatchStatistics",
     "Benchmark",
     "ConfusionMatrix",
     "DataError",
@@ -82,18 +75,15 @@ __all__ = [
     "WeightsUnavailable",
     "adapt_input_channels",
     "adapt_normalization",
-    "batch_statistics",
     "did_you_mean",
     "find_weights",
     "hooked",
     "hookimpl",
     "load_encoder_weights",
-    "norm_relu_convolution",
     "read_image",
     "read_values",
     "read_weights",
     "recomputed",
-    "recomputes",
 ]
 
 # What data sets need comes from the data room, whose image libraries no other plugin waits for.

@@ -1,17 +1,16 @@
 """What one step of a combination amounts to: parameters, arithmetic, traffic, memory; not run.
 
 The step runs on tensors that have shapes and no numbers, for whatever device is asked: nothing is
-computed and hardly any memory is used. In float32 they are on the meta device. Autocast knows that
-one not, and CPUs have ways of their own (losses that enlarge logits; convolving
-before interpolating): such steps take fake tensors of a CPU (torch._subclasses), three times as
-slow.
+computed and hardly any memory is used. In float32 they are on the meta device. Autocast does not
+know that one, and CPUs have ways of their own (losses that enlarge logits): such steps take fake
+tensors of a CPU (torch._subclasses), three times as slow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,7 +20,6 @@ from torch.nn.utils import clip_grad_norm_
 
 from segkit.bench.records import Case, Counts
 from segkit.bench.tracing import Operation, Stand, Trace
-from segkit.cpu.recomputing import scratch_of_a_cpu
 from segkit.errors import SegkitError, UsageError
 from segkit.model.activation_checkpointing import checkpoint_activations
 from segkit.model.compose import build_loss, build_model
@@ -68,8 +66,7 @@ class StepCount:
     fewest_bytes     by phase: the least traffic, everything fused that can be
     saved_bytes      kept by the forward pass for the backward pass, weights not among them
     model_bytes      weights and running statistics
-    kept_bytes       what stays from step to step: weights, average, gradients, optimizer's state,
-                     on a CPU memory shared by the layers that compute their norms again
+    kept_bytes       what stays from step to step: weights, average, gradients, optimizer's state
     peak_bytes       the most memory held at once, that of tensors
     peak_phase       when
     """
@@ -120,15 +117,12 @@ def count_modules(model: nn.Module, loss: nn.Module | None, step: Step) -> StepC
     cuda = step.device == "cuda"
     cpu = step.device == "cpu"
     trace = Trace(CUDA_GRANULE if cuda else 1, numberless=True, reorders=cpu)
-    scratch: Any = scratch_of_a_cpu() if cpu else nullcontext({})
     try:
-        with _carrier(step), trace, scratch as shared:
+        with _carrier(step), trace:
             without_numbers(model, channels_last=step.channels_last)
             if loss is not None:
                 without_numbers(loss, channels_last=False)
-            count = _Counted(model, loss, step, trace).run()
-            stays = sum(each.untyped_storage().nbytes() for each in shared.values())
-            return replace(count, kept_bytes=count.kept_bytes + stays)
+            return _Counted(model, loss, step, trace).run()
     except SegkitError:
         raise
     except Exception as error:

@@ -27,9 +27,7 @@ IGNORED = 255
 Without = Literal[
     "nothing",
     "channels_last",
-    "coarse_convolution",
     "one_pass_losses",
-    "recomputing",
     "fused_optimizer",
 ]
 
@@ -213,22 +211,10 @@ class SegkitTraining(PlainLoop):
         )
 
 
-def _without_coarse_convolution() -> None:
-    from segkit_upsamplers import coarse_convolution
-
-    coarse_convolution.LEAST_CHANNELS = 2**31
-
-
 def _without_one_pass_losses() -> None:
     from segkit_losses import one_pass
 
     one_pass._has_one_pass = lambda device: False  # type: ignore[assignment]
-
-
-def _without_recomputing() -> None:
-    from segkit_unet import convolution
-
-    convolution.recomputes = lambda *parts: False  # type: ignore[assignment]
 
 
 def _without_fused_optimizer() -> None:
@@ -242,9 +228,7 @@ def _without_fused_optimizer() -> None:
 
 # Every case has a process of its own, so that what is left out stays out.
 WITHOUT: dict[str, Callable[[], None]] = {
-    "coarse_convolution": _without_coarse_convolution,
     "one_pass_losses": _without_one_pass_losses,
-    "recomputing": _without_recomputing,
     "fused_optimizer": _without_fused_optimizer,
 }
 

@@ -5,22 +5,13 @@ B batch, C channels, H W pixels; `growth` is the paper's k: the channels every d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segkit.api import (
-    BatchStatistics,
-    DenseLayers,
-    batch_statistics,
-    hooked,
-    norm_relu_convolution,
-    recomputed,
-    recomputes,
-)
+from segkit.api import DenseLayers, hooked, recomputed
 
 BOTTLENECK = 4
 
@@ -28,11 +19,9 @@ BOTTLENECK = 4
 class DenseLayer(nn.Module):
     """Norm, ReLU, 1x1, norm, ReLU, 3x3 on all maps before it: (B, growth, H, W).
 
-    memory_efficient   keep nothing but the two convolutions' results for the backward pass and
-                       compute the rest again (Pleiss et al. 2017, arXiv:1707.06990): memory grows
-                       linearly with the layers of a block, not with their square. Norms that are
-                       synchronised over processes, and compiled code, keep only the layer's result
-                       and compute the 1x1 convolution again too
+    memory_efficient   keep only the result in the forward pass, and compute the layer again in the
+                       backward pass (Pleiss et al. 2017, arXiv:1707.06990): memory grows linearly
+                       with the layers of a block, not with their square
     dropout            probability of dropping a new value, in training
     """
 
@@ -46,37 +35,17 @@ class DenseLayer(nn.Module):
         self.conv2 = nn.Conv2d(BOTTLENECK * growth, growth, kernel_size=3, padding=1, bias=False)
         self.memory_efficient, self.dropout = memory_efficient, dropout
 
-    def forward(self, maps: Sequence[Tensor], known: list[BatchStatistics]) -> Tensor:
-        """The new maps; `known` grows to the statistics of all maps where they are of use."""
-        recompute = self.memory_efficient and self.training and torch.is_grad_enabled()
-        if recompute and self._is_plain(maps[-1]):
-            new_BCHW = self._lean(maps, known)
+    def forward(self, *maps: Tensor) -> Tensor:
+        if self.memory_efficient and self.training:
+            # Without randomness of its own, which the second pass would have to draw again.
+            new_BCHW: Tensor = recomputed(self, *maps, call=self._new, random=False)
         else:
-            new_BCHW = self._recomputed(maps) if recompute else self._new(maps)
-        # Dropout stays outside: what is computed twice has no randomness to save and restore.
+            new_BCHW = self._new(*maps)
         return F.dropout(new_BCHW, self.dropout, self.training) if self.dropout else new_BCHW
 
-    def _new(self, maps: Sequence[Tensor]) -> Tensor:
+    def _new(self, *maps: Tensor) -> Tensor:
         narrow_BCHW = self.conv1(F.relu(self.norm1(torch.cat(maps, dim=1)), inplace=True))
         return self.conv2(F.relu(self.norm2(narrow_BCHW), inplace=True))
-
-    def _recomputed(self, maps: Sequence[Tensor]) -> Tensor:
-        def new(*again: Tensor) -> Tensor:
-            return self._new(again)
-
-        new_BCHW: Tensor = recomputed(self, *maps, call=new, random=False)
-        return new_BCHW
-
-    def _is_plain(self, x_BCHW: Tensor) -> bool:
-        pairs = ((self.norm1, self.conv1), (self.norm2, self.conv2))
-        return all(recomputes(norm, convolution, x_BCHW) for norm, convolution in pairs)
-
-    def _lean(self, maps: Sequence[Tensor], known: list[BatchStatistics]) -> Tensor:
-        """Computes norms and ReLUs again, no convolution."""
-        # A map's statistics are the same for every layer that it is fed to.
-        known += [batch_statistics(each, self.norm1) for each in maps[len(known) :]]
-        narrow_BCHW = norm_relu_convolution(maps, self.norm1, self.conv1, known)
-        return norm_relu_convolution([narrow_BCHW], self.norm2, self.conv2)
 
 
 class DenseBlock(nn.Module):
@@ -97,10 +66,9 @@ class DenseBlock(nn.Module):
         self.channels = in_channels + layers * growth
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        maps: list[Tensor] = [x_BCHW]
-        known: list[BatchStatistics] = []
+        maps = [x_BCHW]
         for layer in self.children():
-            maps.append(layer(maps, known))
+            maps.append(layer(*maps))
         return torch.cat(maps, dim=1)
 
     def for_prediction(self, dtype: torch.dtype) -> nn.Module:

@@ -154,9 +154,9 @@ def _factory(name: str, variant: Variant) -> Factory:
     {published.licence}.
 
     depth              levels to build, finest first; what lies deeper is left out
-    memory_efficient   compute the norms and ReLUs of each dense layer again in the backward pass
-                       (Pleiss et al. 2017, arXiv:1707.06990): a third of the memory, a few percent
-                       slower, the same results up to rounding
+    memory_efficient   compute each dense layer again in the backward pass (Pleiss et al. 2017,
+                       arXiv:1707.06990): a fifth of the memory, a tenth slower, the same results
+                       up to rounding
     dropout            probability of dropping a dense layer's new values, in training (the paper:
                        0.2 where the data are not augmented)
     """

@@ -9,19 +9,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.api import UsageError
-from segkit_upsamplers.coarse_convolution import (
-    add_up_taps,
-    convolve_enlarged,
-    is_broad,
-    is_coarse,
-    pays,
-    taps_of,
-)
 from segkit_upsamplers.geometry import Size, check_odd, check_scale, same_convolution
 
 
@@ -31,8 +22,7 @@ class ResizeConvolution(nn.Module):
     kernel   side of the convolution, odd; 0 for none, where the channels stay as they are
 
     A 1x1 convolution is computed before the interpolation, at a quarter of the cost (scale 2): the
-    result is the same, since the weights of an interpolation sum to 1. On a CPU, larger ones are
-    computed before it too where channels are many: see segkit_upsamplers.coarse_convolution.
+    result is the same, since the weights of an interpolation sum to 1.
     """
 
     name: ClassVar[str]
@@ -58,44 +48,12 @@ class ResizeConvolution(nn.Module):
     def forward(self, x_BCHW: Tensor, size: Size, pool_indices: Tensor | None = None) -> Tensor:
         if self.kernel == 1:
             return self.resize(self.convolution(x_BCHW), size)
-        if isinstance(self.convolution, nn.Conv2d) and pays(self.convolution, x_BCHW, size):
-            return convolve_enlarged(x_BCHW, self.convolution, size, self.mode)
         convolved_BCHW: Tensor = self.convolution(self.resize(x_BCHW, size))
         return convolved_BCHW
-
-    def for_prediction(self, dtype: torch.dtype) -> nn.Module:
-        """Itself, or what keeps the taps apart, so that they need not be taken apart each time."""
-        if isinstance(self.convolution, nn.Conv2d) and is_broad(self.convolution):
-            return TapsApart(self, self.convolution)
-        return self
 
     def resize(self, x_BCHW: Tensor, size: Size) -> Tensor:
         aligned = None if self.mode.startswith("nearest") else False
         return F.interpolate(x_BCHW, size, mode=self.mode, align_corners=aligned)
-
-
-class TapsApart(nn.Module):
-    """A resize-convolution for prediction: its taps are one 1x1 convolution of the small map.
-
-    original   for maps that are not to be doubled
-    """
-
-    needs_pool_indices = False
-
-    def __init__(self, original: ResizeConvolution, convolution: nn.Conv2d) -> None:
-        super().__init__()
-        self.original, self.mode = original, original.mode
-        self.channels, self.kernel = original.channels, original.kernel
-        self.register_buffer("bias_O", convolution.bias)
-        taps_MC11 = taps_of(convolution.weight.detach())
-        self.taps = nn.Conv2d(convolution.in_channels, len(taps_MC11), 1, bias=False)
-        self.taps.weight = nn.Parameter(taps_MC11, requires_grad=False)
-
-    def forward(self, x_BCHW: Tensor, size: Size, pool_indices: Tensor | None = None) -> Tensor:
-        if is_coarse(x_BCHW, size):
-            return add_up_taps(self.taps(x_BCHW), self.bias_O, size, self.kernel, self.mode)
-        enlarged_BCHW: Tensor = self.original(x_BCHW, size)
-        return enlarged_BCHW
 
 
 class Nearest(ResizeConvolution):
