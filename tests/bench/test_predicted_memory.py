@@ -10,7 +10,6 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 import segkit
 from segkit.bench.counting import Step, count_step
-from segkit.cpu import recomputing
 from segkit.model.activation_checkpointing import checkpoint_activations
 from segkit.training.ema import WeightAverage
 from segkit.training.loop import make_optimizer
