@@ -26,9 +26,10 @@ from segkit.bench.ceilings import measure_ceilings
 from segkit.bench.conditions import conditions
 from segkit.bench.counting import Step, count_step
 from segkit.bench.devices import Device
+from segkit.bench.machine import Ceilings
 from segkit.bench.planner import time_bounds
-from segkit.bench.records import Ceilings, Run, read_run
-from segkit.bench.rows import achieved
+from segkit.bench.records import Run, read_run
+from segkit.bench.roofline import achieved
 from segkit.reporting.tables import aligned
 
 RESULT = Path(__file__).parent / "results" / "limits.json"

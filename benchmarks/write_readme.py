@@ -14,14 +14,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from segkit.bench.display import twins_line
+from segkit.bench.display import controls_line
+from segkit.bench.machine import Ceilings, Environment
 from segkit.bench.pages.labels import (
     baselines_line,
     limit_text,
     memory_beside_baseline,
     speed_beside_baseline,
 )
-from segkit.bench.records import Ceilings, Environment, Row, Run, read_run
+from segkit.bench.records import Run, read_run
+from segkit.bench.row import Row
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -246,7 +248,7 @@ def section(name: str, run: Run) -> str:
         "",
         *table(run),
         "",
-        " ".join(filter(None, [twins_line(run.aa), baselines_line(run.rows)])),
+        " ".join(filter(None, [controls_line(run.aa), baselines_line(run.rows)])),
         "",
     ]
     if run.suite == "densenets":

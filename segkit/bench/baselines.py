@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from segkit.bench.controls import Twins
-from segkit.bench.records import Case, Relative, Row
-from segkit.bench.statistics import paired_ratio, ratio_interval
+from segkit.bench.case import Case
+from segkit.bench.controls import Controls
+from segkit.bench.row import Relative, Row
+from segkit.bench.statistics import lengthened, paired_ratio, ratio_interval
 
 Baseline = str | Mapping[str, object]
 
@@ -49,11 +50,11 @@ def together(names: Sequence[str], baselines: Mapping[str, str]) -> list[list[st
 
 
 def with_ratios(
-    rows: Sequence[Row], baselines: Mapping[str, str], twins: Twins | None, seed: int = 0
+    rows: Sequence[Row], baselines: Mapping[str, str], controls: Controls | None, seed: int = 0
 ) -> list[Row]:
     """The rows with what each is beside its baseline; rows without times stay as they are."""
     by_name = {row.case.name: row for row in rows}
-    band = twins.band if twins else 1.0
+    band = controls.band if controls else 1.0
     found = []
     for row in rows:
         other = by_name.get(baselines.get(row.case.name, ""))
@@ -63,10 +64,10 @@ def with_ratios(
 
 
 def _relative(row: Row, baseline: Row, band: float, seed: int) -> Relative | None:
-    own, theirs = row.samples.get("step"), baseline.samples.get("step")
+    own, theirs = lengthened(row), lengthened(baseline)
     if row.status != "ok" or baseline.status != "ok" or not own or not theirs:
         return None
-    paired = row.heat == baseline.heat
+    paired = row.group == baseline.group
     compute = paired_ratio if paired else ratio_interval
     speed, low, high = compute(theirs, own, seed)
     # A step of twice the images may take twice the time.

@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from segkit.bench.baselines import Baseline, baselines_of, together, with_ratios
+from segkit.bench.case import Case
 from segkit.bench.cases import Grid, cases_of, overridden
+from segkit.bench.compact_json import compact
 from segkit.bench.conditions import load
 from segkit.bench.flat_table import write_csv
+from segkit.bench.machine import Ceilings, Environment
 from segkit.bench.process import WorkerFailed, WorkerProcess
 from segkit.bench.quality import QualitySettings, with_quality
-from segkit.bench.records import Case, Ceilings, Environment, Row, Run
-from segkit.bench.rows import achieved
+from segkit.bench.records import Run
+from segkit.bench.roofline import achieved
+from segkit.bench.row import Row
 from segkit.bench.runner import Runner, Settings
 from segkit.bench.suites import Suite
 from segkit.bench.watching import Watcher
@@ -50,7 +54,9 @@ class Order:
 
 
 def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
-    """Measures everything and writes results.json, results.csv and the report into the folder.
+    """Measures everything and writes it into the folder.
+
+    There: results.json and .csv, samples.json (seconds of every step), pictures, report.html.
 
     Raises UsageError SK-B004 where not one case could be measured; the files are there all the
     same.
@@ -69,9 +75,10 @@ def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
     by_name = {case.name: case for case in cases}
     groups = together(list(by_name), baselines)
     complete = runner.run(cases, [[by_name[name] for name in group] for group in groups])
+    write_samples(runner.samples, folder)
     if complete:
         ceilings = ceilings_again(order, ceilings)
-    rows = with_ratios([runner.rows[case.name] for case in cases], baselines, runner.twins)
+    rows = with_ratios([runner.rows[case.name] for case in cases], baselines, runner.controls)
     run = Run(
         command=order.command or " ".join(["segkit", *map(shlex.quote, sys.argv[1:])]),
         started=started.isoformat(timespec="seconds"),
@@ -81,7 +88,7 @@ def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
         environment=environment.model_copy(update={"load_after": load()}),
         method=order.settings.method,
         ceilings=ceilings,
-        aa=runner.twins,
+        aa=runner.controls,
         rows=tuple(row.model_copy(update={"achieved": achieved(row, ceilings)}) for row in rows),
         interrupted=not complete,
     )
@@ -233,6 +240,12 @@ def write_tables(run: Run, folder: Path) -> None:
     with _storage_errors(folder):
         (folder / "results.json").write_text(run.to_json(), encoding="utf-8")
         write_csv(run, folder / "results.csv")
+
+
+def write_samples(samples: Mapping[str, Any], folder: Path) -> None:
+    """samples.json: the seconds of every step, by case, phase and round."""
+    with _storage_errors(folder):
+        (folder / "samples.json").write_text(compact(samples) + "\n", encoding="utf-8")
 
 
 @contextmanager

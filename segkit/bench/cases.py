@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from segkit.bench.records import Case
+from segkit.bench.case import Case
 from segkit.errors import UsageError, did_you_mean
 from segkit.registry.index import Index, singular
 

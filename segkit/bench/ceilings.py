@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch.nn import functional as F
 
-from segkit.bench.records import Ceilings
+from segkit.bench.machine import Ceilings
 from segkit.bench.workloads.inputs import DTYPES
 
 REPEATS = 7

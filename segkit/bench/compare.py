@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from segkit.bench.records import Row, Run
-from segkit.bench.statistics import ratio_interval
+from segkit.bench.records import Run
+from segkit.bench.row import Row
+from segkit.bench.statistics import lengthened, ratio_interval
 from segkit.errors import UsageError
 
 Verdict = Literal["faster", "slower", "tie", "lost", "gained"]
@@ -154,14 +155,15 @@ def parse_gate(text: str) -> Gate:
 def _compared(a: Row, b: Row, band: float) -> Comparison | None:
     """The two rows of a case; None where neither holds times."""
     name = a.case.name
-    steps_a, steps_b = a.samples.get("step"), b.samples.get("step")
+    steps_a, steps_b = lengthened(a), lengthened(b)
     if a.status != "ok" or not steps_a:
         if b.status != "ok" or not steps_b:
             return None
         return Comparison(name, "gained", reason=f"A: {a.status}. {a.reason}".strip())
     if b.status != "ok" or not steps_b:
         return Comparison(name, "lost", reason=f"B: {b.status}. {b.reason}".strip())
-    ratio, low, high = ratio_interval(steps_b, steps_a)
+    known = b.times["step"].median / a.times["step"].median
+    ratio, low, high = ratio_interval(steps_b, steps_a, ratio=known)
     verdict: Verdict = "slower" if ratio > 1 else "faster"
     if low <= 1 <= high or 1 / band <= ratio <= band:
         verdict = "tie"

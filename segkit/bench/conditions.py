@@ -7,7 +7,7 @@ import platform
 import re
 from pathlib import Path
 
-from segkit.bench.records import Environment
+from segkit.bench.machine import Environment
 from segkit.registry.index import Index, version_of
 
 CPU_INFO = Path("/proc/cpuinfo")

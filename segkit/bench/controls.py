@@ -10,11 +10,11 @@ from pydantic import Field
 from segkit.bench.quantiles import student_975
 from segkit.bench.record import Record
 
-# One pair of twins that differ throughout is one observation: Student's quantile would be 12.7.
+# One pair of controls that differ throughout is one observation: Student's quantile would be 12.7.
 FEWEST_FREEDOM = 2
 
 
-class TwinPair(Record):
+class ControlPair(Record):
     """The same case measured twice, in two processes, as if it were two cases."""
 
     case: str
@@ -27,10 +27,10 @@ class TwinPair(Record):
     )
 
 
-class Twins(Record):
+class Controls(Record):
     """The A/A line: what this run would call a difference where there is none."""
 
-    pairs: tuple[TwinPair, ...]
+    pairs: tuple[ControlPair, ...]
 
     @property
     def band(self) -> float:

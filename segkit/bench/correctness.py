@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from segkit.bench.records import Case, Correctness
+from segkit.bench.case import Case
+from segkit.bench.row import Correctness
 
 # Norm of the difference over norm of the reference. Rounding to p bits errs by 2**-p at each of the
 # network's operations; networks of 120 layers were seen at a tenth of these or less.

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.nn.utils import clip_grad_norm_
 
-from segkit.bench.records import Case, Counts
+from segkit.bench.case import Case
+from segkit.bench.row import Counts
 from segkit.bench.tracing import Operation, Stand, Trace
 from segkit.errors import SegkitError, UsageError
 from segkit.model.activation_checkpointing import checkpoint_activations

@@ -10,7 +10,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from segkit.bench.controls import Twins
+from segkit.bench.case import Case
+from segkit.bench.controls import Controls
+from segkit.bench.machine import Ceilings, Environment
 from segkit.bench.pages.labels import (
     baselines_line,
     limit_text,
@@ -18,7 +20,8 @@ from segkit.bench.pages.labels import (
     shared_and_own,
     speed_beside_baseline,
 )
-from segkit.bench.records import Case, Ceilings, Environment, Row, Run
+from segkit.bench.records import Run
+from segkit.bench.row import Row
 from segkit.bench.watching import Quiet
 from segkit.reporting.tables import aligned
 from segkit.training.progress import duration
@@ -207,7 +210,7 @@ def plain_table(rows: Sequence[Row]) -> str:
 
 def closing_lines(run: Run) -> list[str]:
     """The A/A line, and what the columns mean."""
-    lines = [twins_line(run.aa)]
+    lines = [controls_line(run.aa)]
     if told := baselines_line(run.rows):
         lines.append(told)
     if run.ceilings:
@@ -235,17 +238,17 @@ def quieter(run: Run) -> str:
     )
 
 
-def twins_line(twins: Twins | None) -> str:
+def controls_line(controls: Controls | None) -> str:
     """What this run would call a difference where there is none."""
-    if twins is None:
+    if controls is None:
         return "A/A: no case was measured twice."
-    ratios = ", ".join(f"{pair.ratio:.3f}" for pair in twins.pairs)
+    ratios = ", ".join(f"{pair.ratio:.3f}" for pair in controls.pairs)
     memory = ""
-    if any(pair.memory_bytes for pair in twins.pairs):
-        memory = f"; of memory, within {twins.memory_band / 2**20:.1f} MiB"
+    if any(pair.memory_bytes for pair in controls.pairs):
+        memory = f"; of memory, within {controls.memory_band / 2**20:.1f} MiB"
     return (
         f"A/A: the same case in two processes gave ratios of {ratios}; "
-        f"within {twins.band - 1:.1%} either way, rows are a tie{memory}."
+        f"within {controls.band - 1:.1%} either way, rows are a tie{memory}."
     )
 
 

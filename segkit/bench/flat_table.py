@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from segkit.bench.record import Record
-from segkit.bench.records import (
+from segkit.bench.records import Run
+from segkit.bench.row import (
     Achieved,
     Checkerboard,
     Correctness,
@@ -16,7 +17,6 @@ from segkit.bench.records import (
     Quality,
     Relative,
     Row,
-    Run,
     Summary,
 )
 

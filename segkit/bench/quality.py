@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segkit.bench.case import Case
 from segkit.bench.process import WorkerFailed, WorkerProcess
-from segkit.bench.records import Case, Checkerboard, Quality, Row
+from segkit.bench.row import Checkerboard, Quality, Row
 from segkit.bench.watching import Watcher
 
 DEFAULT_LOSS = "dice+ce"
@@ -133,7 +134,7 @@ def _trained(
     folder: Path,
     share: float,
 ) -> dict[str, Any] | None:
-    from segkit.bench.rows import file_name
+    from segkit.bench.measuring import file_name
 
     parts = dict(zip(("encoder", "decoder", "upsampler", "loss", "precision"), key, strict=True))
     picture = folder / f"checkerboard-{file_name(case)}.png"

@@ -5,9 +5,9 @@ network anew for every turn would take most of the time and cool every cache. A 
 as memory allows, MOST_ALIVE at most, and cases that are held against one another where they fit.
 
 The first case of a heat, and every fifth after it, is measured by two workers, as if it were two
-cases: what differs between those twins is noise (A/A). They live alike to the last step, or the
+cases: what differs between those controls is noise (A/A). They live alike to the last step, or the
 state of the heap would tell them apart, and their turns lie half a round apart, as those of two
-cases may. A heat whose twins stray further than BAND_WANTED has more rounds, while time is left.
+cases may. A heat whose controls stray further than BAND_WANTED has more rounds, while time is left.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from segkit.bench.case import Case
 from segkit.bench.conditions import available_bytes
-from segkit.bench.controls import TwinPair, Twins
+from segkit.bench.controls import ControlPair, Controls
 from segkit.bench.interrupts import Interrupts
+from segkit.bench.machine import Ceilings
+from segkit.bench.measuring import MeasuredCase, control_pair, file_name, row_of
 from segkit.bench.process import WorkerFailed, WorkerProcess
-from segkit.bench.records import Case, Ceilings, Method, Row
+from segkit.bench.records import Method
 from segkit.bench.reserve import Reserve
-from segkit.bench.rows import Entrant, file_name, pair_of, row_of
+from segkit.bench.row import Row
 from segkit.bench.turns import Progress, arranged, rotated
 from segkit.bench.watching import Watcher
 
 MOST_ALIVE = 16
-TWIN_EVERY = 5
+CONTROL_EVERY = 5
 # Rows further apart than this should be no tie; rounds are added until it is so, or time is up.
 BAND_WANTED = 1.06
 MOST_ROUNDS = 3
@@ -57,7 +60,7 @@ class Settings:
     prepare_timeout: float = 900.0
     extra_seconds: float = 30.0
     most_alive: int = MOST_ALIVE
-    twins: bool = True
+    controls: bool = True
     seed: int = 0
     trace_folder: Path | None = None
     memory_bytes: int | None = None
@@ -78,7 +81,7 @@ class Interrupted(Exception):
 
 
 class Runner:
-    """Measures cases; `rows` and `twins` are there at any time, also after an interruption."""
+    """Measures cases; `rows` and `controls` are there at any time, also after an interruption."""
 
     def __init__(
         self,
@@ -91,13 +94,14 @@ class Runner:
         self._reserve = Reserve(start_worker)
         self._extra_left = settings.extra_seconds
         self.rows: dict[str, Row] = {}
-        self.pairs: list[TwinPair] = []
+        self.samples: dict[str, dict[str, list[list[float]]]] = {}
+        self.pairs: list[ControlPair] = []
         self.interrupts = Interrupts()
         self._progress = Progress(settings.rounds)
 
     @property
-    def twins(self) -> Twins | None:
-        return Twins(pairs=tuple(self.pairs)) if self.pairs else None
+    def controls(self) -> Controls | None:
+        return Controls(pairs=tuple(self.pairs)) if self.pairs else None
 
     def run(self, cases: Sequence[Case], groups: Sequence[Sequence[Case]] = ()) -> bool:
         """Measures all cases; False where it was interrupted and cases are missing.
@@ -125,7 +129,7 @@ class Runner:
             heat = self._fill(waiting)
             heats += 1
             for entrant in heat:
-                entrant.heat = heats
+                entrant.group = heats
             try:
                 self._race(heat)
             except Interrupted:
@@ -137,9 +141,9 @@ class Runner:
                     entrant.worker.close()
             self._conclude(heat)
 
-    def _fill(self, waiting: list[list[Case]]) -> list[Entrant]:
+    def _fill(self, waiting: list[list[Case]]) -> list[MeasuredCase]:
         """Prepares workers until the heat is full; takes their cases off the list."""
-        heat: list[Entrant] = []
+        heat: list[MeasuredCase] = []
         memory = MEMORY_SHARE * (self.settings.memory_bytes or available_bytes())
         begun: list[Case] | None = None
         try:
@@ -160,7 +164,7 @@ class Runner:
                     waiting.pop(0)
                 if entrant is not None:
                     heat.append(entrant)
-                    self._add_twin(heat, more=bool(waiting))
+                    self._add_control(heat, more=bool(waiting))
         except BaseException:
             for entrant in heat:
                 entrant.worker.kill()
@@ -170,22 +174,22 @@ class Runner:
     def _has_room(self, taken: int, wanted: int) -> bool:
         """Whether a group fits beside what is there; one that fits no heat begins anywhere."""
         alive = self.settings.most_alive
-        places = wanted + (wanted // TWIN_EVERY) * self.settings.twins
+        places = wanted + (wanted // CONTROL_EVERY) * self.settings.controls
         return taken + places <= alive or places > alive
 
-    def _add_twin(self, heat: list[Entrant], *, more: bool) -> None:
+    def _add_control(self, heat: list[MeasuredCase], *, more: bool) -> None:
         """A second worker of the case that has just joined, where it is one's turn."""
-        firsts = sum(not entrant.twin for entrant in heat)
-        if not self.settings.twins or firsts % TWIN_EVERY != 1:
+        firsts = sum(not entrant.control for entrant in heat)
+        if not self.settings.controls or firsts % CONTROL_EVERY != 1:
             return
         if len(heat) < self.settings.most_alive:
-            twin = self._prepare(heat[-1].case, alone=False, twin=True, more=more)
-            if isinstance(twin, Entrant):
-                heat.append(twin)
+            control = self._prepare(heat[-1].case, alone=False, control=True, more=more)
+            if isinstance(control, MeasuredCase):
+                heat.append(control)
 
     def _prepare(
-        self, case: Case, *, alone: bool, more: bool, twin: bool = False
-    ) -> Entrant | Literal["alone"] | None:
+        self, case: Case, *, alone: bool, more: bool, control: bool = False
+    ) -> MeasuredCase | Literal["alone"] | None:
         """A prepared worker; None where the case has its row already; "alone": only by itself.
 
         more   whether others are to come, one of which may begin to load meanwhile
@@ -212,7 +216,7 @@ class Runner:
             )
         except WorkerFailed as error:
             worker.close()
-            if twin:
+            if control:
                 return None
             if error.status == "oom" and not alone:
                 return "alone"
@@ -222,11 +226,11 @@ class Runner:
         except BaseException:
             worker.kill()
             raise
-        if not twin:
+        if not control:
             self._progress.prepared(time.monotonic() - start)
-        return Entrant(case, worker, dict(answer["found"]), twin)
+        return MeasuredCase(case, worker, dict(answer["found"]), control)
 
-    def _race(self, heat: list[Entrant]) -> None:
+    def _race(self, heat: list[MeasuredCase]) -> None:
         """The rounds: every worker its turn in each, in an order that moves on by one."""
         order, rounds = arranged(heat), self.settings.rounds
         # Nothing else is to be at work while times are taken.
@@ -245,27 +249,27 @@ class Runner:
                     self._tell(entrant.case, f"round {number + 1} {of}")
                     self._take_turn(entrant, heat)
         for entrant in heat:
-            if self.settings.trace_folder and not entrant.twin and entrant.lost is None:
+            if self.settings.trace_folder and not entrant.control and entrant.lost is None:
                 entrant.files = self._trace(entrant)
 
-    def _take_turn(self, entrant: Entrant, heat: Sequence[Entrant]) -> None:
+    def _take_turn(self, entrant: MeasuredCase, heat: Sequence[MeasuredCase]) -> None:
         start = time.monotonic()
         try:
             self._turn(entrant)
         except WorkerFailed as error:
-            # A twin has nobody left to be compared with.
+            # A control has nobody left to be compared with.
             for other in (each for each in heat if each.case == entrant.case):
                 other.lost = error
         self._progress.turned(time.monotonic() - start)
 
-    def _needs_more(self, heat: Sequence[Entrant], seconds: float) -> bool:
-        """Whether the heat's twins stray too far yet, and another round's seconds are left."""
+    def _needs_more(self, heat: Sequence[MeasuredCase], seconds: float) -> bool:
+        """Whether the heat's controls stray too far yet, and another round's seconds are left."""
         pairs = self._pairs(heat)
         if not pairs or seconds > self._extra_left:
             return False
-        return Twins(pairs=tuple(pairs)).band > BAND_WANTED
+        return Controls(pairs=tuple(pairs)).band > BAND_WANTED
 
-    def _turn(self, entrant: Entrant) -> None:
+    def _turn(self, entrant: MeasuredCase) -> None:
         usual = entrant.found.get("usual_step_s", 0.0)
         timeout = 60 + 20 * (self.settings.round_seconds + 3 * usual)
         request = {"do": "turn", "seconds": self.settings.round_seconds}
@@ -280,7 +284,7 @@ class Runner:
         if answer["joules_per_step"] is not None:
             entrant.joules.append(answer["joules_per_step"])
 
-    def _trace(self, entrant: Entrant) -> tuple[str, ...]:
+    def _trace(self, entrant: MeasuredCase) -> tuple[str, ...]:
         folder = self.settings.trace_folder
         request = {"do": "trace", "folder": str(folder), "name": file_name(entrant.case)}
         try:
@@ -289,21 +293,22 @@ class Runner:
             self.watcher.noticed(f"No trace of {entrant.case.name}: {error.reason}.")
             return ()
 
-    def _conclude(self, heat: list[Entrant]) -> None:
-        """Rows of a heat, and the A/A pair of its twins."""
+    def _conclude(self, heat: list[MeasuredCase]) -> None:
+        """Rows of a heat, and the A/A pair of its controls."""
         for entrant in heat:
-            if not entrant.twin:
+            if not entrant.control:
+                self.samples[entrant.case.name] = entrant.samples
                 self._add(row_of(entrant, self.ceilings, self.settings.seed))
         self.pairs += self._pairs(heat)
 
-    def _pairs(self, heat: Sequence[Entrant]) -> list[TwinPair]:
-        """The A/A pairs of a heat's twins, of those that live."""
+    def _pairs(self, heat: Sequence[MeasuredCase]) -> list[ControlPair]:
+        """The A/A pairs of a heat's controls, of those that live."""
         alive = [each for each in heat if each.lost is None and each.rounds]
         return [
-            pair_of(twin, first, self.settings.seed)
-            for twin in alive
+            control_pair(control, first, self.settings.seed)
+            for control in alive
             for first in alive
-            if twin.twin and not first.twin and first.case == twin.case
+            if control.control and not first.control and first.case == control.case
         ]
 
     def _patiently(self, case: Case, worker: WorkerProcess, ask: Callable[[], Any]) -> Any:
@@ -327,6 +332,6 @@ class Runner:
         self.watcher.finished_row(row)
 
 
-def _needs(entrant: Entrant) -> int:
+def _needs(entrant: MeasuredCase) -> int:
     memory = entrant.found["memory"]
     return int(memory["peak_bytes"]) + WORKER_BYTES

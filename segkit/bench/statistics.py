@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.bench.quantiles import NORMAL_975, student_975
-from segkit.bench.records import Summary
+from segkit.bench.row import Row, Summary
 
 Rounds = Sequence[Sequence[float]]
 
 REPLICATES = 1000
+# Of a round with more steps, quartiles are written instead of all of them.
+MOST_STEPS_KEPT = 8
 # A median whose interval is wider than this share of it, or rounds further apart, are noisy.
 NOISY_INTERVAL = 0.10
 NOISY_SPREAD = 1.5
@@ -47,11 +49,33 @@ def summarise(rounds: Rounds, seed: int = 0) -> Summary:
     )
 
 
+def shortened(seconds: Sequence[float]) -> tuple[float, ...]:
+    """A round's steps, or where there are more than MOST_STEPS_KEPT, least, quartiles and most."""
+    if len(seconds) <= MOST_STEPS_KEPT:
+        return tuple(seconds)
+    return tuple(map(float, np.quantile(seconds, np.linspace(0, 1, 5))))
+
+
+def lengthened(row: Row) -> list[list[float]]:
+    """A row's rounds with as many steps as were timed, those between two quartiles on a line."""
+    return [
+        list(kept if steps == len(kept) else np.interp(_places(steps), _places(len(kept)), kept))
+        for steps, kept in zip(row.steps, row.rounds, strict=True)
+    ]
+
+
+def _places(steps: int) -> NDArray[np.float64]:
+    return np.linspace(0, 1, steps)
+
+
 def ratio_interval(
-    numerator: Rounds, denominator: Rounds, seed: int = 0
+    numerator: Rounds, denominator: Rounds, seed: int = 0, *, ratio: float | None = None
 ) -> tuple[float, float, float]:
-    """The ratio of two medians with its 95 % interval: ratio, low, high."""
-    ratio = _median(numerator) / _median(denominator)
+    """The ratio of two medians with its 95 % interval: ratio, low, high.
+
+    ratio   where it is known better than from rounds of which only quartiles are left
+    """
+    ratio = ratio or _median(numerator) / _median(denominator)
     replicates = bootstrap_medians(numerator, seed) / bootstrap_medians(denominator, seed + 1)
     return (ratio, *_widened(ratio, replicates, min(len(numerator), len(denominator))))
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
+from segkit.bench.case import Case
 from segkit.bench.instruments import Instrument, Mark, Step, idle_level, instrument_for
 from segkit.bench.memory import give_back
-from segkit.bench.records import Case, Memory
+from segkit.bench.row import Memory
 from segkit.bench.statistics import is_stable
 from segkit.bench.workloads.choice import workload_for
 from segkit.bench.workloads.contract import Workload

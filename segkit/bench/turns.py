@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from segkit.bench.rows import Entrant
+from segkit.bench.measuring import MeasuredCase
 
 
 def rotated(entrants: Sequence[Any], round_number: int) -> list[Any]:
@@ -15,12 +15,12 @@ def rotated(entrants: Sequence[Any], round_number: int) -> list[Any]:
     return [*entrants[start:], *entrants[:start]]
 
 
-def arranged(heat: Sequence[Entrant]) -> list[Entrant]:
-    """The heat in the order of its turns: every twin half a round away from its like."""
-    order = [entrant for entrant in heat if not entrant.twin]
-    for twin in (entrant for entrant in heat if entrant.twin):
-        like = next((at for at, each in enumerate(order) if each.case == twin.case), 0)
-        order.insert((like + len(order) // 2) % len(order) + 1, twin)
+def arranged(heat: Sequence[MeasuredCase]) -> list[MeasuredCase]:
+    """The heat in the order of its turns: every control half a round away from its like."""
+    order = [entrant for entrant in heat if not entrant.control]
+    for control in (entrant for entrant in heat if entrant.control):
+        like = next((at for at, each in enumerate(order) if each.case == control.case), 0)
+        order.insert((like + len(order) // 2) % len(order) + 1, control)
     return order
 
 

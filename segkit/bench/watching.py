@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from segkit.bench.records import Case, Ceilings, Environment, Row, Run
+from segkit.bench.case import Case
+from segkit.bench.machine import Ceilings, Environment
+from segkit.bench.records import Run
+from segkit.bench.row import Row
 
 
 class Watcher(Protocol):

@@ -80,7 +80,7 @@ class _Worker:
 
     def _prepare(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         self._stage("starting")
-        from segkit.bench.records import Case
+        from segkit.bench.case import Case
         from segkit.bench.trial import Trial, refuse_impossible
 
         case = Case.model_validate(request["case"])

@@ -6,15 +6,16 @@ import yaml
 
 from segkit.bench.baselines import baselines_of, together, with_ratios
 from segkit.bench.benchmark import Order, planned_cases, without_baseline
+from segkit.bench.case import Case
 from segkit.bench.cases import Grid, cases_of
-from segkit.bench.controls import TwinPair, Twins
+from segkit.bench.controls import ControlPair, Controls
 from segkit.bench.pages.labels import (
     baselines_line,
     memory_beside_baseline,
     speed_beside_baseline,
 )
-from segkit.bench.records import Case, Memory, Row
-from segkit.bench.statistics import summarise
+from segkit.bench.row import Memory, Row
+from segkit.bench.statistics import shortened, summarise
 from segkit.bench.suites import read_suite
 from segkit.errors import UsageError
 from segkit.registry.index import Index
@@ -87,16 +88,17 @@ def test_a_baseline_goes_first_among_its_own():
     assert together([*"abcde"], baselines) == [["a", "e"], ["c", "b", "d"]]
 
 
-def row(case: Case, rounds, *, heat=1, units=8, megabytes=100, unit="image") -> Row:
+def row(case: Case, rounds, *, group=1, units=8, megabytes=100, unit="image") -> Row:
     return Row(
         case=case,
         status="ok",
         unit=unit,
         units_per_step=units,
         times={"step": summarise(rounds)},
-        samples={"step": tuple(map(tuple, rounds))},
+        steps=tuple(map(len, rounds)),
+        rounds=tuple(map(shortened, rounds)),
         memory=Memory(peak_bytes=megabytes * 10**6, idle_bytes=0, method="VmHWM"),
-        heat=heat,
+        group=group,
     )
 
 
@@ -105,9 +107,9 @@ def drifting(seconds):
     return [[seconds * drift, seconds * drift] for drift in drift_R]
 
 
-def relative(own, other, twins=None):
+def relative(own, other, controls=None):
     baselines = {own.case.name: other.case.name, other.case.name: other.case.name}
-    return with_ratios([other, own], baselines, twins)[1].relative
+    return with_ratios([other, own], baselines, controls)[1].relative
 
 
 def test_speed_is_the_baselines_time_over_the_rows_and_memory_the_rows_over_the_baselines():
@@ -117,8 +119,8 @@ def test_speed_is_the_baselines_time_over_the_rows_and_memory_the_rows_over_the_
     assert found.paired and not found.tie
 
 
-def test_rows_of_different_heats_are_not_paired():
-    own, other = row(network(), drifting(0.1), heat=2), row(peer(), drifting(0.25))
+def test_rows_of_different_groups_are_not_paired():
+    own, other = row(network(), drifting(0.1), group=2), row(peer(), drifting(0.25))
     found = relative(own, other)
     assert not found.paired and found.low < 2 < 2.5 < 3 < found.high
     shown = own.model_copy(update={"relative": found})
@@ -134,8 +136,8 @@ def test_speed_is_per_image_where_both_count_images():
 
 def test_a_ratio_within_the_a_a_band_is_a_tie():
     own, other = row(network(), drifting(0.1)), row(peer(), drifting(0.105))
-    twins = Twins(pairs=(TwinPair(case="a", ratio=1.08, low=1.08, high=1.08),))
-    assert not relative(own, other).tie and relative(own, other, twins).tie
+    controls = Controls(pairs=(ControlPair(case="a", ratio=1.08, low=1.08, high=1.08),))
+    assert not relative(own, other).tie and relative(own, other, controls).tie
 
 
 def test_a_row_without_times_has_no_ratio():

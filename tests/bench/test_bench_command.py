@@ -19,7 +19,7 @@ from segkit.errors import SegkitError
 from segkit.registry.index import Index
 
 EXAMPLE = {
-    "format": "segkit-bench/1",
+    "format": "segkit-bench/2",
     "command": "segkit bench",
     "started": "2026-01-01T00:00:00+00:00",
     "seconds": 1,
@@ -86,7 +86,7 @@ def test_a_case_that_sleeps_twice_as_long_as_its_baseline_is_half_as_fast(probes
 
 def test_where_nothing_could_be_measured_the_reason_is_the_error(probes, tmp_path):
     suite = find_suite("probe(does=raise)", Index.of_installed())
-    order = Order(suite, settings=Settings(rounds=2, twins=False), ceilings=False)
+    order = Order(suite, settings=Settings(rounds=2, controls=False), ceilings=False)
     with pytest.raises(SegkitError) as caught:
         run_benchmark(order, Quiet(), tmp_path / "out")
     assert caught.value.code == "SK-B004"

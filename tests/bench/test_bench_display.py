@@ -4,21 +4,12 @@ import io
 
 from rich.console import Console
 
-from segkit.bench.controls import TwinPair, Twins
-from segkit.bench.display import LiveDisplay, PlainDisplay, plain_table, quieter, twins_line
-from segkit.bench.records import (
-    Case,
-    Ceilings,
-    Checkerboard,
-    Counts,
-    Environment,
-    Memory,
-    Method,
-    Quality,
-    Row,
-    Run,
-    Summary,
-)
+from segkit.bench.case import Case
+from segkit.bench.controls import ControlPair, Controls
+from segkit.bench.display import LiveDisplay, PlainDisplay, controls_line, plain_table, quieter
+from segkit.bench.machine import Ceilings, Environment
+from segkit.bench.records import Method, Run
+from segkit.bench.row import Checkerboard, Counts, Memory, Quality, Row, Summary
 
 CASES = [
     Case(encoder=name, decoder="unet", upsampler="bilinear", loss="dice+ce")
@@ -131,14 +122,14 @@ def test_the_live_table_ends_as_the_whole_table():
 
 
 def test_the_a_a_line_names_the_ratios_and_the_band():
-    pairs = (TwinPair(case="a", ratio=1.012, low=0.99, high=1.04),)
-    assert twins_line(Twins(pairs=pairs)) == (
+    pairs = (ControlPair(case="a", ratio=1.012, low=0.99, high=1.04),)
+    assert controls_line(Controls(pairs=pairs)) == (
         "A/A: the same case in two processes gave ratios of 1.012; within 4.0% either way, rows "
         "are a tie."
     )
     told = (pairs[0].model_copy(update={"memory_bytes": (5 * 2**20, 3 * 2**20)}),)
-    assert twins_line(Twins(pairs=told)).endswith("are a tie; of memory, within 2.0 MiB.")
-    assert twins_line(None) == "A/A: no case was measured twice."
+    assert controls_line(Controls(pairs=told)).endswith("are a tie; of memory, within 2.0 MiB.")
+    assert controls_line(None) == "A/A: no case was measured twice."
 
 
 def test_noisy_rows_come_with_what_can_be_done():

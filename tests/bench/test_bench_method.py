@@ -2,11 +2,11 @@
 
 import pytest
 
-from segkit.bench.records import Case
+from segkit.bench.case import Case
 from segkit.bench.runner import Runner, Settings
 from segkit.bench.watching import Quiet
 
-SETTINGS = Settings(rounds=2, round_seconds=0.3, prepare_timeout=240, twins=False)
+SETTINGS = Settings(rounds=2, round_seconds=0.3, prepare_timeout=240, controls=False)
 
 
 def probe(**options) -> Case:
@@ -43,9 +43,7 @@ def test_a_case_that_sleeps_20_ms_reads_20_ms(measured):
     assert row.status == "ok", row.reason
     assert 0.020 <= row.times["step"].median <= 0.026
     assert row.images_per_s == pytest.approx(4 / row.times["step"].median)
-    assert len(row.samples["step"]) == 2 and row.times["step"].n == sum(
-        len(each) for each in row.samples["step"]
-    )
+    assert len(row.rounds) == 2 and row.times["step"].n == sum(row.steps)
 
 
 def test_a_case_that_allocates_100_mb_reads_100_mb(measured):
@@ -81,7 +79,7 @@ def test_a_wrong_output_is_refused_and_shows_no_speed(measured):
 
 
 def test_a_worker_that_does_not_answer_in_time_is_a_row(probes):
-    runner = Runner(Settings(rounds=2, prepare_timeout=15, twins=False), Quiet())
+    runner = Runner(Settings(rounds=2, prepare_timeout=15, controls=False), Quiet())
     case = probe(does="hang")
     runner.run([case])
     assert runner.rows[case.name].status == "crashed"

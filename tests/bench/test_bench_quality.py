@@ -3,9 +3,10 @@
 import pytest
 from PIL import Image
 
+from segkit.bench.case import Case
 from segkit.bench.process import WorkerFailed
 from segkit.bench.quality import QualitySettings, key_of, train_briefly, with_quality
-from segkit.bench.records import Case, Row
+from segkit.bench.row import Row
 from segkit.bench.watching import Quiet
 from segkit.data.opening import demo
 

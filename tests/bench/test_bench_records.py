@@ -7,19 +7,14 @@ from pathlib import Path
 import pytest
 
 import segkit
-from segkit.bench.controls import TwinPair, Twins
+from segkit.bench.case import Case
+from segkit.bench.compact_json import WIDTH, compact
+from segkit.bench.controls import ControlPair, Controls
 from segkit.bench.flat_table import write_csv
-from segkit.bench.records import (
-    Case,
-    Environment,
-    Memory,
-    Method,
-    Row,
-    Run,
-    Summary,
-    json_schema,
-    read_run,
-)
+from segkit.bench.machine import Environment
+from segkit.bench.records import Method, Run, json_schema, read_run
+from segkit.bench.row import Memory, Row, Summary
+from segkit.bench.statistics import MOST_STEPS_KEPT
 from segkit.errors import UsageError
 
 PUBLISHED = Path(segkit.__file__).parent / "bench" / "schema.json"
@@ -31,7 +26,8 @@ def example_run(**changes) -> Run:
         case=Case(encoder="unet", decoder="unet", upsampler="bilinear", loss="0.5*dice + ce"),
         status="ok",
         times={"step": summary},
-        samples={"step": ((0.4, 0.5), (0.8,))},
+        steps=(2, 1),
+        rounds=((0.4, 0.5), (0.8,)),
         images_per_s=16.0,
         memory=Memory(peak_bytes=100, idle_bytes=50, method="VmHWM"),
     )
@@ -85,8 +81,8 @@ def test_the_csv_has_a_line_for_every_row_and_no_samples(tmp_path):
     [
         ("{", "it is no JSON"),
         ("[]", "its format is None"),
-        ('{"format": "segkit-bench/9"}', "its format is 'segkit-bench/9', not 'segkit-bench/1'"),
-        ('{"format": "segkit-bench/1"}', "command: Field required"),
+        ('{"format": "segkit-bench/9"}', "its format is 'segkit-bench/9', not 'segkit-bench/2'"),
+        ('{"format": "segkit-bench/2"}', "command: Field required"),
     ],
 )
 def test_what_is_no_result_is_refused_with_the_reason(tmp_path, content, reason):
@@ -117,7 +113,27 @@ def test_equal_cases_have_one_name_and_each_setting_changes_it():
 
 def test_the_tie_band_is_the_widest_interval_of_any_pair_to_either_side():
     pairs = (
-        TwinPair(case="a", ratio=1.01, low=0.95, high=1.03),
-        TwinPair(case="b", ratio=0.99, low=0.97, high=1.02),
+        ControlPair(case="a", ratio=1.01, low=0.95, high=1.03),
+        ControlPair(case="b", ratio=0.99, low=0.97, high=1.02),
     )
-    assert Twins(pairs=pairs).band == pytest.approx(1 / 0.95)
+    assert Controls(pairs=pairs).band == pytest.approx(1 / 0.95)
+
+
+def test_what_is_written_reads_back_and_no_line_is_long_without_need():
+    value = {"a": list(range(200)), "b": {"c": 1 / 3, "d": None, "e": {"f": "x" * 200}}, "g": []}
+    text = compact(value)
+    assert json.loads(text) == {**value, "b": {**value["b"], "c": 0.333333}}
+    assert [line for line in text.splitlines() if len(line) > WIDTH and "xxx" not in line] == []
+    assert len(text.splitlines()) < 20
+
+
+def test_published_results_hold_no_single_samples():
+    files = sorted((PUBLISHED.parents[2] / "benchmarks" / "results").glob("*.json"))
+    lines = {file.name: len(file.read_text().splitlines()) for file in files}
+    assert lines and sum(lines.values()) < 8000
+    rounds = [each for file in files for row in rows_of(file) for each in row.rounds]
+    assert rounds and max(map(len, rounds)) <= MOST_STEPS_KEPT
+
+
+def rows_of(file: Path) -> tuple[Row, ...]:
+    return read_run(file).rows if '"segkit-bench/2"' in file.read_text() else ()

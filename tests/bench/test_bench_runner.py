@@ -6,11 +6,14 @@ import signal
 import pytest
 
 from segkit.bench.benchmark import higher
-from segkit.bench.controls import Twins
+from segkit.bench.case import Case
+from segkit.bench.controls import Controls
 from segkit.bench.interrupts import Interrupts
+from segkit.bench.machine import Ceilings
+from segkit.bench.measuring import MeasuredCase, file_name, row_of
 from segkit.bench.process import WorkerFailed
-from segkit.bench.records import Case, Ceilings, Counts, Row
-from segkit.bench.rows import Entrant, achieved, file_name, row_of
+from segkit.bench.roofline import achieved
+from segkit.bench.row import Counts, Row
 from segkit.bench.runner import Runner, Settings
 from segkit.bench.statistics import summarise
 from segkit.bench.turns import Progress, rotated
@@ -86,7 +89,7 @@ def pretend(monkeypatch):
 
     def make(behaviour=lambda worker, request: None, **settings):
         Pretender.turns, Pretender.everyone, Pretender.alive, Pretender.most = [], [], 0, 0
-        settings = {"rounds": 3, "twins": False} | settings
+        settings = {"rounds": 3, "controls": False} | settings
         return Runner(Settings(**settings), Quiet(), None, lambda: Pretender(behaviour))
 
     return make
@@ -104,7 +107,7 @@ def test_no_more_workers_live_than_allowed_and_all_cases_are_measured(pretend):
     runner = pretend(most_alive=2)
     runner.run(CASES)
     assert [runner.rows[case.name].status for case in CASES] == ["ok"] * 5
-    assert [runner.rows[case.name].heat for case in CASES] == [1, 1, 2, 2, 3]
+    assert [runner.rows[case.name].group for case in CASES] == [1, 1, 2, 2, 3]
     # Two that have turns, and one in reserve.
     assert Pretender.most == 3
 
@@ -115,48 +118,48 @@ def test_a_heat_ends_where_the_next_worker_might_not_fit(pretend, monkeypatch):
     runner = pretend(lambda worker, request: large)
     runner.run(CASES)
     # 6 GiB may be used, a worker needs 2.7: two of them, and no third.
-    assert [runner.rows[case.name].heat for case in CASES] == [1, 1, 2, 2, 3]
+    assert [runner.rows[case.name].group for case in CASES] == [1, 1, 2, 2, 3]
 
 
 def test_the_first_case_of_a_heat_has_a_twin_and_no_second_row(pretend):
-    runner = pretend(twins=True)
+    runner = pretend(controls=True)
     runner.run(CASES[:2])
     assert Pretender.turns.count("a") == 6 and Pretender.turns.count("b") == 3
     assert len(runner.rows) == 2
-    assert [pair.case for pair in runner.twins.pairs] == [CASES[0].name]
-    assert runner.twins.pairs[0].ratio == 1
+    assert [pair.case for pair in runner.controls.pairs] == [CASES[0].name]
+    assert runner.controls.pairs[0].ratio == 1
 
 
 def test_twins_stand_half_a_round_apart_and_every_sixth_case_has_one(pretend):
-    runner = pretend(twins=True, rounds=1)
+    runner = pretend(controls=True, rounds=1)
     cases = [Case(encoder=name, decoder="unet", upsampler="bilinear") for name in "abcdefg"]
     runner.run(cases)
     assert "".join(Pretender.turns) == "abcfdaefg" and len(runner.pairs) == 2
-    assert {row.heat for row in runner.rows.values()} == {1}
+    assert {row.group for row in runner.rows.values()} == {1}
 
 
 @pytest.mark.parametrize(("band", "seconds", "rounds"), [(2.0, 30, 9), (1.05, 30, 3), (2.0, 0, 3)])
 def test_a_heat_whose_twins_stray_has_more_rounds_while_there_is_time(
     pretend, monkeypatch, band, seconds, rounds
 ):
-    monkeypatch.setattr(Twins, "band", property(lambda self: band))
-    runner = pretend(twins=True, rounds=3, extra_seconds=seconds)
+    monkeypatch.setattr(Controls, "band", property(lambda self: band))
+    runner = pretend(controls=True, rounds=3, extra_seconds=seconds)
     runner.run(CASES[:2])
     assert Pretender.turns.count("b") == rounds
     assert len(runner.pairs[0].rounds) == rounds
 
 
 def test_all_heats_together_have_the_extra_time(pretend, monkeypatch):
-    monkeypatch.setattr(Twins, "band", property(lambda self: 2.0))
+    monkeypatch.setattr(Controls, "band", property(lambda self: 2.0))
     clock = iter(range(10**6))
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
 
     def extra_rounds(cases):
-        runner = pretend(twins=True, rounds=3, extra_seconds=20, most_alive=2)
+        runner = pretend(controls=True, rounds=3, extra_seconds=20, most_alive=2)
         runner.run(cases)
         return [len(pair.rounds) - 3 for pair in runner.pairs]
 
-    # Every heat is a case and its twin, and a round of them takes as many ticks.
+    # Every heat is a case and its control, and a round of them takes as many ticks.
     (first,) = extra_rounds(CASES[:1])
     assert 0 < first < 6
     assert extra_rounds(CASES) == [first, 0, 0, 0, 0]
@@ -193,7 +196,7 @@ def test_a_group_that_fits_a_heat_is_not_torn(pretend):
     runner = pretend(most_alive=4, rounds=1)
     groups = [CASES[:3], CASES[3:5]]
     runner.run(CASES, groups)
-    heats = {name: runner.rows[case.name].heat for name, case in zip("abcde", CASES, strict=True)}
+    heats = {name: runner.rows[case.name].group for name, case in zip("abcde", CASES, strict=True)}
     assert heats == {"a": 1, "b": 1, "c": 1, "d": 2, "e": 2}
 
 
@@ -281,8 +284,8 @@ def test_a_signal_waits_until_a_case_can_be_given_up(heard):
 
 def test_a_row_holds_the_phases_and_the_rate_of_its_samples():
     rounds = [{"step": [0.1, 0.2], "forward": [0.05, 0.1], "load": [0, 0]}, {"step": [0.3]}]
-    row = row_of(Entrant(CASES[0], None, FOUND, rounds=rounds, joules=[16.0]), None)
-    assert row.samples["step"] == ((0.1, 0.2), (0.3,))
+    row = row_of(MeasuredCase(CASES[0], None, FOUND, rounds=rounds, joules=[16.0]), None)
+    assert row.rounds == ((0.1, 0.2), (0.3,)) and row.steps == (2, 1)
     assert set(row.times) == {"step", "forward"}
     assert row.images_per_s == pytest.approx(8 / 0.2)
     assert row.energy_j_per_image == 2.0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from segkit.bench.controls import TwinPair, Twins
+from segkit.bench.controls import ControlPair, Controls
 from segkit.bench.quantiles import STUDENT_975, student_975
 from segkit.bench.statistics import (
     is_stable,
@@ -121,10 +121,10 @@ def test_a_disturbed_round_moves_a_ratio_by_rounds_little():
 
 def pair_of(ratios):
     ratio, low, high = paired_ratio([[each] for each in ratios], [[1.0]] * len(ratios))
-    return TwinPair(case="a", ratio=ratio, low=low, high=high, rounds=tuple(ratios))
+    return ControlPair(case="a", ratio=ratio, low=low, high=high, rounds=tuple(ratios))
 
 
-def twins(rng, rounds, scatter, lasting):
+def controls(rng, rounds, scatter, lasting):
     """A pair whose rounds scatter, between two processes that differ for as long as they live."""
     shift = lasting * rng.standard_normal()
     return pair_of(np.exp(shift + scatter * rng.standard_normal(rounds)))
@@ -138,8 +138,8 @@ def test_the_band_holds_another_ratio_of_identical_cases(pairs, lasting, least):
     rng = np.random.default_rng(6)
     held, bands = [], []
     for _ in range(250):
-        band = Twins(pairs=tuple(twins(rng, 10, 0.05, lasting) for _ in range(pairs))).band
-        held.append(1 / band <= twins(rng, 10, 0.05, lasting).ratio <= band)
+        band = Controls(pairs=tuple(controls(rng, 10, 0.05, lasting) for _ in range(pairs))).band
+        held.append(1 / band <= controls(rng, 10, 0.05, lasting).ratio <= band)
         bands.append(band)
     assert np.mean(held) >= least
     # 5 % of scatter over 10 rounds: 1.6 %, so a band of 3.6 % at the least.
@@ -148,16 +148,16 @@ def test_the_band_holds_another_ratio_of_identical_cases(pairs, lasting, least):
 
 def test_the_band_is_by_hand_from_intervals_and_ratios():
     def pair(ratio, low, high, rounds=7):
-        return TwinPair(case="a", ratio=ratio, low=low, high=high, rounds=(ratio,) * rounds)
+        return ControlPair(case="a", ratio=ratio, low=low, high=high, rounds=(ratio,) * rounds)
 
     # Nothing lasts: the interval itself, of as many degrees of freedom.
-    assert Twins(pairs=(pair(1, 1 / 1.1, 1.1),)).band == pytest.approx(1.1)
+    assert Controls(pairs=(pair(1, 1 / 1.1, 1.1),)).band == pytest.approx(1.1)
     # Nothing but what lasts: Student's quantile for the number of pairs, 2 at the least.
     lasting = pair(1.1, 1.1, 1.1)
-    assert Twins(pairs=(lasting,)).band == pytest.approx(1.1 ** stats.t.ppf(0.975, 2))
+    assert Controls(pairs=(lasting,)).band == pytest.approx(1.1 ** stats.t.ppf(0.975, 2))
     four = (lasting, pair(1 / 1.1, 1 / 1.1, 1 / 1.1)) * 2
-    assert Twins(pairs=four).band == pytest.approx(1.1 ** stats.t.ppf(0.975, 4))
-    assert Twins(pairs=(pair(1, 1, 1),)).band == 1
+    assert Controls(pairs=four).band == pytest.approx(1.1 ** stats.t.ppf(0.975, 4))
+    assert Controls(pairs=(pair(1, 1, 1),)).band == 1
 
 
 def test_rounds_that_one_of_two_missed_do_not_count():

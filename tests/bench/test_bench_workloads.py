@@ -5,10 +5,10 @@ from itertools import pairwise
 import pytest
 import torch
 
+from segkit.bench.case import Case
 from segkit.bench.correctness import relative_error, tolerance
 from segkit.bench.instruments import ClockInstrument
 from segkit.bench.memory import ResidentPeak, resident
-from segkit.bench.records import Case
 from segkit.bench.trial import Trial, WrongOutput, failure, refuse_impossible
 from segkit.bench.workloads.choice import workload_for
 from segkit.bench.workloads.inputs import IGNORE_INDEX, random_targets, rotation

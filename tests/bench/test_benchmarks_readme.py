@@ -22,7 +22,7 @@ def writer():
 
 
 RUN = {
-    "format": "segkit-bench/1",
+    "format": "segkit-bench/2",
     "command": "segkit bench densenets",
     "started": "2026-01-01T00:00:00+00:00",
     "seconds": 1,

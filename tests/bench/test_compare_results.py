@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from segkit.bench.case import Case
 from segkit.bench.compare import Gate, compare, parse_gate
-from segkit.bench.controls import TwinPair, Twins
-from segkit.bench.records import Case, Environment, Memory, Method, Row, Run
-from segkit.bench.statistics import ratio_interval, summarise
+from segkit.bench.controls import ControlPair, Controls
+from segkit.bench.machine import Environment
+from segkit.bench.records import Method, Run
+from segkit.bench.row import Memory, Row
+from segkit.bench.statistics import ratio_interval, shortened, summarise
 from segkit.cli.main import main
 from segkit.cli.main import segkit as command
 from segkit.errors import UsageError
@@ -33,13 +36,17 @@ def case(encoder="unet"):
 
 
 def row(rng, seconds=0.1, megabytes=1000, encoder="unet"):
-    rounds = times(rng, seconds)
+    return row_of_rounds(times(rng, seconds), megabytes, encoder)
+
+
+def row_of_rounds(rounds, megabytes=1000, encoder="unet"):
     summary = summarise(rounds)
     return Row(
         case=case(encoder),
         status="ok",
         times={"step": summary},
-        samples={"step": tuple(rounds)},
+        steps=tuple(map(len, rounds)),
+        rounds=tuple(map(shortened, rounds)),
         images_per_s=8 / summary.median,
         memory=Memory(peak_bytes=megabytes * 10**6, idle_bytes=0, method="VmHWM"),
     )
@@ -64,7 +71,7 @@ def run(*rows, band=1.0, **machine):
         suite="quick",
         environment=Environment(**environment | machine),
         method=Method(rounds=ROUNDS, round_seconds=1, workers_alive=2, order="rotated", seed=0),
-        aa=Twins(pairs=(TwinPair(case="unet", ratio=band, low=band, high=band),)),
+        aa=Controls(pairs=(ControlPair(case="unet", ratio=band, low=band, high=band),)),
         rows=rows,
     )
 
@@ -225,3 +232,14 @@ def test_comparing_and_reporting_import_no_torch():
     probe = f"import sys, {modules}; print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("steps", [3, 8, 9, 200])
+def test_a_comparison_of_short_results_says_what_one_of_all_steps_does(steps):
+    rng = np.random.default_rng(steps)
+    a, b = ([rng.lognormal(0, 0.2, steps) for _ in range(ROUNDS)] for _ in range(2))
+    rows = [row_of_rounds(each) for each in (a, b)]
+    ratio, low, high = ratio_interval(b, a)
+    (found,) = compare(run(rows[0]), run(rows[1])).comparisons
+    assert found.ratio == pytest.approx(ratio)
+    assert (found.low, found.high) == pytest.approx((low, high), rel=0.06 if steps > 8 else 1e-9)

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import segkit
+from segkit.bench.case import Case
 from segkit.bench.counting import Step, count_modules, count_step, counts_of
-from segkit.bench.records import Case
 from segkit.bench.tracing import Stand, Trace, extent
 from segkit.errors import UsageError
 from segkit.registry.index import Index

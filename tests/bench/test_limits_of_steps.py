@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from segkit.bench.benchmark import threads_of
+from segkit.bench.case import Case
 from segkit.bench.cases import Grid
 from segkit.bench.counting import Step, StepCount
+from segkit.bench.machine import Ceilings, Environment
 from segkit.bench.pages.labels import limit_text
-from segkit.bench.records import Case, Ceilings, Counts, Environment, Method, Row, Run
-from segkit.bench.rows import achieved
+from segkit.bench.records import Method, Run
+from segkit.bench.roofline import achieved
+from segkit.bench.row import Counts, Row
 from segkit.bench.statistics import summarise
 from segkit.bench.tracing import Operation
 

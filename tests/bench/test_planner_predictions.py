@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from segkit.bench.counting import Step, StepCount
 from segkit.bench.devices import DEVICES, Device, find_device, measured_device
+from segkit.bench.machine import Ceilings, Environment
 from segkit.bench.planner import (
     CONTEXT_BYTES,
     GAPS,
@@ -18,7 +19,7 @@ from segkit.bench.planner import (
     time_bounds,
     usable_bytes,
 )
-from segkit.bench.records import Ceilings, Environment, Method, Run
+from segkit.bench.records import Method, Run
 from segkit.bench.tracing import Operation
 from segkit.cli.main import main
 from segkit.cli.main import segkit as command

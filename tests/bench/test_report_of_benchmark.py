@@ -8,27 +8,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit.bench.controls import TwinPair, Twins
+from segkit.bench.case import Case
+from segkit.bench.controls import ControlPair, Controls
+from segkit.bench.machine import Ceilings, Environment
 from segkit.bench.pages.labels import shared_and_own
 from segkit.bench.pages.page import page, tables
 from segkit.bench.pages.plots import PICTURES
 from segkit.bench.pages.result import write_report
 from segkit.bench.pages.scatter import pareto
 from segkit.bench.pages.style import DARK, LIGHT, dress, figure, name_points, settle
-from segkit.bench.records import (
+from segkit.bench.records import Method, Run
+from segkit.bench.row import (
     Achieved,
-    Case,
-    Ceilings,
     Checkerboard,
     Correctness,
     Counts,
-    Environment,
     Memory,
-    Method,
     Quality,
     Relative,
     Row,
-    Run,
 )
 from segkit.bench.statistics import summarise
 
@@ -110,7 +108,7 @@ def run(**changes):
         "ceilings": Ceilings(
             matmul_flops={"fp32": 2e11}, convolution_flops={"fp32": 5e11}, copy_bytes=4e10
         ),
-        "aa": Twins(pairs=(TwinPair(case="unet", ratio=1.01, low=0.98, high=1.04),)),
+        "aa": Controls(pairs=(ControlPair(case="unet", ratio=1.01, low=0.98, high=1.04),)),
         "rows": (*rows, failed),
     }
     return Run(**values | changes)
@@ -236,8 +234,8 @@ def test_a_page_without_twins_says_what_that_means():
 
 
 def test_a_page_of_noise_says_that_it_tells_nothing_apart():
-    twins = Twins(pairs=(TwinPair(case="unet", ratio=1.5, low=1e-8, high=3e7),))
-    text = page(run(aa=twins), [])
+    controls = Controls(pairs=(ControlPair(case="unet", ratio=1.5, low=1e-8, high=3e7),))
+    text = page(run(aa=controls), [])
     assert "Too few rounds, or too much noise, to tell the cases apart:" in text
     assert "may differ by\na factor of 1e+08" in text
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from segkit.bench.records import Case, Memory, Row
+from segkit.bench.case import Case
+from segkit.bench.row import Memory, Row
 from segkit.bench.statistics import summarise
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "scaling.py"

@@ -5,8 +5,8 @@ import time
 import pytest
 import torch
 
+from segkit.bench.case import Case
 from segkit.bench.instruments import instrument_for
-from segkit.bench.records import Case
 from segkit.bench.runner import Runner, Settings
 from segkit.bench.watching import Quiet
 

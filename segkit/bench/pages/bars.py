@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from segkit.bench.pages.labels import memory_beside_baseline, shared_and_own
 from segkit.bench.pages.style import Theme, dress, figure, legend, plain_numbers, title
-from segkit.bench.records import Row
+from segkit.bench.row import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

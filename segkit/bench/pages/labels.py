@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segkit.bench.records import Case, Row
+from segkit.bench.case import Case
+from segkit.bench.row import Row
 
 
 def shared_and_own(cases: Sequence[Case]) -> tuple[str, dict[str, str]]:

@@ -13,7 +13,8 @@ from segkit.bench.pages.labels import (
     speed_beside_baseline,
 )
 from segkit.bench.record import Record
-from segkit.bench.records import Row, Run
+from segkit.bench.records import Run
+from segkit.bench.row import Row
 
 MIB = 2**20
 MODES = {"train": "Training", "infer": "Inference"}
@@ -76,7 +77,7 @@ def page(run: Run, pictures: Sequence[Picture]) -> str:
         failed=[row for row in run.rows if row.status != "ok"],
         conditions=conditions(run),
         duration=_duration(run.seconds),
-        twins=run.aa.pairs if run.aa else (),
+        controls=run.aa.pairs if run.aa else (),
         band=run.aa.band if run.aa else None,
         baselines=baselines_line(run.rows),
         noisy=[row for row in run.rows if row.noisy],

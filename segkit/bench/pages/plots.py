@@ -22,7 +22,8 @@ from segkit.bench.pages.style import (
     settle,
     title,
 )
-from segkit.bench.records import Row, Run
+from segkit.bench.records import Run
+from segkit.bench.row import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

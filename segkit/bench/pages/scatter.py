@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from segkit.bench.case import Case
 from segkit.bench.pages.labels import shared_and_own
 from segkit.bench.pages.style import (
     MARKERS,
@@ -18,7 +19,7 @@ from segkit.bench.pages.style import (
     name_points,
     plain_numbers,
 )
-from segkit.bench.records import Case, Row
+from segkit.bench.row import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from segkit.bench.case import Case
 from segkit.bench.instruments import Mark
-from segkit.bench.records import Case, Correctness, Counts
+from segkit.bench.row import Correctness, Counts
 from segkit.bench.workloads.contract import load_components
 from segkit.errors import PluginError
 from segkit.interfaces import Benchmark

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from segkit.bench.case import Case
 from segkit.bench.correctness import (
     checked_shape,
     in_float64,
@@ -17,7 +18,7 @@ from segkit.bench.correctness import (
 )
 from segkit.bench.counting import counts_of
 from segkit.bench.instruments import Mark
-from segkit.bench.records import Case, Correctness, Counts
+from segkit.bench.row import Correctness, Counts
 from segkit.bench.workloads.contract import load_components
 from segkit.bench.workloads.inputs import (
     IGNORE_INDEX,

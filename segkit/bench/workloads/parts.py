@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segkit.bench.case import Case
 from segkit.bench.correctness import in_float64, relative_error, verdict
 from segkit.bench.instruments import Mark
-from segkit.bench.records import Case, Correctness, Counts
+from segkit.bench.row import Correctness, Counts
 from segkit.bench.workloads.contract import load_components
 from segkit.bench.workloads.inputs import (
     DTYPES,
