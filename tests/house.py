@@ -23,7 +23,7 @@ FLOORS = (
     ("inference",),
     ("scoring",),
     ("training",),
-    ("importers", "describe"),
+    ("importers", "describe", "export"),
     ("bench",),
     ("scaffold", "testing"),
     ("api",),

@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "train": "Train a network on the demo set or on a folder of images and masks.",
     "evaluate": "Score a trained model on a split of a data set.",
     "predict": "Write masks, and overlays to look at, for images.",
+    "export": "Write a trained model as ONNX, run beside it before it is kept.",
     "data": "Check, preview and measure a folder of images and masks.",
     "bench": "Measure speed, memory and quality of networks on this machine.",
     "plan": "Predict memory, largest batch and least time without running anything.",
