@@ -11,7 +11,7 @@ options: their annotations are checked, their defaults are shown by `segkit info
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from segkit.kinds import KINDS as KINDS
@@ -172,19 +172,12 @@ class Loss(Protocol):
 class Metric(Protocol):
     """A score gathered over batches. Every torchmetrics.Metric for segmentation satisfies this too.
 
-    Called as update(label_BHW, target_BHW), both int64; compute() returns a number or a mapping
-    from name to number, the score that decides first. A score that is not defined, such as the IoU
-    of a class absent from prediction and truth, is NaN (shown as n/a), never 0 or 1.
+    Called as update(prediction, target_BHW): label_BHW or, where it takes them, logits_BKHW, and
+    the truth, int64. compute() returns a number or a mapping from name to number, the score that
+    decides first. A score that is not defined, such as the IoU of a class absent from prediction
+    and truth, is NaN (shown as n/a), never 0 or 1.
 
-    Optional attributes:
-    state             tensors that evaluation adds up over processes before compute(), by name
-    confusion         the segkit.api.ConfusionMatrix it derives its scores from: an evaluation fills
-                      one for all metrics that have this attribute
-    takes             "labels" (the default) or "logits": what update's first argument is
-    needs_instances   True where update takes instances_BHW too, as its third argument (int64, 0
-                      background, one number per object; None where the data have none)
-    higher_is_better  default True
-    convention        a sentence on what is averaged over what, stored beside the number
+    What it says about itself: MetricTraits. What it may offer besides: CountedMetric, SummedMetric.
     """
 
     def update(self, prediction: Tensor, target_BHW: Tensor) -> None: ...
@@ -192,6 +185,59 @@ class Metric(Protocol):
     def compute(self) -> Mapping[str, float] | Tensor: ...
 
     def reset(self) -> None: ...
+
+
+@runtime_checkable
+class CountedMetric(Metric, Protocol):
+    """A metric that a confusion matrix determines: an evaluation counts once for all of them.
+
+    from_counts   given int64 counts_KK (row: true class, column: predicted class, ignored pixels in
+                  no cell), returns what compute() returns after updates with these pixels
+    """
+
+    def from_counts(self, counts_KK: Tensor) -> Mapping[str, float]: ...
+
+
+@runtime_checkable
+class SummedMetric(Metric, Protocol):
+    """A metric that several processes may fill, each with its own images.
+
+    state   tensors by name; their sums over the processes are written back into them, in place,
+            and compute() then scores the images of all. Needed for several processes, unless the
+            metric is a CountedMetric or torchmetrics' own, which sums by itself
+    """
+
+    @property
+    def state(self) -> Mapping[str, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class MetricTraits:
+    """What a metric says about itself, in attributes of these names; each may be missing or None.
+
+    convention        a sentence on what is averaged over what, stored beside the number
+    higher_is_better  False where the best value is the smallest
+    takes             "labels" or "logits": what update's first argument is
+    needs_instances   True where update takes instances_BHW too, as its third argument (int64, 0
+                      background, one number per object; None where the data have none)
+    """
+
+    convention: str = ""
+    higher_is_better: bool = True
+    takes: str = "labels"
+    needs_instances: bool = False
+
+    @classmethod
+    def of(cls, metric: object) -> MetricTraits:
+        """Those of a metric, with the defaults for what it does not say: the one place that asks.
+
+        Raises ValueError where `takes` is neither of the two.
+        """
+        said = {each.name: getattr(metric, each.name, None) for each in fields(cls)}
+        traits = cls(**{name: value for name, value in said.items() if value is not None})
+        if traits.takes not in ("labels", "logits"):
+            raise ValueError(f"takes is {traits.takes!r}, neither 'labels' nor 'logits'")
+        return traits
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import click
 from segkit.cli.completion import ComponentName
 
 if TYPE_CHECKING:
-    from segkit.scoring.command import Evaluation
+    from segkit.scoring.evaluate_model import Evaluation
 
 TILE = "Score larger images in tiles of so many pixels a side. [default: images whole]"
 
@@ -68,10 +68,10 @@ def command(
     """
     from segkit.cpu.allocator import keep_freed_memory
     from segkit.inference.tiling import Tiling
-    from segkit.scoring.command import Request, score_model
+    from segkit.scoring.evaluate_model import EvaluationSettings, evaluate_model
 
     keep_freed_memory()
-    request = Request(
+    settings = EvaluationSettings(
         model=run,
         split=split,
         data=data,
@@ -83,7 +83,7 @@ def command(
         workers=workers,
         tiling=Tiling(tile, overlap, batch) if tile else None,
     )
-    evaluation = score_model(request, _progress())
+    evaluation = evaluate_model(settings, _progress())
     if _speaks():
         click.echo(json.dumps(_as_json(evaluation), indent=2) if as_json else _as_text(evaluation))
 

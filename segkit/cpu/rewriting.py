@@ -24,8 +24,6 @@ from segkit.model.network import SegmentationModel
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # Norm of the difference over the network's own, on random pixels: rounding in another order.
 TOLERANCE = {"fp32": 1e-4, "bf16": 1e-1}
-# Pixels after which to rewrite, where there may be few: a second, or as much as it saves on them.
-PAYS_AFTER = 8 * 512 * 512
 RELUS = (F.relu, F.relu_, torch.relu, torch.relu_)
 
 

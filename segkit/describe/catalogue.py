@@ -11,6 +11,7 @@ from typing import Any
 
 from segkit.describe.compatibility import first_fit
 from segkit.errors import SegkitError
+from segkit.interfaces import MetricTraits
 from segkit.model.sizing import built_without_memory
 from segkit.registry.components import Component, Registry, default_registry
 from segkit.registry.expression import parse_component
@@ -70,11 +71,11 @@ def capabilities(component: Component, registry: Registry) -> tuple[str, str]:
             )
             return "needs pooling indices" if upsampler.needs_pool_indices else "", ""
         case "losses" | "metrics":
-            judged = component.build(num_classes=3, ignore_index=255)
+            traits = MetricTraits.of(component.build(num_classes=3, ignore_index=255))
             texts = []
-            if getattr(judged, "needs_instances", False):
+            if traits.needs_instances:
                 texts.append("uses object masks")
-            if getattr(judged, "takes", "labels") == "logits":
+            if traits.takes == "logits":
                 texts.append("takes logits")
             return ", ".join(texts), ""
     return "", ""

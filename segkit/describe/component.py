@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from segkit.describe.catalogue import documentation, papers, summary
 from segkit.describe.compatibility import first_fit
 from segkit.errors import SegkitError, UsageError, did_you_mean
+from segkit.interfaces import MetricTraits
 from segkit.kinds import KINDS
 from segkit.model.compose import build_model
 from segkit.model.sizing import (
@@ -109,7 +110,7 @@ def _measured(component: Component, setting: Setting, registry: Registry) -> dic
             case "upsamplers":
                 return _upsampler(component)
             case "losses" | "metrics":
-                return _judge(component)
+                return _scoring(component)
     return {}
 
 
@@ -186,16 +187,12 @@ def _upsampler(component: Component) -> dict[str, Any]:
     }
 
 
-def _judge(component: Component) -> dict[str, Any]:
-    judge = component.build(num_classes=3, ignore_index=255)
-    facts: dict[str, Any] = {"needs_instances": bool(getattr(judge, "needs_instances", False))}
+def _scoring(component: Component) -> dict[str, Any]:
+    """Of a metric what it says about itself; of a loss whether it needs objects."""
+    traits = MetricTraits.of(component.build(num_classes=3, ignore_index=255))
     if component.entry.kind == "metrics":
-        facts |= {
-            "convention": getattr(judge, "convention", ""),
-            "takes": getattr(judge, "takes", "labels"),
-            "higher_is_better": bool(getattr(judge, "higher_is_better", True)),
-        }
-    return facts
+        return asdict(traits)
+    return {"needs_instances": traits.needs_instances}
 
 
 def _option(option: Option) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from segkit.data.files.images import read_image
 from segkit.data.files.reading import PLAIN, Reading
 from segkit.errors import DataError, SegkitError, StorageError, UsageError
-from segkit.inference.predictor import Predictor, full_scale_of
+from segkit.inference.predictor import Predictor, as_pixels, full_scale_of
 from segkit.inference.sources import Source
 from segkit.model.network import ModelRecord
 from segkit.reporting.pictures import overlay, palette_for, to_uint8, write_mask, write_picture
@@ -149,7 +149,7 @@ def predict_files(
     output.refuse_clashes(sources)
     read = _read(predictor.model.record, sources, report, reading, on_image)
     for group in _alike(read, batch):
-        label_maps = predictor.labels([image_HWC for _, image_HWC in group])
+        label_maps = predictor.label_maps([image_HWC for _, image_HWC in group])
         for (source, image_HWC), label_HW in zip(group, label_maps, strict=True):
             report.images.append(_write(output, source, image_HWC, label_HW, report.record))
             on_image()
@@ -217,7 +217,9 @@ def _write(
     picture = None
     if output.overlays:
         picture = output.overlay(source)
-        shown_HWC = to_uint8(image_HWC, full_scale_of(image_HWC, record.training.get("full_scale")))
+        shown_HWC = to_uint8(
+            image_HWC, full_scale_of(as_pixels(image_HWC[None]), record.training.get("full_scale"))
+        )
         laid_HWC = overlay(shown_HWC, label_HW, palette)
         _in_one_step(picture, lambda path: write_picture(path, laid_HWC))
     names = class_names(record)

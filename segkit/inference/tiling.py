@@ -12,7 +12,7 @@ from torch import Tensor
 
 from segkit.model.labels import label_rows, label_type, rows_of_classes
 from segkit.model.network import SegmentationModel
-from segkit.model.streams import shared_out, side_by_side, streams_of
+from segkit.model.streams import in_threads, shared_out, streams_of
 
 # Of the tile's side: the width of the Gaussian, and of its peak: the least weight (Isensee et al.
 # 2021, arXiv:1904.08128, weight tiles so).
@@ -75,7 +75,7 @@ def labels_of_images(
     def logits_of(tile_BCHW: Tensor) -> list[Tensor]:
         image_BCHW = prepare(tile_BCHW)
         parts = shared_out(image_BCHW, streams_of(image_BCHW.device))
-        return [logits_KHW for some_BKHW in side_by_side(model, parts) for logits_KHW in some_BKHW]
+        return [logits_KHW for some_BKHW in in_threads(model, parts) for logits_KHW in some_BKHW]
 
     return torch.stack([tiled_labels(each, logits_of, tiling) for each in pixels_BCHW])
 

@@ -94,7 +94,7 @@ def label_rows(fill: Callable[[], Tensor]) -> Tensor:
 
 def rows_of_classes(logits_KHW: Tensor) -> Tensor:
     """The same as (H, K, W), a view or a copy: classes that lie side by side are drawn apart."""
-    if not _side_by_side(logits_KHW):
+    if not _classes_are_neighbours(logits_KHW):
         return logits_KHW.transpose(0, 1)
     classes, height, width = logits_KHW.shape
     line_1XH1 = logits_KHW.permute(1, 2, 0).reshape(1, height, 1, -1).permute(0, 3, 1, 2)
@@ -147,12 +147,12 @@ def _own_copy(part_KHW: Tensor, room: Tensor) -> Tensor:
 
     The copy is what makes the rest quick: classes are far apart in memory, or too near.
     """
-    if _side_by_side(part_KHW) and part_KHW.dtype == room.dtype:
+    if _classes_are_neighbours(part_KHW) and part_KHW.dtype == room.dtype:
         return rows_of_classes(part_KHW)
     return room[: part_KHW.numel()].view(part_KHW.shape).copy_(part_KHW).flatten(1)
 
 
-def _side_by_side(logits_KHW: Tensor) -> bool:
+def _classes_are_neighbours(logits_KHW: Tensor) -> bool:
     """Whether a pixel's classes do lie so, as in channels-last memory, on the CPU."""
     on_cpu = logits_KHW.device.type == "cpu"
     return on_cpu and logits_KHW.stride(0) == 1 and logits_KHW.stride(2) != 1

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from segkit.interfaces import Decoder, Encoder, Features, Normalization
 from segkit.model.labels import most_likely, most_likely_enlarged
-from segkit.model.streams import shared_out, side_by_side, streams_of
+from segkit.model.streams import in_threads, shared_out, streams_of
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class SegmentationModel(nn.Module):
         """
         # Norms that are in training would count each part as a batch.
         streams = 1 if self.training else streams_of(image_BCHW.device)
-        found = side_by_side(self._labels, shared_out(image_BCHW, streams))
+        found = in_threads(self._labels, shared_out(image_BCHW, streams))
         return found[0] if len(found) == 1 else torch.cat(found)
 
     def _labels(self, image_BCHW: Tensor) -> Tensor:

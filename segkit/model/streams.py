@@ -33,7 +33,7 @@ def shared_out(items: Items, streams: int) -> list[Items]:
     return shares
 
 
-def side_by_side(function: Callable[[Given], Result], parts: Sequence[Given]) -> list[Result]:
+def in_threads(function: Callable[[Given], Result], parts: Sequence[Given]) -> list[Result]:
     """The function of every part, each in a thread that computes by itself; the first error rises.
 
     No gradient is kept. Autocast and inference_mode are as in the thread that calls.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segkit.interfaces import Metric
+from segkit.interfaces import CountedMetric, Metric, MetricTraits, SummedMetric
 from segkit.scoring.confusion import ConfusionMatrix
 from segkit.testing.examples import (
     CLASSES,
@@ -23,7 +22,7 @@ from segkit.testing.examples import (
     with_ignored,
 )
 from segkit.testing.imports import recorded_connections
-from segkit.testing.subject import Check, NotApplicable, Subject, require
+from segkit.testing.subject import Breach, Check, NotApplicable, Subject, require
 
 TOLERANCE = 1e-6
 
@@ -32,12 +31,26 @@ def keeps_the_protocol(subject: Subject) -> None:
     """It has update, compute and reset; compute gives a number or a mapping from name to number."""
     metric = _build(subject)
     require(isinstance(metric, Metric), "it has no update(), compute() and reset()")
-    takes = getattr(metric, "takes", "labels")
-    require(takes in ("labels", "logits"), f"takes is {takes!r}, neither 'labels' nor 'logits'")
     target_BHW = blobs()
     scores = _scored(metric, [(disturbed(target_BHW, 0.2), target_BHW)])
     first = next(iter(scores.values()), math.nan)
     require(math.isfinite(first), f"its first score is {first} where every class is there")
+
+
+def says_what_it_is_in_known_words(subject: Subject) -> None:
+    """Its convention is a sentence, `takes` is labels or logits, the others are True or False."""
+    metric = _build(subject)
+    try:
+        traits = MetricTraits.of(metric)
+    except ValueError as error:
+        raise Breach(str(error)) from error
+    require(
+        isinstance(traits.convention, str) and "\n" not in traits.convention,
+        f"convention is {traits.convention!r}, no text of one line",
+    )
+    for name in ("higher_is_better", "needs_instances"):
+        value = getattr(traits, name)
+        require(isinstance(value, bool), f"{name} is {value!r}, neither True nor False")
 
 
 def nothing_seen_is_not_a_number(subject: Subject) -> None:
@@ -73,7 +86,7 @@ def perfect_prediction_scores_best(subject: Subject) -> None:
     for label_BHW in labels:
         metric = _build(subject)
         scores.append(next(iter(_scored(metric, [(label_BHW, target_BHW)]).values())))
-    sign = 1 if getattr(_build(subject), "higher_is_better", True) else -1
+    sign = 1 if MetricTraits.of(_build(subject)).higher_is_better else -1
     perfect, third, wrong = (sign * score for score in scores)
     # A wrong answer's score may be undefined: a distance to a class never predicted, for one.
     require(
@@ -114,7 +127,7 @@ def reset_forgets(subject: Subject) -> None:
 def states_add_up(subject: Subject) -> None:
     """Where it has `state`, two halves added up score as the whole: what processes do."""
     whole, one, other = (_build(subject) for _ in range(3))
-    if not hasattr(whole, "state"):
+    if not isinstance(whole, SummedMetric):
         raise NotApplicable("has no state to add up over processes")
     target_BHW = with_ignored(blobs(6), IGNORE)
     label_BHW = disturbed(target_BHW.clamp_max(CLASSES - 1), 0.3)
@@ -128,18 +141,18 @@ def states_add_up(subject: Subject) -> None:
     _require_same(expected, _scores(one), "adding up the halves' states changes")
 
 
-def scores_a_shared_confusion_matrix(subject: Subject) -> None:
-    """Where it has `confusion`, it scores the matrix put there: evaluation fills one for all."""
+def counts_determine_it(subject: Subject) -> None:
+    """Where it has `from_counts`, a confusion matrix gives what the pixels it counts give."""
     metric = _build(subject)
-    if not hasattr(metric, "confusion"):
+    if not isinstance(metric, CountedMetric):
         raise NotApplicable("is not derived from a confusion matrix")
     target_BHW = with_ignored(blobs(), IGNORE)
     label_BHW = disturbed(target_BHW.clamp_max(CLASSES - 1), 0.3)
-    shared = ConfusionMatrix(CLASSES, IGNORE)
-    shared.update(label_BHW, target_BHW)
-    metric.confusion = shared
+    counted = ConfusionMatrix(CLASSES, IGNORE)
+    counted.update(label_BHW, target_BHW)
+    found = {name: float(value) for name, value in metric.from_counts(counted.counts_KK).items()}
     expected = _scored(_build(subject), [(label_BHW, target_BHW)])
-    _require_same(expected, _scores(metric), "a shared confusion matrix changes")
+    _require_same(expected, found, "from_counts() instead of update() changes")
 
 
 def input_is_left_as_it_was(subject: Subject) -> None:
@@ -158,9 +171,9 @@ def copies_are_independent(subject: Subject) -> None:
     target_BHW = blobs()
     metric = _build(subject)
     before = _scored(metric, [(disturbed(target_BHW, 0.2), target_BHW)])
-    twin = copy.deepcopy(metric)
+    copied = copy.deepcopy(metric)
     _scored(metric, [((target_BHW + 1) % CLASSES, target_BHW)])
-    _require_same(before, _scores(twin), "going on with the original changes")
+    _require_same(before, _scores(copied), "going on with the original changes")
 
 
 def opens_no_socket(subject: Subject) -> None:
@@ -172,6 +185,7 @@ def opens_no_socket(subject: Subject) -> None:
 
 CHECKS: tuple[Check, ...] = (
     keeps_the_protocol,
+    says_what_it_is_in_known_words,
     nothing_seen_is_not_a_number,
     absent_classes_do_not_count,
     perfect_prediction_scores_best,
@@ -179,7 +193,7 @@ CHECKS: tuple[Check, ...] = (
     batches_may_be_split_and_swapped,
     reset_forgets,
     states_add_up,
-    scores_a_shared_confusion_matrix,
+    counts_determine_it,
     input_is_left_as_it_was,
     copies_are_independent,
     opens_no_socket,
@@ -207,16 +221,13 @@ def _scores(metric: Any) -> dict[str, float]:
 
 
 def _prediction(metric: Any, label_BHW: Tensor, classes: int) -> Tensor:
-    if getattr(metric, "takes", "labels") == "labels":
+    if MetricTraits.of(metric).takes == "labels":
         return label_BHW
     return confident_logits(label_BHW, classes)
 
 
 def _instances(metric: Any, target_BHW: Tensor) -> tuple[Tensor, ...]:
-    if not getattr(metric, "needs_instances", False):
-        return ()
-    parameters = inspect.signature(metric.update).parameters
-    return (instances_of(target_BHW),) if "instances_BHW" in parameters else ()
+    return (instances_of(target_BHW),) if MetricTraits.of(metric).needs_instances else ()
 
 
 def _near(one: float, other: float) -> bool:

@@ -18,8 +18,10 @@ from segkit.data.batches import Batch
 from segkit.data.loader import EvaluationLoader
 from segkit.device import autocast, memory_in_use
 from segkit.errors import Diverged
+from segkit.inference.predictor import Predictor
 from segkit.model.activation_checkpointing import statistics_kept
-from segkit.scoring.evaluation import Scores, evaluate, move, refuse_stray_labels
+from segkit.scoring.evaluation import evaluate, move, refuse_labels_out_of_range
+from segkit.scoring.evaluator import Scores
 from segkit.training.checkpoints import Checkpoint
 from segkit.training.compiling import compiled
 from segkit.training.ema import WeightAverage
@@ -145,12 +147,15 @@ class Loop:
             world_size=self.group.world_size,
         )
         scores = evaluate(
-            self.average.model,
+            Predictor(
+                self.average.model,
+                self.group.device,
+                config.precision,
+                full_scale=data.full_scale,
+                channels_last=config.channels_last,
+            ),
             loader,
-            self.prepared.judge,
-            full_scale=data.full_scale,
-            precision=config.precision,
-            channels_last=config.channels_last,
+            self.prepared.evaluator,
             progress=lambda done: self._tell_evaluating(done, len(dataset)),
         )
         self.clock.evaluation_seconds = time.perf_counter() - started
@@ -236,7 +241,7 @@ class Loop:
     def step(self, batch: Batch) -> None:
         """Forward, loss, backward, optimizer, average; the loss is asked for a step later."""
         data, position = self.prepared.data, self.position
-        refuse_stray_labels(batch, len(data.classes), self.prepared.loader.ignore_index)
+        refuse_labels_out_of_range(batch, len(data.classes), self.prepared.loader.ignore_index)
         share = learning_rate_share(position.step, self.prepared.total_steps, self._warmup_steps())
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = self.config.lr * share

@@ -31,7 +31,7 @@ from segkit.model.compose import build_loss, build_model
 from segkit.model.network import SegmentationModel
 from segkit.registry.components import default_registry
 from segkit.registry.expression import parse_list, parse_sum
-from segkit.scoring.evaluation import Judge
+from segkit.scoring.evaluator import Evaluator
 from segkit.training.compiling import refuse_to_compile
 from segkit.training.events import Events
 from segkit.training.freezing import named_parts
@@ -56,7 +56,7 @@ class Prepared:
     model: SegmentationModel
     loss: nn.Module
     loader: TrainingLoader
-    judge: Judge
+    evaluator: Evaluator
 
     @property
     def epochs(self) -> int:
@@ -110,7 +110,9 @@ def prepare(
         world_size=group.world_size,
     )
     loss = build_loss(config.loss, num_classes=classes, ignore_index=loader.ignore_index)
-    judge = Judge(config.metric, num_classes=classes, ignore_index=data.ignore_index, group=group)
+    evaluator = Evaluator(
+        config.metric, num_classes=classes, ignore_index=data.ignore_index, group=group
+    )
     model = _build(config, data, group, events, weights)
     # So that a repeated run starts where this one did, whatever the network then says.
     config = config.model_copy(update={"weights": model.record.weights["used"]})
@@ -119,7 +121,7 @@ def prepare(
     refuse_single_values(model, data.in_channels, size, config.batch // group.world_size)
     if config.freeze:
         named_parts(model, config.freeze)  # an unknown part is refused here and now
-    return Prepared(config, group, data, model, loss.to(group.device), loader, judge)
+    return Prepared(config, group, data, model, loss.to(group.device), loader, evaluator)
 
 
 def decisions(prepared: Prepared) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from segkit.device import describe, device_errors
 from segkit.distributed import process_group
 from segkit.errors import StorageError, UsageError
 from segkit.model.folder import save_model
-from segkit.scoring.evaluation import Scores
+from segkit.scoring.evaluator import Scores
 from segkit.storage import storage_errors
 from segkit.training.checkpoints import Checkpoint
 from segkit.training.events import EpochReport, Events, Silence, TrainingResult

@@ -157,8 +157,8 @@ def test_grey_images_go_into_a_model_of_three_channels(images, tmp_path):
 
 
 def test_the_scale_is_that_of_training_where_the_image_is_of_its_kind():
-    eight, sixteen = np.zeros((1, 1, 1), np.uint8), np.zeros((1, 1, 1), np.uint16)
-    small, large = np.ones((1, 1, 1), np.float32), np.full((1, 1, 1), 90, np.float32)
+    eight, sixteen = torch.zeros(1, dtype=torch.uint8), torch.zeros(1, dtype=torch.int32)
+    small, large = torch.ones(1), torch.full((1,), 90.0)
     assert [full_scale_of(eight, trained) for trained in (None, 255, 4095)] == [255, 255, 255]
     assert [full_scale_of(sixteen, trained) for trained in (None, 255, 4095)] == [
         65535,
@@ -185,10 +185,13 @@ def test_memory_that_is_too_small_halves_the_batch_and_then_says_so():
     predictor = Predictor(model, torch.device("cpu"))
     images = [np.full((4, 6, 1), value, np.uint8) for value in (0, 100, 250)]
     model.fits = 1
-    assert [int(label_HW[0, 0]) for label_HW in predictor.labels(images)] == [0, 1, 2]
+    assert [int(label_HW[0, 0]) for label_HW in predictor.label_maps(images)] == [0, 1, 2]
     model.fits = 0
-    with pytest.raises(OutOfMemory, match="an image of 6 x 4 does not fit into cpu's memory"):
-        predictor.labels(images)
+    with pytest.raises(
+        OutOfMemory,
+        match=r"an image of 4 x 6 pixels \(height x width\) does not fit into cpu's memory",
+    ):
+        predictor.label_maps(images)
 
 
 def test_real_images_of_any_size_are_predicted(tmp_path):

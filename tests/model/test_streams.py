@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 import segkit
-from segkit.model.streams import shared_out, side_by_side, streams_of
+from segkit.model.streams import in_threads, shared_out, streams_of
 
 
 @pytest.fixture(autouse=True)
@@ -50,12 +50,12 @@ def test_each_part_computes_in_one_thread_and_in_the_modes_of_the_caller():
 
     halves = shared_out(torch.ones(2, 3, 3), 2)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        assert side_by_side(seen, halves) == [(1, True, False, torch.bfloat16)] * 2
-    assert side_by_side(seen, halves) == [(1, False, False, torch.float32)] * 2
+        assert in_threads(seen, halves) == [(1, True, False, torch.bfloat16)] * 2
+    assert in_threads(seen, halves) == [(1, False, False, torch.float32)] * 2
 
 
 def test_torch_has_as_many_threads_afterwards_as_before():
-    side_by_side(lambda part: part, [1, 2])
+    in_threads(lambda part: part, [1, 2])
     assert torch.get_num_threads() == 2
     assert streams_of(torch.device("cpu")) == 2
     assert streams_of(torch.device("meta")) == 1
@@ -68,4 +68,4 @@ def test_an_error_of_a_part_reaches_the_caller():
         return part
 
     with pytest.raises(MemoryError, match="too much"):
-        side_by_side(fails, [1, 2])
+        in_threads(fails, [1, 2])

@@ -52,8 +52,13 @@ def plain_count(classes, ignore_index, label_BHW, target_BHW) -> list[list[int]]
 
 
 @pytest.mark.filterwarnings("ignore:A single label was found")
-@pytest.mark.parametrize("seed", range(320))
-def test_counts_equal_scikit_learn_and_a_plain_count(seed):
+@pytest.mark.parametrize("seeds", [range(start, 320, 8) for start in range(8)])
+def test_counts_equal_scikit_learn_and_a_plain_count(seeds):
+    for seed in seeds:
+        equals_both(seed)
+
+
+def equals_both(seed):
     classes, ignore_index, label_BHW, target_BHW = generated(seed)
     counts_KK = counted(classes, ignore_index, (label_BHW, target_BHW))
     assert counts_KK.tolist() == plain_count(classes, ignore_index, label_BHW, target_BHW)
@@ -87,7 +92,7 @@ def test_every_pixel_around_the_end_of_a_chunk_is_counted(pixels):
     assert counted(3, None, (label_BHW, label_BHW)).sum() == pixels
 
 
-@pytest.mark.parametrize("seed", range(0, 320, 20))
+@pytest.mark.parametrize("seed", range(0, 320, 40))
 def test_neither_split_nor_order_of_the_pixels_matters(seed):
     classes, ignore_index, label_BHW, target_BHW = generated(seed)
     whole_KK = counted(classes, ignore_index, (label_BHW, target_BHW))
@@ -100,7 +105,7 @@ def test_neither_split_nor_order_of_the_pixels_matters(seed):
     assert torch.equal(counted(classes, ignore_index, shuffled), whole_KK)
 
 
-@pytest.mark.parametrize("seed", range(0, 320, 20))
+@pytest.mark.parametrize("seed", range(0, 320, 40))
 def test_adding_the_bins_of_two_processes_merges_them(seed):
     classes, ignore_index, label_BHW, target_BHW = generated(seed)
     ours, theirs = (ConfusionMatrix(classes, ignore_index) for _ in range(2))
@@ -145,7 +150,7 @@ def test_a_label_that_is_no_class_is_an_error_with_its_count(label, target):
 
 
 def test_the_ignored_label_may_lie_outside_of_a_masks_type():
-    """uint8 has no -1: nothing is ignored then, and 255 is stray, not -1."""
+    """uint8 has no -1: nothing is ignored then, and 255 is out of range, not -1."""
     matrix = ConfusionMatrix(2, -1)
     matrix.update(
         torch.ones(1, 1, 1, dtype=torch.uint8), torch.full((1, 1, 1), 255).to(torch.uint8)
@@ -165,25 +170,6 @@ def test_more_classes_than_uint8_can_name_are_no_trouble():
 def test_different_shapes_are_refused():
     with pytest.raises(ValueError, match=r"labels \(1, 2, 3\), truth \(1, 3, 2\)"):
         counted(2, None, (torch.zeros(1, 2, 3).long(), torch.zeros(1, 3, 2).long()))
-
-
-@pytest.mark.parametrize("ignore_index", [None, 0, 2, 4, 255, 300, -1])
-@pytest.mark.parametrize("classes", [1, 2, 3, 31, 32, 150, 255, 256, 257])
-def test_every_pair_of_bytes_is_counted_as_numbers_of_any_type_are(classes, ignore_index):
-    """Bytes are counted in a way of their own: all 65,536 pairs of them, beside a plain sum."""
-    label_N = torch.arange(256).repeat(256).to(torch.uint8)
-    target_N = torch.arange(256).repeat_interleave(256).to(torch.uint8)
-    matrix = ConfusionMatrix(classes, ignore_index)
-    matrix.update(label_N, target_N)
-    ignored_N = target_N.int() == (-2 if ignore_index is None else ignore_index)
-    known_N = (target_N.int() < classes) & (label_N.int() < classes) & ~ignored_N
-    assert matrix.bins[-2] == ignored_N.sum()
-    assert matrix.bins[-1] == (~known_N & ~ignored_N).sum()
-    expected_KK = torch.zeros(classes, classes, dtype=torch.int64)
-    expected_KK.index_put_(
-        (target_N[known_N].long(), label_N[known_N].long()), torch.tensor(1), accumulate=True
-    )
-    assert torch.equal(matrix.bins[:-2].reshape(classes, classes), expected_KK)
 
 
 def test_a_single_label_beyond_a_byte_is_no_trouble():

@@ -10,8 +10,11 @@ from sklearn.metrics import confusion_matrix
 import segkit
 from segkit.data.batches import Batch
 from segkit.errors import DataError
+from segkit.inference.predictor import Predictor
+from segkit.interfaces import MetricTraits
 from segkit.model.labels import most_likely
-from segkit.scoring.evaluation import Judge, evaluate, refuse_stray_labels
+from segkit.scoring.evaluation import evaluate, refuse_labels_out_of_range
+from segkit.scoring.evaluator import Evaluator
 
 CLASSES = 3
 
@@ -39,12 +42,18 @@ class ByColour(torch.nn.Module):
         return most_likely(image_BCHW)
 
 
-def judge(expression, group):
-    return Judge(expression, num_classes=CLASSES, ignore_index=255, group=group)
+def evaluator(expression, group):
+    return Evaluator(expression, num_classes=CLASSES, ignore_index=255, group=group)
+
+
+def score(expression, group, given=None, model=None):
+    predictor = Predictor(model or ByColour(), group.device, full_scale=255)
+    evaluates = evaluator(expression, group) if isinstance(expression, str) else expression
+    return evaluate(predictor, batches() if given is None else given, evaluates)
 
 
 def test_the_count_is_scikit_learns(alone):
-    scores = evaluate(ByColour(), batches(), judge("miou", alone), full_scale=255, precision="fp32")
+    scores = score("miou", alone)
     truth, predicted = [], []
     for batch in batches():
         valid = batch.target_BHW != 255
@@ -57,9 +66,7 @@ def test_the_count_is_scikit_learns(alone):
 
 def test_metrics_together_score_as_they_do_alone(alone):
     names = ["miou", "dice", "pixel_accuracy", "ece"]
-    together = evaluate(
-        ByColour(), batches(), judge(",".join(names), alone), full_scale=255, precision="fp32"
-    )
+    together = score(",".join(names), alone)
     for name in names:
         by_itself = segkit.build_metric(name, num_classes=CLASSES, ignore_index=255)
         for batch in batches():
@@ -71,9 +78,7 @@ def test_metrics_together_score_as_they_do_alone(alone):
 
 
 def test_the_first_metric_decides_and_every_one_states_its_convention(alone):
-    scores = evaluate(
-        ByColour(), batches(), judge("dice, miou", alone), full_scale=255, precision="fp32"
-    )
+    scores = score("dice, miou", alone)
     assert scores.first.startswith("dice") or scores.first.startswith("mdice")
     assert scores.conventions.keys() == {"dice", "miou"}
     assert all(scores.conventions.values())
@@ -83,7 +88,7 @@ def test_a_class_absent_from_prediction_and_truth_is_not_scored(alone):
     nothing = [
         Batch(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), torch.zeros(1, 4, 4).long(), None, ("a",))
     ]
-    scores = evaluate(ByColour(), nothing, judge("iou", alone), full_scale=255, precision="fp32")
+    scores = score("iou", alone, nothing)
     assert math.isnan(scores.values["iou/1"])
     assert scores.values["iou/0"] == 1
 
@@ -106,9 +111,7 @@ def make(num_classes, ignore_index):
 
     default_registry.cache_clear()
     try:
-        scores = evaluate(
-            ByColour(), batches(), judge("tmiou, miou", alone), full_scale=255, precision="fp32"
-        )
+        scores = score("tmiou, miou", alone)
     finally:
         default_registry.cache_clear()
     assert scores.values["tmiou"] == pytest.approx(scores.values["miou"], abs=1e-6)
@@ -118,7 +121,7 @@ def test_a_label_out_of_range_names_its_file(alone):
     batch = next(batches())
     batch.target_BHW[1, 0, :4] = 7
     with pytest.raises(DataError) as caught:
-        evaluate(ByColour(), [batch], judge("miou", alone), full_scale=255, precision="fp32")
+        score("miou", alone, [batch])
     assert str(caught.value) == (
         "SK-D012: 0b: the mask holds label 7 (4 pixels in this batch), but 3 classes are declared "
         "(0 to 2).\n"
@@ -128,28 +131,28 @@ def test_a_label_out_of_range_names_its_file(alone):
 
 def test_no_image_is_an_error(alone):
     with pytest.raises(DataError, match="there is no image to score"):
-        evaluate(ByColour(), [], judge("miou", alone), full_scale=255, precision="fp32")
+        score("miou", alone, [])
 
 
 @pytest.mark.parametrize("target_type", [torch.uint8, torch.int64])
 @pytest.mark.parametrize(("ignore_index", "label"), [(255, 3), (None, 255), (255, 254), (1, 200)])
-def test_a_stray_label_is_found_in_any_type(alone, target_type, ignore_index, label):
+def test_a_label_out_of_range_is_found_in_any_type(alone, target_type, ignore_index, label):
     target_BHW = torch.zeros(2, 5, 7, dtype=target_type)
     fine = Batch(torch.zeros(2, 3, 5, 7).byte(), target_BHW.clone(), None, ("a", "b"))
-    refuse_stray_labels(fine, CLASSES, ignore_index)
+    refuse_labels_out_of_range(fine, CLASSES, ignore_index)
     target_BHW[1, 2, 3] = label
     target_BHW[0, 0, 0] = 1 if ignore_index is None else ignore_index
     faulty = Batch(torch.zeros(2, 3, 5, 7).byte(), target_BHW, None, ("a", "b"))
     with pytest.raises(DataError, match=rf"b: the mask holds label {label} \(1 pixels"):
-        refuse_stray_labels(faulty, CLASSES, ignore_index)
+        refuse_labels_out_of_range(faulty, CLASSES, ignore_index)
 
 
-def test_labels_beyond_a_byte_are_judged_too(alone):
+def test_labels_beyond_a_byte_are_looked_at_too(alone):
     target_BHW = torch.tensor([[[0, 299, -1]]])
     batch = Batch(torch.zeros(1, 3, 1, 3).byte(), target_BHW, None, ("a",))
-    refuse_stray_labels(batch, 300, -1)
+    refuse_labels_out_of_range(batch, 300, -1)
     with pytest.raises(DataError, match="a: the mask holds label -1"):
-        refuse_stray_labels(batch, 300, None)
+        refuse_labels_out_of_range(batch, 300, None)
 
 
 class Recording:
@@ -169,10 +172,11 @@ class Recording:
 
 
 def test_metrics_are_called_with_whole_numbers_of_64_bits(alone):
-    judging = judge("miou", alone)
-    judging.metrics["recording"] = recording = Recording()
+    evaluates = evaluator("miou", alone)
+    evaluates.metrics["recording"] = recording = Recording()
+    evaluates.traits["recording"] = MetricTraits()
     narrow = [replace(b, target_BHW=b.target_BHW.byte()) for b in batches()]
-    evaluate(ByColour(), narrow, judging, full_scale=255, precision="fp32")
+    score(evaluates, alone, narrow)
     assert set(recording.seen) == {torch.int64}
 
 
@@ -189,13 +193,11 @@ def test_scores_of_a_coarse_decoder_are_those_of_its_whole_logits(alone):
             ("a", "b"),
         )
     ]
-    labels_only = evaluate(model, several, judge("miou", alone), full_scale=255, precision="fp32")
-    with_logits = evaluate(
-        model, several, judge("miou, ece", alone), full_scale=255, precision="fp32"
-    )
+    labels_only = score("miou", alone, several, model)
+    with_logits = score("miou, ece", alone, several, model)
     assert (labels_only.counts_KK - with_logits.counts_KK).abs().sum() <= 2
 
 
 def test_labels_alone_are_no_scores_for_a_metric_of_logits(alone):
     with pytest.raises(ValueError, match="a metric takes logits"):
-        judge("ece", alone).update_labels(torch.zeros(2, 9, 7).byte(), next(batches()))
+        evaluator("ece", alone).update(torch.zeros(2, 9, 7).byte(), next(batches()))

@@ -25,7 +25,10 @@ class Sound:
         self.confusion.update(label_BHW, target_BHW)
 
     def compute(self):
-        counts_KK = self.confusion.counts_KK.double()
+        return self.from_counts(self.confusion.counts_KK)
+
+    def from_counts(self, counts_KK):
+        counts_KK = counts_KK.double()
         hit_K = counts_KK.diag()
         iou_K = hit_K / (counts_KK.sum(0) + counts_KK.sum(1) - hit_K)
         return {"miou": self.mean(iou_K)}
@@ -96,17 +99,16 @@ class StateIsACopy(Sound):
         return {"confusion": self.confusion.bins.clone()}
 
 
-class CountsAside(Sound):
-    def __init__(self, num_classes, ignore_index) -> None:
-        super().__init__(num_classes, ignore_index)
-        self.own = self.confusion
-
-    def update(self, label_BHW, target_BHW):
-        self.own.update(label_BHW, target_BHW)
+class CountsBackwards(Sound):
+    def from_counts(self, counts_KK):
+        return {"miou": 1 - super().from_counts(counts_KK)["miou"]}
 
     def compute(self):
-        self.confusion = self.own
-        return super().compute()
+        return super().from_counts(self.confusion.counts_KK)
+
+
+class TakesAnything(Sound):
+    takes = "anything"
 
 
 class Relabels(Sound):
@@ -129,6 +131,7 @@ class AsksTheNetwork(Sound):
 
 BROKEN = {
     "keeps_the_protocol": (NoReset, r"has no update\(\), compute\(\) and reset\(\)"),
+    "says_what_it_is_in_known_words": (TakesAnything, "takes is 'anything', neither 'labels' nor"),
     "nothing_seen_is_not_a_number": (AbsentIsZero, "before any update it gives"),
     "absent_classes_do_not_count": (AbsentIsZero, "with two absent classes more"),
     "perfect_prediction_scores_best": (LowerIsClaimed, "right scores 1"),
@@ -136,7 +139,7 @@ BROKEN = {
     "batches_may_be_split_and_swapped": (LastBatchOnly, "another split into batches changes"),
     "reset_forgets": (Remembers, r"what came before reset\(\) changes"),
     "states_add_up": (StateIsACopy, "adding up the halves' states changes"),
-    "scores_a_shared_confusion_matrix": (CountsAside, "a shared confusion matrix changes"),
+    "counts_determine_it": (CountsBackwards, r"from_counts\(\) instead of update\(\) changes"),
     "input_is_left_as_it_was": (Relabels, "writes into the truth"),
     "copies_are_independent": (SharesOnCopy, "going on with the original changes"),
     "opens_no_socket": (AsksTheNetwork, r"a connection to scores\.invalid"),

@@ -12,7 +12,7 @@ from PIL import Image
 import segkit
 from segkit.config import TrainConfig, read_config
 from segkit.errors import StorageError
-from segkit.scoring.command import Request, score_model
+from segkit.scoring.evaluate_model import EvaluationSettings, evaluate_model
 from segkit.training.events import EpochReport
 from segkit.training.run_folder import RunFolder
 from segkit.training.setup import length_of_training
@@ -58,7 +58,7 @@ def test_the_saved_settings_hold_what_was_decided(settings, tmp_path):
 
 def test_the_saved_model_scores_as_the_log_says(settings, tmp_path):
     result = train(settings(epochs=3, precision="fp32"))
-    found = score_model(Request(str(result.folder), device="cpu", precision="fp32"))
+    found = evaluate_model(EvaluationSettings(str(result.folder), device="cpu", precision="fp32"))
     assert result.scores.items() <= found.scores.values.items()
     assert segkit.load_model(result.folder).record.training["scores"] == result.scores
 

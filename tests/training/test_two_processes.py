@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from segkit.scoring.command import Request, score_model
+from segkit.scoring.evaluate_model import EvaluationSettings, evaluate_model
 
 RANK = """
 import json, os, sys
@@ -22,7 +22,7 @@ from segkit.config import layered
 from segkit.training import training
 from segkit.distributed import process_group
 from segkit.training.loop import Loop
-from segkit.scoring.command import Request, score_model
+from segkit.scoring.evaluate_model import EvaluationSettings, evaluate_model
 
 torch.set_num_threads(1)
 loops = []
@@ -37,8 +37,8 @@ out = Path(sys.argv[1])
 rank = os.environ["RANK"]
 with process_group("cpu"):
     training.train(layered(None, json.loads(sys.argv[2])))
-    request = Request(model=str(out / "run"), device="cpu", precision="fp32", workers=0)
-    found = score_model(request)
+    request = EvaluationSettings(model=str(out / "run"), device="cpu", precision="fp32", workers=0)
+    found = evaluate_model(request)
 state = {**{f"model/{n}": t for n, t in loops[0].model.named_parameters()},
          **{f"average/{n}": t for n, t in loops[0].average.model.state_dict().items()}}
 save_file({n: t.detach().contiguous() for n, t in state.items()}, out / f"rank{rank}.safetensors")
@@ -85,8 +85,10 @@ def test_the_run_is_written_once(trained_by_two):
 
 def test_two_processes_count_what_one_counts(trained_by_two):
     # Five images of two sizes: the processes' shares differ, and no image may count twice.
-    alone = score_model(
-        Request(model=str(trained_by_two / "run"), device="cpu", precision="fp32", workers=0)
+    alone = evaluate_model(
+        EvaluationSettings(
+            model=str(trained_by_two / "run"), device="cpu", precision="fp32", workers=0
+        )
     )
     for rank in (0, 1):
         counts, values, images = json.loads((trained_by_two / f"rank{rank}.json").read_text())

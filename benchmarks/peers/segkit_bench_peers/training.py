@@ -135,7 +135,7 @@ class SegkitTraining(PlainLoop):
         from segkit.data.batches import Batch
         from segkit.distributed import Group
         from segkit.model.activation_checkpointing import checkpoint_activations
-        from segkit.scoring.evaluation import Judge
+        from segkit.scoring.evaluator import Evaluator
         from segkit.training.events import Silence
         from segkit.training.loop import Loop
         from segkit.training.setup import Prepared
@@ -146,7 +146,9 @@ class SegkitTraining(PlainLoop):
         if self.without in WITHOUT:
             WITHOUT[self.without]()
         group = Group(rank=0, world_size=1, local_processes=1, device=self.device)
-        self.judge = Judge("miou", num_classes=self.classes, ignore_index=IGNORED, group=group)
+        self.evaluator = Evaluator(
+            "miou", num_classes=self.classes, ignore_index=IGNORED, group=group
+        )
         channels_last = self.without != "channels_last"
         config = layered(
             options={
@@ -170,7 +172,7 @@ class SegkitTraining(PlainLoop):
             model=self.model,
             loss=self.loss().to(self.device),
             loader=_stand_in(ignore_index=IGNORED, batches_per_epoch=1_000_000),
-            judge=self.judge,
+            evaluator=self.evaluator,
         )
         self.loop = Loop(prepared, Silence())
         self.hook = self.model.register_forward_hook(self._keep)
@@ -187,7 +189,7 @@ class SegkitTraining(PlainLoop):
         self.loop.step(batch)
         self.loop.position.step += 1
         self.loop.position.batch += 1
-        self.judge.update_labels(self._labels(), batch)
+        self.evaluator.update(self._labels(), batch)
         return self.batch
 
     def check(self) -> tuple[float, float]:

@@ -37,11 +37,15 @@ def scores(expression: str, *batches: Batch, classes: int = CLASSES) -> dict[str
 
 
 def as_taken(metric, label_BHW: Tensor, classes: int) -> Tensor:
-    if getattr(metric, "takes", "labels") == "labels":
+    if not takes_logits(metric):
         return label_BHW
     # Certainty varies from pixel to pixel with the pixel's own content only.
     height_B1HW = 1.0 + label_BHW[:, None] + 3 * (label_BHW[:, None] == label_BHW[:, None, :1])
     return height_B1HW * F.one_hot(label_BHW, classes).movedim(-1, 1)
+
+
+def takes_logits(metric) -> bool:
+    return getattr(metric, "takes", "labels") == "logits"
 
 
 def first(found: dict[str, float]) -> float:
@@ -166,7 +170,7 @@ def test_a_perfect_prediction_scores_exactly_the_best(expression):
     label_BHW = torch.where(target_BHW == IGNORE, 0, target_BHW)
     metric = build(expression)
     prediction = label_BHW
-    if getattr(metric, "takes", "labels") == "logits":
+    if takes_logits(metric):
         prediction = 1e4 * F.one_hot(label_BHW, CLASSES).movedim(-1, 1).float()
     metric.update(prediction, target_BHW)
     found = metric.compute()
@@ -182,7 +186,7 @@ def test_a_disjoint_prediction_scores_exactly_the_worst(expression):
     label_BHW = target_BHW + 2
     metric = build(expression)
     prediction = label_BHW
-    if getattr(metric, "takes", "labels") == "logits":
+    if takes_logits(metric):
         prediction = 1e4 * F.one_hot(label_BHW, CLASSES).movedim(-1, 1).float()
     metric.update(prediction, target_BHW)
     worst = 1.0 if "ece" in expression else 0.0

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from segkit_metrics.choices import positive, stray_labels
+from segkit.api import ConfusionMatrix
+from segkit_metrics.choices import positive
 
 # Certainty is added up in whole steps of 2^-26: sums are exact, so no order and no split shows.
 STEP = 2.0**26
@@ -51,8 +52,8 @@ class CalibrationError:
             logits_BKHW = logits_BKHW.float()
         certainty_BHW, label_BHW = logits_BKHW.softmax(dim=1).max(dim=1)
         bin_BHW = (certainty_BHW * self.bins).ceil().long().clamp(1, self.bins) - 1
-        stray_BHW = (target_BHW < 0) | (target_BHW >= self.num_classes)
-        bin_BHW = torch.where(stray_BHW, self.bins + 1, bin_BHW)
+        wrong_BHW = (target_BHW < 0) | (target_BHW >= self.num_classes)
+        bin_BHW = torch.where(wrong_BHW, self.bins + 1, bin_BHW)
         if self.ignore_index is not None:
             bin_BHW = torch.where(target_BHW == self.ignore_index, self.bins, bin_BHW)
         correct_BHW = (label_BHW == target_BHW).long()
@@ -62,8 +63,8 @@ class CalibrationError:
         self._sums_X3.index_add_(0, bin_BHW.flatten(), row_N3.flatten(0, -2))
 
     def compute(self) -> dict[str, float]:
-        if stray := int(self._sums_X3[-1, 0]):
-            raise stray_labels(stray, self.num_classes, self.ignore_index)
+        if wrong := int(self._sums_X3[-1, 0]):
+            raise ConfusionMatrix.out_of_range(wrong, self.num_classes, self.ignore_index)
         pixels_X, correct_X, steps_X = self._sums_X3[:-2].cpu().double().unbind(1)
         gap = (correct_X - steps_X / STEP).abs().sum()
         return {"ece": float(gap / pixels_X.sum()) if pixels_X.sum() > 0 else math.nan}

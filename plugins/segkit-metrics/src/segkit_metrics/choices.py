@@ -1,14 +1,14 @@
-"""Options that name classes, checked when a metric is built, and the error for stray labels."""
+"""Options that name classes, checked when a metric is built."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segkit.api import DataError, UsageError
+from segkit.api import UsageError
 
 
 def counted_classes(name: str, classes: Sequence[int] | None, num_classes: int) -> list[int]:
-    """The option `classes`, all where not given; raises UsageError SK-C006 for a stranger."""
+    """The option `classes`, all where not given; raises UsageError SK-C006 for what is no class."""
     if classes is None:
         return list(range(num_classes))
     if not classes or any(not 0 <= each < num_classes for each in classes):
@@ -50,14 +50,3 @@ def positive(name: str, option: str, value: float) -> None:
         raise UsageError(
             "SK-C006", f"{name}: option '{option}' cannot be {value}.", "It is a number above 0."
         )
-
-
-def stray_labels(pixels: int, num_classes: int, ignore_index: int | None) -> DataError:
-    """The error for pixels whose label, predicted or true, is no class: ConfusionMatrix's own."""
-    return DataError(
-        "SK-D012",
-        f"{pixels:,} pixels hold a label that is none of the {num_classes} classes "
-        f"(0 to {num_classes - 1}) and not the ignored label ({ignore_index}).",
-        "Declare the label as a class, map it with `label_mapping`, or ignore it with "
-        "`ignore_index`.",
-    )

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from segkit_metrics.choices import stray_labels
+from segkit.api import ConfusionMatrix
 
 # A place without a class: ignored, or outside of the image. Both maps of a pair have it there.
 NOWHERE = -1
@@ -34,9 +34,9 @@ def label_maps(
             ignored_HW = target_HW == ignore_index
         pair = []
         for map_HW in (label_HW, target_HW):
-            stray_HW = ((map_HW < 0) | (map_HW >= num_classes)) & ~ignored_HW
-            if stray_HW.any():
-                raise stray_labels(int(stray_HW.sum()), num_classes, ignore_index)
+            wrong_HW = ((map_HW < 0) | (map_HW >= num_classes)) & ~ignored_HW
+            if wrong_HW.any():
+                raise ConfusionMatrix.out_of_range(int(wrong_HW.sum()), num_classes, ignore_index)
             pair.append(np.where(ignored_HW, NOWHERE, map_HW.astype(np.int16)))
         yield pair[0], pair[1]
 

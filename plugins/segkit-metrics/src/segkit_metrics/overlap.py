@@ -24,10 +24,7 @@ class Counts(NamedTuple):
 
 
 class OverlapScore(ABC):
-    """A score that the confusion matrix determines; update() fills the matrix.
-
-    confusion  may be replaced by a matrix that several metrics share
-    """
+    """A score that the confusion matrix determines; update() fills one of its own."""
 
     higher_is_better = True
     name: ClassVar[str]
@@ -48,9 +45,12 @@ class OverlapScore(ABC):
         self.confusion.reset()
 
     def compute(self) -> dict[str, float]:
-        counts_KK = self.confusion.counts_KK.cpu().double()
-        counts = Counts(counts_KK.diagonal(), counts_KK.sum(dim=1), counts_KK.sum(dim=0))
-        return self.scores(counts)
+        return self.from_counts(self.confusion.counts_KK)
+
+    def from_counts(self, counts_KK: Tensor) -> dict[str, float]:
+        """The scores of these counts; an evaluation counts once for all metrics that have this."""
+        counts_KK = counts_KK.cpu().double()
+        return self.scores(Counts(counts_KK.diagonal(), counts_KK.sum(1), counts_KK.sum(0)))
 
     @abstractmethod
     def scores(self, counts: Counts) -> dict[str, float]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from segkit.api import ConfusionMatrix
-from segkit_metrics.choices import counted_classes, stray_labels
+from segkit_metrics.choices import counted_classes
 from segkit_metrics.maps import require_same_shape
 
 
@@ -36,11 +36,11 @@ class PerImageMeanIoU:
         self.state = {
             "sum": torch.zeros((), dtype=torch.float64),
             "images": torch.zeros((), dtype=torch.int64),
-            "stray": torch.zeros((), dtype=torch.int64),
+            "out_of_range": torch.zeros((), dtype=torch.int64),
         }
 
     def update(self, label_BHW: Tensor, target_BHW: Tensor) -> None:
-        counts_BKK, stray = image_confusions(
+        counts_BKK, wrong = image_confusions(
             label_BHW, target_BHW, self.num_classes, self.ignore_index
         )
         correct_BK = counts_BKK.diagonal(dim1=1, dim2=2).double()
@@ -49,11 +49,11 @@ class PerImageMeanIoU:
         mean_B = iou_BK[:, self.counted].nanmean(dim=1)
         self.state["sum"] += mean_B.nansum()
         self.state["images"] += mean_B.isfinite().sum()
-        self.state["stray"] += stray
+        self.state["out_of_range"] += wrong
 
     def compute(self) -> dict[str, float]:
-        if stray := int(self.state["stray"]):
-            raise stray_labels(stray, self.num_classes, self.ignore_index)
+        if wrong := int(self.state["out_of_range"]):
+            raise ConfusionMatrix.out_of_range(wrong, self.num_classes, self.ignore_index)
         images = int(self.state["images"]) or math.nan
         return {
             "miou_image": float(self.state["sum"]) / images,
@@ -68,7 +68,7 @@ class PerImageMeanIoU:
 def image_confusions(
     label_BHW: Tensor, target_BHW: Tensor, num_classes: int, ignore_index: int | None
 ) -> tuple[Tensor, int]:
-    """A confusion matrix per image (row: truth), on the host, and the number of stray labels."""
+    """A confusion matrix per image (row: truth), on the host, and how many labels are no class."""
     require_same_shape(label_BHW, target_BHW)
     bins = []
     for label_HW, target_HW in zip(label_BHW, target_BHW, strict=True):

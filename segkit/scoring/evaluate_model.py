@@ -12,27 +12,33 @@ from segkit.data.opening.folder import open_data
 from segkit.data.opening.named import open_named
 from segkit.data.opening.opened import Data
 from segkit.device import choose_precision, default_workers, describe, device_errors
-from segkit.distributed import process_group
+from segkit.distributed import Group, process_group
 from segkit.errors import UsageError
+from segkit.inference.predictor import Predictor
 from segkit.inference.tiling import Tiling
 from segkit.model.folder import load_model
 from segkit.model.network import ModelRecord
 from segkit.registry.components import default_registry
 from segkit.registry.expression import parse_list
-from segkit.scoring.evaluation import Judge, Scores, evaluate
+from segkit.scoring.evaluation import evaluate
+from segkit.scoring.evaluator import Evaluator, Scores
 
 LESS_MEMORY = "Use a smaller --batch, --tile 512, or --precision bf16."
 
 
 @dataclass(frozen=True)
-class Request:
-    """What to score.
+class EvaluationSettings:
+    """What to score, and how.
 
     model      a run folder, a model folder or a hub id
+    split      which part of the data
     data       a folder; None is the data the run was trained on
     dataset    published set that it holds; None without data is the run's
     metric     None is the run's, and the overlap of every class
     batch      images at once, all processes together
+    device     auto, cpu, cuda, cuda:N or mps
+    precision  auto, fp32, bf16 or fp16
+    workers    processes that read images; None: as the device suggests
     tiling     how images larger than a tile are cut; None scores them whole
     """
 
@@ -50,7 +56,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores and their conditions."""
+    """Scores and their conditions.
+
+    classes   names in label order
+    """
 
     scores: Scores
     model: str
@@ -62,60 +71,37 @@ class Evaluation:
     precision: str
 
 
-def score_model(
-    request: Request, progress: Callable[[int, int], None] = lambda done, images: None
+def evaluate_model(
+    asked: EvaluationSettings, progress: Callable[[int, int], None] = lambda done, images: None
 ) -> Evaluation:
     """Loads the model and scores it; only the split named is scored.
 
     progress   called with (images scored, images) by the first process
     Raises ModelFileError (no model), DataError (images, masks, classes), UsageError (split).
     """
-    with process_group(request.device) as group, device_errors(group.device, LESS_MEMORY):
-        model = load_model(request.model, group.device)
-        settings = _settings(Path(request.model))
-        record = model.record
-        root = request.data or (Path(settings.data) if settings.data else None)
-        # A model folder remembers no data: without --data the demo set would be scored unasked.
-        if request.data is None and not _is_run(Path(request.model)):
-            raise UsageError(
-                "SK-C009", f"{request.model} is no run folder.", "Say on which --data to score it."
-            )
-        data = _open(request, settings, record, root)
-        dataset = data.split(request.split)
-        workers = request.workers
-        loader = EvaluationLoader(
-            dataset,
-            batch=max(1, request.batch // group.world_size),
-            workers=default_workers(group.device, group.local_processes)
-            if workers is None
-            else workers,
-            rank=group.rank,
-            world_size=group.world_size,
-        )
-        judge = Judge(
-            request.metric or _with_classes(settings.metric),
-            num_classes=record.num_classes,
-            ignore_index=data.ignore_index,
-            group=group,
-        )
-        precision = choose_precision(request.precision, group.device)
+    with process_group(asked.device) as group, device_errors(group.device, LESS_MEMORY):
+        model = load_model(asked.model, group.device)
+        trained, record = _trained_with(Path(asked.model)), model.record
+        root = _root(asked, trained)
+        data = _open(asked, trained, record, root)
+        count = len(data.split(asked.split))
+        precision = choose_precision(asked.precision, group.device)
         scores = evaluate(
-            model,
-            loader,
-            judge,
-            full_scale=data.full_scale,
-            precision=precision,
-            channels_last=settings.channels_last,
-            tiling=request.tiling,
-            progress=lambda done: progress(
-                min(done * group.world_size, len(dataset)), len(dataset)
+            Predictor(model, group.device, precision, asked.tiling, full_scale=data.full_scale),
+            _loader(asked, data, group),
+            Evaluator(
+                asked.metric or _with_classes(trained.metric),
+                num_classes=record.num_classes,
+                ignore_index=data.ignore_index,
+                group=group,
             ),
+            progress=lambda done: progress(min(done * group.world_size, count), count),
         )
         return Evaluation(
             scores,
-            request.model,
+            asked.model,
             str(root) if root else "demo set",
-            request.split,
+            asked.split,
             tuple(record.classes) or tuple(data.classes),
             data.ignore_index,
             describe(group.device),
@@ -123,27 +109,51 @@ def score_model(
         )
 
 
-def _open(request: Request, settings: TrainConfig, record: ModelRecord, root: Path | None) -> Data:
+def _loader(asked: EvaluationSettings, data: Data, group: Group) -> EvaluationLoader:
+    workers = asked.workers
+    if workers is None:
+        workers = default_workers(group.device, group.local_processes)
+    return EvaluationLoader(
+        data.split(asked.split),
+        batch=max(1, asked.batch // group.world_size),
+        workers=workers,
+        rank=group.rank,
+        world_size=group.world_size,
+    )
+
+
+def _root(asked: EvaluationSettings, trained: TrainConfig) -> Path | None:
+    """Where the data lie; None: the demo set."""
+    if asked.data is not None:
+        return asked.data
+    # A model folder remembers no data: without --data the demo set would be scored unasked.
+    if not _is_run(Path(asked.model)):
+        raise UsageError(
+            "SK-C009", f"{asked.model} is no run folder.", "Say on which --data to score it."
+        )
+    return Path(trained.data) if trained.data else None
+
+
+def _open(
+    asked: EvaluationSettings, trained: TrainConfig, record: ModelRecord, root: Path | None
+) -> Data:
     """The data asked for; what the training was on where nothing is."""
-    trained_on = settings.dataset if request.data is None else None
-    if request.dataset or trained_on:
+    dataset = asked.dataset or (trained.dataset if asked.data is None else None)
+    if dataset:
         return open_named(
-            request.dataset or str(trained_on),
-            root,
-            in_channels=record.in_channels,
-            num_classes=record.num_classes,
+            dataset, root, in_channels=record.in_channels, num_classes=record.num_classes
         )
     return open_data(
         root,
         ignore_index=record.ignore_index if record.ignore_index is not None else "auto",
         num_classes=record.num_classes,
-        instances=settings.instances,
-        binarize=settings.binarize,
-        max_pixels=settings.max_pixels,
+        instances=trained.instances,
+        binarize=trained.binarize,
+        max_pixels=trained.max_pixels,
         in_channels=record.in_channels,
-        val_share=settings.val_share,
-        seed=settings.seed,
-        on_bad_sample=settings.on_bad_sample,
+        val_share=trained.val_share,
+        seed=trained.seed,
+        on_bad_sample=trained.on_bad_sample,
     )
 
 
@@ -158,6 +168,6 @@ def _is_run(folder: Path) -> bool:
     return (folder / "config.yaml").is_file()
 
 
-def _settings(folder: Path) -> TrainConfig:
-    """Those of the run, or the defaults for a model without one."""
+def _trained_with(folder: Path) -> TrainConfig:
+    """The settings of the run, or the defaults for a model without one."""
     return read_config(folder / "config.yaml") if _is_run(folder) else TrainConfig()
