@@ -60,7 +60,7 @@ def command(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    """Score the model of RUN (a run folder, a model folder or a hub id) on a split of a data set.
+    """Score RUN, a run folder, a model folder or hf:owner/name, on a split of a data set.
 
     \b
     segkit evaluate runs/street --split test

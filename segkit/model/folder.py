@@ -7,6 +7,7 @@ is an error that says what to install.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from segkit.model.network import ModelRecord, Part, SegmentationModel
 from segkit.storage import checksum, new_folder, storage_errors
 
 FORMAT = "segkit-model/1"
+HUB = "hf:"
 
 
 def save_model(model: SegmentationModel, folder: str | Path, **changes: Any) -> Path:
@@ -47,7 +49,7 @@ def save_model(model: SegmentationModel, folder: str | Path, **changes: Any) -> 
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> SegmentationModel:
-    """The model of a run folder, a model folder, or a hub id (`owner/name`), in evaluation mode.
+    """The model of a run folder, a model folder, or `hf:owner/name`, in evaluation mode.
 
     Raises ModelFileError: SK-M001 (no model there), SK-M002 (damaged), SK-M003 (plugin missing).
     """
@@ -80,28 +82,45 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Segmenta
 
 
 def _model_folder(path: str | Path) -> Path:
+    """Where model.json lies; only a name that begins with hf: is asked of the hub."""
+    text = str(path)
+    if text.startswith(HUB):
+        return _from_hub(text.removeprefix(HUB))
     folder = Path(path).expanduser()
     for candidate in (folder / "model", folder):
         if (candidate / "model.json").is_file():
             return candidate
-    text = str(path)
-    if not folder.exists() and text.count("/") == 1 and not text.startswith((".", "/", "~")):
-        from huggingface_hub import snapshot_download
-
-        try:
-            return Path(snapshot_download(text, allow_patterns=["model.json", "model.safetensors"]))
-        # As in weights.py: the hub client raises its HTTP library's errors too.
-        except Exception as error:
-            raise ModelFileError(
-                "SK-M001",
-                f"there is no folder '{text}', and the hub did not give a model of that name "
-                f"({type(error).__name__}).",
-                "Give the folder that `segkit train` printed.",
-            ) from error
     state = "holds no model.json" if folder.exists() else "does not exist"
+    on_hub = f" A model of the Hugging Face hub is written {HUB}{text}." if _like_hub(path) else ""
     raise ModelFileError(
-        "SK-M001", f"{path} {state}.", "Give the folder that `segkit train` printed (--out RUN)."
+        "SK-M001",
+        f"{path} {state}.",
+        f"Give the folder that `segkit train` printed (--out RUN).{on_hub}",
     )
+
+
+def _from_hub(name: str) -> Path:
+    """The files of a hub model, from the cache where they are; SEGKIT_OFFLINE=1 asks no network."""
+    from huggingface_hub import snapshot_download
+
+    offline = os.environ.get("SEGKIT_OFFLINE", "0") not in ("", "0")
+    wanted = ["model.json", "model.safetensors"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=offline))
+    # As in weights.py: the hub client raises its HTTP library's errors too.
+    except Exception as error:
+        raise ModelFileError(
+            "SK-M001",
+            f"the Hugging Face hub did not give a model '{name}' ({type(error).__name__})"
+            f"{', and SEGKIT_OFFLINE is set' if offline else ''}.",
+            "Check the name, owner/model, and the connection; or give a folder on this machine.",
+        ) from error
+
+
+def _like_hub(path: str | Path) -> bool:
+    text = str(path)
+    plain = not text.startswith((".", "/", "~"))
+    return plain and text.count("/") == 1 and not Path(text).parent.exists()
 
 
 def _read_record(folder: Path) -> tuple[ModelRecord, str]:
