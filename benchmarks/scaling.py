@@ -117,7 +117,7 @@ def exponent(points: Sequence[Point]) -> float:
 def over_images(folder: Path) -> dict[str, list[Point]]:
     """Opening a folder of images with its checks, and an epoch of reading it, by its size."""
     from segkit.data.loader import TrainingLoader
-    from segkit.data.opening.folder import open_data
+    from segkit.data.opening.open import open_data
 
     def opened_and_read(images: Path) -> tuple[float, float]:
         start = time.perf_counter()

@@ -43,9 +43,9 @@ from segkit.model.weights import (
 from segkit.scoring.confusion import ConfusionMatrix
 
 if TYPE_CHECKING:
-    from segkit.data.fetching.published import Archive, PublishedData
     from segkit.data.files.images import read_image
     from segkit.data.files.masks import read_values
+    from segkit.interfaces import Archive, PublishedData
 
 __all__ = [
     "Archive",
@@ -88,8 +88,8 @@ __all__ = [
 
 # What data sets need comes from the data room, whose image libraries no other plugin waits for.
 _OF_DATA = {
-    "Archive": "segkit.data.fetching.published",
-    "PublishedData": "segkit.data.fetching.published",
+    "Archive": "segkit.interfaces",
+    "PublishedData": "segkit.interfaces",
     "read_image": "segkit.data.files.images",
     "read_values": "segkit.data.files.masks",
 }

@@ -121,6 +121,11 @@ class TrainConfig(BaseModel):
     in_channels: int | None = Field(
         default=None, ge=1, description="channels of the image; null asks the data"
     )
+    intensity: str | None = Field(
+        default=None,
+        description="pixel values that are black and white: range (of all images), percentile, "
+        "per-image or fixed(BLACK, WHITE); null: as data.yaml says, else range",
+    )
     val_share: float = Field(
         default=0.2,
         gt=0,

@@ -66,6 +66,7 @@ CODES: dict[str, str] = {
     "SK-D031": "Neighbouring frames of one recording lie in two splits.",
     "SK-D032": "The masks' edges do not follow the images' edges.",
     "SK-D033": "More samples are bad than may be skipped.",
+    "SK-D034": "The images' values cannot be meant by the black and white recorded with the model.",
     "SK-E001": "torch and torchvision were built for different releases or devices.",
     "SK-E002": "The device asked for is not there.",
     "SK-E003": "An optional package that this feature needs is not installed.",

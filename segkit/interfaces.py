@@ -265,12 +265,10 @@ class Dataset(Protocol):
     ignore_index  the label of pixels that count for nothing, or None
 
     Built with root (a folder, never written to) and split ("train", "val" or "test"). An index
-    always gives the same sample: all are looked at before a training and kept as they were read,
+    always gives the same sample: all are looked at before a training and cached as they were read,
     until a file below root or the plugin's own code changes.
 
-    Optional attributes, of the factory too:
-    splits     the splits it takes, "train" among them (default train, val, test)
-    published  the segkit.api.PublishedData that `segkit data download` fetches it by
+    May offer besides: SizedDataset; and of its factory, SplitDataset and PublishedDataset.
     """
 
     classes: Sequence[str]
@@ -280,6 +278,87 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
+
+
+@runtime_checkable
+class SizedDataset(Protocol):
+    """A data set that knows how large its samples are without reading them.
+
+    sizes  (height, width) of every sample, pixels, by index; None where they are not known
+
+    Evaluation then takes images of one size together; without it, those that follow one another.
+    """
+
+    @property
+    def sizes(self) -> Sequence[tuple[int, int]] | None: ...
+
+
+@runtime_checkable
+class SplitDataset(Protocol):
+    """A data set's factory whose splits are others than train, val and test.
+
+    splits  the splits it takes, "train" among them; one that is asked for and not there raises
+            DataError, and the others serve
+    """
+
+    @property
+    def splits(self) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One file to download and unpack: tar, tar.gz, tar.bz2, tar.xz or zip.
+
+    url            where its owners publish it, http or https
+    into           folder below the data set's own that its content is unpacked to, "" for that one
+    sha256, md5    as published, in hexadecimal; None where its owners publish none. An MD5 finds a
+                   damaged file, no forged one
+    largest        bytes that it may have: more than that is not what was published
+    largest_whole  bytes that its content may have
+    """
+
+    url: str
+    into: str = ""
+    sha256: str | None = None
+    md5: str | None = None
+    largest: int = 4_000_000_000
+    largest_whole: int = 16_000_000_000
+
+    @property
+    def name(self) -> str:
+        """The file's name, such as images.tar.gz."""
+        return self.url.partition("?")[0].rstrip("/").rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class PublishedData:
+    """What a data set's class says about its source, as its attribute `published`.
+
+    homepage   where it is described
+    licence    as its owners state it
+    citation   the paper to cite
+    archives   what `segkit data download` fetches; none where it may not be passed on or is given
+               out after a registration
+    by_hand    where to get it and where to put it, sentences with full stops
+    """
+
+    homepage: str
+    licence: str
+    citation: str
+    archives: tuple[Archive, ...] = ()
+    by_hand: str = ""
+
+
+@runtime_checkable
+class PublishedDataset(Protocol):
+    """A data set's factory that says how it is published.
+
+    published  the segkit.api.PublishedData by which `segkit data download` fetches it, and which
+               names licence and citation when it is opened
+    """
+
+    @property
+    def published(self) -> PublishedData: ...
 
 
 @runtime_checkable

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.cli.data_options import dataset_option, labels, outside, progress_bar, refuse_wishes
+from segkit.cli.data_options import (
+    data_choices,
+    data_options,
+    dataset_option,
+    outside,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
     from segkit.data.checks.report import CheckReport
     from segkit.data.findings import Finding
+    from segkit.data.options import DataOptions
     from segkit.reporting.pictures import Picture
 
     Sheet = Callable[[], Picture | None]
@@ -24,7 +31,7 @@ SHOWN = 20
 @click.command("check")
 @click.argument("folder", type=click.Path(path_type=Path))
 @dataset_option
-@labels
+@data_choices
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Where the report goes. [default: check-FOLDER]"
 )
@@ -50,7 +57,7 @@ def check_command(
     as_json: bool,
     write_manifest: Path | None,
     manifest: Path | None,
-    **wishes: Any,
+    **asked: Any,
 ) -> None:
     """Decode every file of FOLDER and tell all that is wrong or odd; status 3 if anything is wrong.
 
@@ -68,10 +75,9 @@ def check_command(
     if write_manifest is not None:
         outside(write_manifest, folder)
     if dataset is None:
-        report, sheet = _of_folder(folder, wishes, manifest, as_json)
+        report, sheet = _of_folder(folder, data_options(None, asked), manifest, as_json)
     else:
-        refuse_wishes(dataset, wishes)
-        report, sheet = _of_named(dataset, folder, manifest, as_json)
+        report, sheet = _of_named(folder, data_options(dataset, asked), manifest, as_json)
     if as_json:
         click.echo(json.dumps(asdict(report), indent=2))
     else:
@@ -86,29 +92,29 @@ def check_command(
 
 
 def _of_folder(
-    folder: Path, wishes: Mapping[str, Any], manifest: Path | None, quiet: bool
+    folder: Path, options: DataOptions, manifest: Path | None, quiet: bool
 ) -> tuple[CheckReport, Sheet]:
     from segkit.data.checks.report import report_on
     from segkit.data.checks.sheets import sheet_of_files
-    from segkit.data.masks.labels import Wishes
     from segkit.data.opening.inspection import inspect
 
     with progress_bar(quiet, "checking") as progress:
-        seen = inspect(folder, Wishes(**wishes), progress=progress)
+        seen = inspect(folder, options, progress)
     return report_on(seen, _differences(folder, manifest, quiet)), lambda: sheet_of_files(seen)
 
 
 def _of_named(
-    dataset: str, folder: Path, manifest: Path | None, quiet: bool
+    folder: Path, options: DataOptions, manifest: Path | None, quiet: bool
 ) -> tuple[CheckReport, Sheet]:
     from segkit.data.checks.report import report_on_named
     from segkit.data.checks.sheets import sheet_of_data
-    from segkit.data.opening.named import find_named
+    from segkit.data.opening.named import find_named, refuse_options
 
-    named = find_named(dataset, folder)
+    named = find_named(options.dataset or "", folder)
+    refuse_options(options, named.datasets["train"].ignore_index)
     with progress_bar(quiet, "checking") as progress:
         look = named.look(progress)
-    report, data = report_on_named(named, look, _differences(folder, manifest, quiet))
+    report, data = report_on_named(named, look, options, _differences(folder, manifest, quiet))
     return report, lambda: sheet_of_data(data) if data is not None else None
 
 

@@ -10,7 +10,13 @@ import click
 
 from segkit.cli.data_check import check_command
 from segkit.cli.data_download import download_command
-from segkit.cli.data_options import dataset_option, labels, open_asked, outside, progress_bar
+from segkit.cli.data_options import (
+    data_choices,
+    data_options,
+    dataset_option,
+    outside,
+    progress_bar,
+)
 
 
 @click.group("data")
@@ -21,7 +27,7 @@ def command() -> None:
 @command.command("preview")
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
 @dataset_option
-@labels
+@data_choices
 @click.option(
     "--augmentation",
     default="standard",
@@ -48,16 +54,17 @@ def preview(
     count: int,
     seed: int,
     out: Path,
-    **wishes: Any,
+    **asked: Any,
 ) -> None:
     """Write a picture of samples as training sees them (of the demo set without FOLDER)."""
     from segkit.data.augmentation.crops import training_ignore_index
     from segkit.data.augmentation.recipes import find_recipe
     from segkit.data.checks.sheets import sheet_of_samples
+    from segkit.data.opening.open import open_data
     from segkit.reporting.pictures import write_picture
 
     recipe = find_recipe(augmentation, crops)
-    data = open_asked(folder, dataset, wishes)
+    data = open_data(folder, data_options(dataset, asked))
     ignored = training_ignore_index(data)
     side = size or data.default_size
     picture = sheet_of_samples(data, recipe, side, ignored, count=count, seed=seed)
@@ -68,19 +75,20 @@ def preview(
 @command.command("stats")
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
 @dataset_option
-@labels
+@data_choices
 @click.option("--split", default="train", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def stats(
-    folder: Path | None, dataset: str | None, split: str, as_json: bool, **wishes: Any
+    folder: Path | None, dataset: str | None, split: str, as_json: bool, **asked: Any
 ) -> None:
     """Mean and deviation per channel, and each class's share and balancing weight."""
     from dataclasses import asdict
 
     from segkit.data.checks.statistics import balanced_weights, measure
+    from segkit.data.opening.open import open_data
     from segkit.reporting.tables import aligned
 
-    data = open_asked(folder, dataset, wishes)
+    data = open_data(folder, data_options(dataset, asked))
     found = measure(data, split)
     weights = balanced_weights(found)
     if as_json:
@@ -99,8 +107,8 @@ def stats(
 @command.command("convert")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@labels
-def convert_command(source: Path, out: Path, **wishes: Any) -> None:
+@data_choices
+def convert_command(source: Path, out: Path, **asked: Any) -> None:
     """Write SOURCE, in any layout segkit reads or as annotations, as images/ and masks/.
 
     \b
@@ -111,10 +119,9 @@ def convert_command(source: Path, out: Path, **wishes: Any) -> None:
     segkit data convert VOC2012 street          indices, colours and object numbers become labels
     """
     from segkit.data.conversion import convert
-    from segkit.data.masks.labels import Wishes
 
     with progress_bar(False, "converting") as progress:
-        written = convert(source, out, Wishes(**wishes), progress)
+        written = convert(source, out, data_options(None, asked), progress)
     counts = ", ".join(f"{count} {split}" for split, count in written.splits.items())
     click.echo(f"{written.kind}: {counts} written to {written.out}.")
     if written.note:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from segkit.cli.completion import ComponentName
 
 if TYPE_CHECKING:
-    from segkit.data.fetching.published import PublishedData
     from segkit.registry.components import Registry
 
 
@@ -49,11 +48,19 @@ def download_command(
     if name is None:
         click.echo(_table(registry))
         return
+    from segkit.data.capabilities import published_of
     from segkit.data.fetching.download import download, read_expected
+    from segkit.errors import DataError
 
     component = registry.component("datasets", name)
     plain = component.entry.name
-    published = _published(component.factory, plain)
+    published = published_of(component.factory)
+    if published is None:
+        raise DataError(
+            "SK-D028",
+            f"the plugin of '{plain}' does not say where it is published.",
+            f"Its documentation may; `segkit info dataset {plain}` names the plugin.",
+        )
     done = download(
         plain,
         published,
@@ -70,26 +77,13 @@ def download_command(
     click.echo(f"segkit train --dataset {plain} --data {done.folder}")
 
 
-def _published(factory: Any, name: str) -> PublishedData:
-    from segkit.data.fetching.published import PublishedData
-    from segkit.errors import DataError
-
-    published = getattr(factory, "published", None)
-    if not isinstance(published, PublishedData):
-        raise DataError(
-            "SK-D028",
-            f"the plugin of '{name}' does not say where it is published.",
-            "Its documentation may; `segkit info dataset NAME` names the plugin.",
-        )
-    return published
-
-
 def _table(registry: Registry) -> str:
+    from segkit.data.capabilities import published_of
     from segkit.reporting.tables import aligned
 
     rows = []
     for entry in registry.index.of_kind("datasets"):
-        published = getattr(registry.factory(entry, entry.name), "published", None)
+        published = published_of(registry.factory(entry, entry.name))
         if published is not None:
             way = "download" if published.archives else "by hand"
             rows.append([entry.name, way, published.licence, published.homepage])

@@ -12,7 +12,7 @@ import click
 from segkit.cli.completion import ComponentName
 
 if TYPE_CHECKING:
-    from segkit.data.opening.opened import Data
+    from segkit.data.options import DataOptions
 
 dataset_option = click.option(
     "--dataset", type=ComponentName("datasets"), help="Published set that FOLDER holds."
@@ -27,8 +27,8 @@ def _ignore_index(_: click.Context, __: click.Parameter, value: str) -> int | st
     raise click.BadParameter("a whole number, auto or none")
 
 
-def labels(function: Any) -> Any:
-    """The options that say what masks mean, as `segkit train` has them."""
+def data_choices(function: Any) -> Any:
+    """The options that say what images and masks mean, as `segkit train` has them."""
     for option in (
         click.option(
             "--ignore-index",
@@ -50,35 +50,25 @@ def labels(function: Any) -> Any:
             help="Smeared masks: values from here on are foreground.",
         ),
         click.option("--max-pixels", type=click.IntRange(min=1), help="Largest image, pixels."),
+        click.option(
+            "--intensity",
+            metavar="range|percentile|per-image|fixed(BLACK, WHITE)",
+            help="Which pixel values are black and white. [default: range]",
+        ),
     ):
         function = option(function)
     return function
 
 
-def refuse_wishes(dataset: str, wishes: Mapping[str, Any]) -> None:
-    """Raises UsageError SK-C009 where options say what the masks of a set by name mean."""
-    from segkit.errors import UsageError
+def data_options(dataset: str | None, asked: Mapping[str, Any]) -> DataOptions:
+    """What the options of `data_choices` say."""
+    from segkit.data.intensity import read_intensity
+    from segkit.data.options import DataOptions
 
-    told = [name for name, value in wishes.items() if value not in (None, "auto")]
-    if told:
-        raise UsageError(
-            "SK-C009",
-            f"--{told[0].replace('_', '-')} cannot be chosen for {dataset}, which says itself what "
-            "its files mean.",
-            f"Leave it out; `segkit info dataset {dataset}` shows the options there are.",
-        )
-
-
-def open_asked(folder: Path | None, dataset: str | None, wishes: Mapping[str, Any]) -> Data:
-    """The folder, the published set that it holds, or the demo set."""
-    from segkit.data.opening.folder import open_data
-
-    if dataset is None:
-        return open_data(folder, **wishes)
-    from segkit.data.opening.named import open_named
-
-    refuse_wishes(dataset, wishes)
-    return open_named(dataset, folder)
+    asked = dict(asked)
+    intensity = asked.pop("intensity", None)
+    scaling = read_intensity(intensity) if intensity else None
+    return DataOptions(dataset=dataset, intensity=scaling, **asked)
 
 
 @contextmanager

@@ -97,6 +97,11 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--max-pixels", type=int, help="Largest image, pixels."),
         click.option("--in-channels", type=int, help="[default: as the images]"),
+        click.option(
+            "--intensity",
+            metavar="range|percentile|per-image|fixed(BLACK, WHITE)",
+            help="Which pixel values are black and white. [default: range]",
+        ),
         click.option("--freeze", metavar="PART", help="Does not learn, such as encoder."),
         click.option("--thaw-epoch", type=int, help="Epoch in which it begins to learn."),
         click.option("--patience", type=int, help="Evaluations without a better score, then end."),

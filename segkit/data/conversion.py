@@ -20,9 +20,9 @@ from segkit.data.files.masks import RGB
 from segkit.data.layouts.annotations import read_annotations, size_of
 from segkit.data.layouts.drawings import Drawing
 from segkit.data.masks.colours import default_palette
-from segkit.data.masks.labels import Wishes
 from segkit.data.opening.folder import FolderDataset, data_of
 from segkit.data.opening.inspection import inspect
+from segkit.data.options import DataOptions
 from segkit.errors import StorageError, UsageError
 from segkit.interfaces import Dataset
 from segkit.reporting.pictures import write_mask
@@ -55,7 +55,9 @@ class _Piece:
     joined: Callable[[], np.ndarray] | None = None
 
 
-def convert(source: Path, out: Path, wishes: Wishes, progress: Progress | None = None) -> Converted:
+def convert(
+    source: Path, out: Path, options: DataOptions, progress: Progress | None = None
+) -> Converted:
     """Writes any data set that segkit reads, or annotations, as ours.
 
     Images are copied byte for byte unless their EXIF orientation is applied, or their channels lie
@@ -74,7 +76,7 @@ def convert(source: Path, out: Path, wishes: Wishes, progress: Progress | None =
         classes, ignore = drawings.classes, None
         palette, kind = default_palette(len(classes)), drawings.kind
     else:
-        seen = inspect(source, wishes)
+        seen = inspect(source, options)
         data = data_of(seen)
         pieces = list(_from_items(data.datasets, data.splits))
         classes, palette, ignore = data.classes, data.palette, data.ignore_index
@@ -122,7 +124,7 @@ def _from_items(datasets: Mapping[str, Dataset], splits: Sequence[str]) -> Itera
         for index, item in enumerate(dataset.items):
             pair = item.pair
             labels = _reader(dataset, index)
-            joined = partial(dataset.reader.image, item) if pair.more else None
+            joined = partial(dataset.reader.stored_image, item) if pair.more else None
             yield _Piece(split, pair.id, pair.image, item.image_upright, labels, joined)
 
 

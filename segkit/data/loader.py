@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from segkit.data.augmentation.crops import cut_out, training_ignore_index
 from segkit.data.augmentation.recipes import Recipe, find_recipe
 from segkit.data.batches import Batch, BatchUnderWay, collate, no_mask
+from segkit.data.capabilities import sizes_of
 from segkit.data.stored import InParts, Stored, of_sample
 from segkit.errors import DataError, SegkitError, UsageError
 from segkit.interfaces import Dataset, Sample
@@ -119,7 +120,7 @@ class EvaluationLoader:
     ) -> None:
         self.dataset, self.batch = dataset, max(1, batch)
         order = list(range(len(dataset)))
-        sizes = getattr(dataset, "sizes", None)
+        sizes = sizes_of(dataset)
         if sizes is not None:
             order.sort(key=lambda index: (sizes[index], index))
         self.indices = order[rank::world_size]

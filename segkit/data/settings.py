@@ -12,7 +12,8 @@ import yaml
 
 from segkit.data.files.masks import RGB
 from segkit.data.files.reading import ALPHA, MAX_PIXELS, Reading
-from segkit.errors import DataError, did_you_mean
+from segkit.data.intensity import Intensity, read_intensity
+from segkit.errors import DataError, UsageError, did_you_mean
 
 FILE_NAMES = ("data.yaml", "data.yml")
 IGNORED = "ignore"
@@ -42,6 +43,7 @@ class DataSettings:
     page           which page of files that hold several, from 1
     nan_fill       what replaces NaN and infinities in images
     soft           True where masks hold fractions from 0 to 1: 0.5 and more is foreground
+    intensity      what is black and white: range, percentile, per-image or fixed(BLACK, WHITE)
     """
 
     file: Path | None = None
@@ -64,6 +66,7 @@ class DataSettings:
     page: int | None = None
     nan_fill: float | None = None
     soft: bool = False
+    intensity: Intensity | None = None
 
     def reading(self) -> Reading:
         """How the files are read."""
@@ -150,6 +153,13 @@ def _choice(*choices: str | bool) -> Any:
         raise _wrong(file, f"has {key}: {value!r}", f"{key} may be {known}.")
 
     return read
+
+
+def _intensity(file: Path, key: str, value: Any) -> Intensity:
+    try:
+        return read_intensity(_text(file, key, value))
+    except UsageError as error:
+        raise _wrong(file, f"has {key}: {value!r}", error.fix) from error
 
 
 def _names(file: Path, key: str, value: Any) -> tuple[str, ...]:
@@ -248,4 +258,5 @@ READERS: dict[str, Any] = {
     "page": _positive,
     "nan_fill": _real,
     "soft": _choice(True, False),
+    "intensity": _intensity,
 }

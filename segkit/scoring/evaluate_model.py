@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segkit.config import TrainConfig, read_config
+from segkit.data.intensity import recorded
 from segkit.data.loader import EvaluationLoader
-from segkit.data.opening.folder import open_data
-from segkit.data.opening.named import open_named
+from segkit.data.opening.open import open_data
 from segkit.data.opening.opened import Data
+from segkit.data.options import DataOptions, options_of
 from segkit.device import choose_precision, default_workers, describe, device_errors
 from segkit.distributed import Group, process_group
 from segkit.errors import UsageError
@@ -138,23 +139,17 @@ def _open(
     asked: EvaluationSettings, trained: TrainConfig, record: ModelRecord, root: Path | None
 ) -> Data:
     """The data asked for; what the training was on where nothing is."""
-    dataset = asked.dataset or (trained.dataset if asked.data is None else None)
-    if dataset:
-        return open_named(
-            dataset, root, in_channels=record.in_channels, num_classes=record.num_classes
-        )
-    return open_data(
-        root,
-        ignore_index=record.ignore_index if record.ignore_index is not None else "auto",
+    named = asked.dataset or (trained.dataset if asked.data is None else None)
+    ignored = None if named else record.ignore_index
+    options = replace(
+        DataOptions(dataset=named) if named else options_of(trained),
+        ignore_index="auto" if ignored is None else ignored,
         num_classes=record.num_classes,
-        instances=trained.instances,
-        binarize=trained.binarize,
-        max_pixels=trained.max_pixels,
         in_channels=record.in_channels,
-        val_share=trained.val_share,
-        seed=trained.seed,
-        on_bad_sample=trained.on_bad_sample,
+        intensity=recorded(record.training),
+        cache="off",
     )
+    return open_data(root, options)
 
 
 def _with_classes(metric: str) -> str:

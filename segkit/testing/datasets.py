@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from segkit.data.capabilities import splits_of
 from segkit.errors import SegkitError
 from segkit.interfaces import Sample
 from segkit.testing.imports import recorded_connections
 from segkit.testing.subject import Check, NotApplicable, Subject, require
 
-SPLITS = ("train", "val", "test")
 IMAGE_TYPES = (np.uint8, np.uint16, np.float32)
 
 Claim = Callable[[Subject, Path], None]
@@ -171,8 +171,7 @@ def _build(subject: Subject, root: Path, split: str = "train") -> Any:
 
 def _splits(subject: Subject, root: Path) -> list[Any]:
     """Every split that the data set says it has; a published one may keep its test back."""
-    declared = getattr(_build(subject, root), "splits", SPLITS)
-    return [_build(subject, root, split) for split in declared]
+    return [_build(subject, root, split) for split in splits_of(_build(subject, root))]
 
 
 def _require_sample(sample: Any, allowed: set[int]) -> None:

@@ -15,9 +15,9 @@ from torch import nn
 
 from segkit.config import TrainConfig
 from segkit.data.loader import TrainingLoader
-from segkit.data.opening.folder import open_data
-from segkit.data.opening.named import open_named
+from segkit.data.opening.open import open_data
 from segkit.data.opening.opened import Data
+from segkit.data.options import options_of
 from segkit.device import (
     choose_precision,
     default_workers,
@@ -199,37 +199,12 @@ def _refuse_unknown_names(config: TrainConfig) -> None:
 
 def _open(config: TrainConfig) -> Data:
     root = Path(config.data).expanduser() if config.data else None
-    if config.dataset:
-        return _open_published(config, config.dataset, root)
-    data = open_data(
-        root,
-        ignore_index=config.ignore_index,
-        instances=config.instances,
-        binarize=config.binarize,
-        max_pixels=config.max_pixels,
-        in_channels=config.in_channels,
-        val_share=config.val_share,
-        seed=config.seed,
-        cache=config.cache,
-        on_bad_sample=config.on_bad_sample,
-    )
+    data = open_data(root, options_of(config))
     if "train" not in data.splits or not len(data.split("train")):
         raise DataError(
             "SK-T004",
             f"{config.data} holds no training images; its splits are {', '.join(data.splits)}.",
             "Name one of them train.",
-        )
-    return data
-
-
-def _open_published(config: TrainConfig, name: str, root: Path | None) -> Data:
-    data = open_named(name, root, in_channels=config.in_channels, cache=config.cache)
-    if config.instances or config.ignore_index not in ("auto", data.ignore_index):
-        told = "--instances" if config.instances else "--ignore-index"
-        raise UsageError(
-            "SK-C009",
-            f"{told} cannot be chosen for {name}, which says itself what its masks mean.",
-            f"Leave it out; `segkit info dataset {name}` shows the options there are.",
         )
     return data
 

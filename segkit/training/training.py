@@ -180,6 +180,7 @@ class _Training:
             "data": self.config.data or "demo set",
             "epoch": self.loop.position.epoch + 1,
             "size": self.config.size,
+            "intensity": data.intensity.record(),
             "full_scale": data.full_scale,
             "scores": _without_nan(scores.values) if scores else {},
             "conventions": dict(scores.conventions) if scores else {},

@@ -12,8 +12,8 @@ from PIL import Image
 
 from segkit.cli.main import main
 from segkit.data.conversion import convert
-from segkit.data.masks.labels import Wishes
-from segkit.data.opening.folder import open_data
+from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
 from segkit.errors import DataError
 
 HEIGHT, WIDTH = 24, 32
@@ -42,7 +42,7 @@ def labelled(image: Path, *shapes: dict[str, Any], path: str | None = None) -> N
 
 def converted(source: Path, out: Path) -> dict[str, np.ndarray]:
     """{name: mask} of what the conversion wrote, with all splits."""
-    convert(source, out, Wishes())
+    convert(source, out, DataOptions())
     masks = sorted((out / "masks").rglob("*.png"))
     return {
         path.relative_to(out / "masks").with_suffix("").as_posix(): np.asarray(Image.open(path))

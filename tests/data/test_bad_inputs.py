@@ -214,8 +214,8 @@ CASES: list[tuple[str, Break, int, tuple[str, ...]]] = [
     ("transparent", image(with_alpha(SPOT)), 0, ("a.png is transparent in parts",)),
     ("opaque", image(with_alpha(ALPHA_FULL)), 0, ("alpha is dropped in 1", "0 warnings")),
     ("cmyk", cmyk, 0, ("a.jpg is CMYK, converted to RGB",)),
-    ("16-bit", all_images(np.full((SIDE, SIDE), 3000, np.uint16)), 0, ("4095 counts as white",)),
-    ("16-bit-tiff", all_images(CELLS * 7000, "tif"), 0, ("65535 counts as white",)),
+    ("16-bit", all_images(np.full((SIDE, SIDE), 3000, np.uint16)), 0, ("4,095 counts as white",)),
+    ("16-bit-tiff", all_images(CELLS * 7000, "tif"), 0, ("65,535 counts as white",)),
     ("float-tiff", all_images(FLOATS / 2, "tif"), 0, ("highest value 3", "ready to train")),
     (
         "nan",

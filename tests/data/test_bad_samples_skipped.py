@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit.data.opening.folder import open_data
+from segkit.data.opening.open import open_data
 from segkit.data.opening.opened import Data
 from segkit.data.opening.skipping import as_csv
+from segkit.data.options import DataOptions
 from segkit.errors import DataError
 from segkit.training.run_folder import RunFolder
 
@@ -45,7 +46,7 @@ def test_bad_samples_stop_everything_unless_skipping_is_asked_for(root: Path):
 
 
 def test_skipped_samples_are_named_and_the_others_keep_their_split(root: Path):
-    data = open_data(root, on_bad_sample="skip")
+    data = open_data(root, DataOptions(on_bad_sample="skip"))
     assert "2 bad samples are skipped: 03 and 1 more." in data.notes
     assert [(each.id, each.code) for each in data.skipped] == [("03", "SK-D004"), ("07", "SK-D003")]
     left = set(ids(data, "train")) | set(ids(data, "val"))
@@ -61,7 +62,7 @@ def test_skipped_samples_are_named_and_the_others_keep_their_split(root: Path):
 def test_more_than_one_in_twenty_is_refused(root: Path):
     (root / "masks" / "11.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"SK-D033: 3 of 40 samples are bad, and at most 5%") as e:
-        open_data(root, on_bad_sample="skip")
+        open_data(root, DataOptions(on_bad_sample="skip"))
     assert "03.png" in e.value.what and "`segkit data check`" in e.value.fix
 
 
@@ -69,11 +70,11 @@ def test_faults_of_the_whole_set_are_never_skipped(root: Path):
     for path in (root / "masks").iterdir():
         Image.fromarray(np.tri(32, dtype=np.uint8) * 5).save(path)
     with pytest.raises(DataError, match="SK-D007"):
-        open_data(root, on_bad_sample="skip")
+        open_data(root, DataOptions(on_bad_sample="skip"))
 
 
 def test_the_run_folder_lists_what_was_skipped(root: Path, tmp_path: Path):
-    skipped = open_data(root, on_bad_sample="skip").skipped
+    skipped = open_data(root, DataOptions(on_bad_sample="skip")).skipped
     run = RunFolder.create(tmp_path / "run")
     run.write_skipped(skipped)
     with (run.folder / "skipped.csv").open(newline="") as file:
@@ -94,7 +95,7 @@ def test_an_image_without_a_mask_is_left_out_where_skipping_is_asked_for(root: P
     (root / "masks" / "07.png").unlink()
     with pytest.raises(DataError, match=r"1 of 40 images in .* have no mask: 07"):
         open_data(root)
-    data = open_data(root, on_bad_sample="skip")
+    data = open_data(root, DataOptions(on_bad_sample="skip"))
     assert [each.id for each in data.skipped] == ["03", "07"]
     assert "2 bad samples are skipped: 03 and 1 more." in data.notes
     _, line = csv.DictReader(as_csv(data.skipped).splitlines())
@@ -105,4 +106,4 @@ def test_an_image_without_a_mask_is_left_out_where_skipping_is_asked_for(root: P
 def test_masks_of_other_names_are_a_matter_of_naming_and_skip_nothing(root: Path):
     (root / "masks" / "07.png").rename(root / "masks" / "07_mask.png")
     with pytest.raises(DataError, match=r"1 of 40 images in .* have no mask: 07"):
-        open_data(root, on_bad_sample="skip")
+        open_data(root, DataOptions(on_bad_sample="skip"))

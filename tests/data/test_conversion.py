@@ -12,8 +12,8 @@ from PIL import Image
 
 from segkit.data.conversion import convert
 from segkit.data.layouts.shapes import fill_polygon, from_run_lengths, polygon_area, unpack_lengths
-from segkit.data.masks.labels import Wishes
-from segkit.data.opening.folder import open_data
+from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
 from segkit.errors import DataError, UsageError
 
 MASK = np.tri(32, dtype=np.uint8)
@@ -111,7 +111,7 @@ def make_coco(root: Path) -> Path:
 
 
 def test_coco_becomes_ours_with_the_smaller_object_on_top(tmp_path):
-    written = convert(make_coco(tmp_path / "coco"), tmp_path / "ours", Wishes())
+    written = convert(make_coco(tmp_path / "coco"), tmp_path / "ours", DataOptions())
     assert (written.kind, written.splits) == ("COCO", {"train": 2, "val": 1})
     data = open_data(tmp_path / "ours")
     assert data.classes == ("background", "car", "road")
@@ -130,7 +130,7 @@ def test_an_image_outside_the_folder_is_never_taken(tmp_path):
     with pytest.raises(
         DataError, match=r"names \.\./\.\./secret\.jpg, which leads out of the data set"
     ):
-        convert(root, tmp_path / "ours", Wishes())
+        convert(root, tmp_path / "ours", DataOptions())
 
 
 def make_yolo(root: Path, line: str = "1 0.1 0.1 0.5 0.1 0.5 0.6 0.1 0.6") -> Path:
@@ -151,7 +151,7 @@ def test_yolo_polygons_become_ours_and_are_proposed_where_masks_are_missing(tmp_
     with pytest.raises(DataError) as error:
         open_data(root)
     assert "`segkit data convert FOLDER OUT`" in error.value.fix
-    assert convert(root, tmp_path / "ours", Wishes()).kind == "YOLO"
+    assert convert(root, tmp_path / "ours", DataOptions()).kind == "YOLO"
     data = open_data(tmp_path / "ours")
     assert data.classes == ("background", "cat", "dog")
     assert (data.split("val")[0].mask[3:11, 4:14] == 2).all()
@@ -168,7 +168,7 @@ def test_yolo_polygons_become_ours_and_are_proposed_where_masks_are_missing(tmp_
 def test_wrong_yolo_lines_are_told_and_nothing_is_left_behind(tmp_path, line, said):
     root = make_yolo(tmp_path / "yolo", line)
     with pytest.raises(DataError, match=said):
-        convert(root, tmp_path / "ours", Wishes())
+        convert(root, tmp_path / "ours", DataOptions())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["yolo"]
 
 
@@ -176,7 +176,7 @@ def test_what_is_read_back_is_what_was_read(make_set, tmp_path):
     values = np.repeat(np.array([0, 50, 100, 255], np.uint8), 8)[:, None].repeat(32, 1)
     yaml = "label_mapping: {0: 0, 50: 1, 100: 2, 255: ignore}\nnames: [sea, land, ice]\n"
     root = make_set({f"{s}/{n}": values for s in ("train", "val") for n in "ab"}, yaml=yaml)
-    convert(root, tmp_path / "ours", Wishes())
+    convert(root, tmp_path / "ours", DataOptions())
     before, after = open_data(root), open_data(tmp_path / "ours")
     assert after.classes == before.classes
     assert after.ignore_index == before.ignore_index == 255
@@ -193,7 +193,7 @@ def test_images_are_turned_where_their_mask_was_drawn_on_the_turned_picture(make
     exif = Image.Exif()
     exif[274] = 6
     Image.fromarray(wide).save(root / "images" / "a.png", exif=exif)
-    convert(root, tmp_path / "ours", Wishes())
+    convert(root, tmp_path / "ours", DataOptions())
     twin = {s.id: s for s in map(open_data(tmp_path / "ours").split("all").__getitem__, range(3))}
     assert np.array_equal(twin["a"].image, open_data(root).split("all")[0].image)
 
@@ -201,6 +201,6 @@ def test_images_are_turned_where_their_mask_was_drawn_on_the_turned_picture(make
 def test_an_existing_folder_and_the_data_itself_are_refused(make_set, tmp_path):
     root = make_set(dict.fromkeys("ab", MASK))
     with pytest.raises(UsageError, match="exists"):
-        convert(root, root, Wishes())
+        convert(root, root, DataOptions())
     with pytest.raises(UsageError, match="lies in the data folder"):
-        convert(root, root / "ours", Wishes())
+        convert(root, root / "ours", DataOptions())

@@ -12,7 +12,8 @@ from PIL import Image
 
 from segkit.cli.data_command import command
 from segkit.data.checks.statistics import balanced_weights, measure
-from segkit.data.opening.folder import open_data
+from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
 from segkit.errors import SegkitError
 
 MASK = np.tri(32, dtype=np.uint8)
@@ -144,7 +145,7 @@ def test_the_preview_shows_each_sample_and_three_crops(run, make_set):
 
 
 def test_statistics_agree_with_numpy_over_all_pixels(make_set):
-    data = open_data(make_set(dict.fromkeys("abcd", MASK * 1)), ignore_index="auto")
+    data = open_data(make_set(dict.fromkeys("abcd", MASK * 1)), DataOptions(ignore_index="auto"))
     dataset = data.split("all")
     every = np.concatenate([dataset[i].image.reshape(-1, 3) for i in range(4)]) / 255.0
     found = measure(data, "all")

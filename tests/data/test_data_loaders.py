@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from segkit.data.loader import EvaluationLoader, TrainingLoader, epoch_order, start_again
-from segkit.data.opening.folder import open_data
+from segkit.data.opening.open import open_data
 from segkit.errors import DataError, UsageError
 from segkit.interfaces import Sample
 

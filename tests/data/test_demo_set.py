@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from segkit.data.opening.folder import open_data
+from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
 from segkit.errors import UsageError
 
 
 def test_the_seed_decides_every_pixel():
-    first, again, other = (open_data(None, seed=s).split("val")[3] for s in (0, 0, 1))
+    first, again, other = (open_data(None, DataOptions(seed=s)).split("val")[3] for s in (0, 0, 1))
     assert np.array_equal(first.image, again.image)
     assert np.array_equal(first.mask, again.mask)
     assert not np.array_equal(first.image, other.image)
@@ -39,14 +40,14 @@ def test_every_class_is_frequent_enough_to_be_learnt():
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_it_comes_with_the_channels_asked_for(channels):
-    data = open_data(None, in_channels=channels)
+    data = open_data(None, DataOptions(in_channels=channels))
     assert data.in_channels == channels
     assert data.split("train")[0].image.shape == (128, 128, channels)
 
 
 def test_other_channels_are_refused():
     with pytest.raises(UsageError, match="no images with 2 channels"):
-        open_data(None, in_channels=2)
+        open_data(None, DataOptions(in_channels=2))
 
 
 def test_mean_colour_alone_does_not_tell_the_classes_apart():

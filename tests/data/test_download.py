@@ -20,7 +20,6 @@ import pytest
 
 from segkit.data.fetching import transfer
 from segkit.data.fetching.download import RECORD, download, read_expected
-from segkit.data.fetching.published import Archive, PublishedData
 from segkit.errors import (
     DataError,
     EnvironmentFault,
@@ -28,6 +27,7 @@ from segkit.errors import (
     StorageError,
     UsageError,
 )
+from segkit.interfaces import Archive, PublishedData
 
 
 def packed(**contents: bytes) -> bytes:

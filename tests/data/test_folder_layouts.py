@@ -14,7 +14,8 @@ from PIL import Image
 
 from segkit.data.files.masks import scan_mask
 from segkit.data.loader import EvaluationLoader, TrainingLoader
-from segkit.data.opening.folder import open_data
+from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
 from segkit.errors import SegkitError, UsageError
 
 MASK = np.tri(32, dtype=np.uint8)
@@ -22,7 +23,7 @@ MASK = np.tri(32, dtype=np.uint8)
 
 def refusal(root: Path, **options: object) -> SegkitError:
     with pytest.raises(SegkitError) as error:
-        open_data(root, **options)
+        open_data(root, DataOptions(**options))
     return error.value
 
 
@@ -56,7 +57,7 @@ def test_a_list_that_names_what_is_not_there_is_refused(make_set):
 
 def test_without_lists_a_seed_draws_the_split_and_it_is_said(make_set):
     root = make_set({f"{i:02d}": MASK for i in range(10)})
-    first, again, other = (open_data(root, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (open_data(root, DataOptions(seed=seed)) for seed in (0, 0, 1))
     assert ids(first, "val") == ids(again, "val") != ids(other, "val")
     assert (len(first.split("train")), len(first.split("val"))) == (8, 2)
     assert set(ids(first, "train")) | set(ids(first, "val")) == set(ids(first, "all"))
@@ -281,7 +282,7 @@ def test_the_fingerprint_would_notice_a_new_file(make_set):
 
 def test_opening_a_folder_imports_no_torch():
     program = (
-        "import sys; from segkit.data.opening.folder import open_data; open_data(None); "
+        "import sys; from segkit.data.opening.open import open_data; open_data(None); "
         "print('torch' in sys.modules)"
     )
     told = subprocess.run(

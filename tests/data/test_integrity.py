@@ -15,16 +15,16 @@ from PIL import Image
 from segkit.cli.main import main
 from segkit.data.checks.edges import edge_agreement
 from segkit.data.files.manifest import against_manifest, write_manifest
-from segkit.data.masks.labels import Wishes
-from segkit.data.opening.folder import open_data
 from segkit.data.opening.inspection import Inspection, inspect
+from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
 from segkit.errors import DataError
 
 SIDE = 96
 
 
 def look(root: Path) -> Inspection:
-    return inspect(root, Wishes())
+    return inspect(root, DataOptions())
 
 
 def told(seen: Inspection, code: str) -> list[str]:

@@ -11,8 +11,8 @@ from PIL import Image
 
 from segkit.data.conversion import convert
 from segkit.data.masks.encoding_faults import CITYSCAPES_IDS
-from segkit.data.masks.labels import Wishes
-from segkit.data.opening.folder import open_data
+from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
 from segkit.errors import DataError
 
 MASK = np.tri(32, dtype=np.uint8)
@@ -128,7 +128,7 @@ def channel_files(root: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("cache", ["off", "on"])
 def test_nnunet_files_of_one_channel_each_become_one_image(tmp_path, cache):
     arrays = channel_files(tmp_path, ("a_0000", "a_0001", "b_0000", "b_0001"))
-    data = open_data(tmp_path, cache=cache)
+    data = open_data(tmp_path, DataOptions(cache=cache))
     assert data.in_channels == 2
     assert "Images: 2 channels, a file each." in data.notes
     for _ in range(2):
@@ -144,7 +144,7 @@ def test_channel_files_convert_to_one_tiff_with_the_same_pixels(tmp_path, channe
     names = [f"{case}_{number:04}" for case in "ab" for number in range(channels)]
     for name, array in channel_files(source, tuple(names)).items():
         write(source / "imagesTr" / f"{name}.png", array.astype(depth))
-    convert(source, out, Wishes())
+    convert(source, out, DataOptions())
     before, after = open_data(source), open_data(out)
     assert after.in_channels == channels and not list(out.rglob("images/**/*.png"))
     assert ids(before, "all") == ids(after, "all") == ["a", "b"]
@@ -156,7 +156,7 @@ def test_channel_files_convert_to_one_tiff_with_the_same_pixels(tmp_path, channe
 
 def test_a_changed_channel_file_is_read_anew(tmp_path):
     channel_files(tmp_path, ("a_0000", "a_0001", "b_0000", "b_0001"))
-    dataset = open_data(tmp_path, cache="on").split("all")
+    dataset = open_data(tmp_path, DataOptions(cache="on")).split("all")
     assert not (dataset[0].image[:, :, 1] == 9).all()
     write(tmp_path / "imagesTr" / "a_0001.png", np.full((32, 40), 9, np.uint8))
     assert (dataset[0].image[:, :, 1] == 9).all()
@@ -178,7 +178,7 @@ def test_nnunet_channels_of_different_sizes_are_refused(tmp_path):
 def test_channel_files_cannot_be_asked_for_as_another_number(tmp_path):
     channel_files(tmp_path, ("a_0000", "a_0001", "b_0000", "b_0001"))
     with pytest.raises(DataError, match="each image is 2 files") as caught:
-        open_data(tmp_path, in_channels=3)
+        open_data(tmp_path, DataOptions(in_channels=3))
     assert caught.value.fix == "Files of one grey channel each are read, as 2 channels."
 
 
@@ -194,7 +194,7 @@ def test_cell_tracking_sequences_pair_by_frame_number(tmp_path):
             write(tmp_path / sequence / f"t{frame:03d}.tif")
         for frame in (0, 2):
             write(tmp_path / f"{sequence}_GT" / "SEG" / f"man_seg{frame:03d}.tif", two_cells())
-    data = open_data(tmp_path, instances="foreground")
+    data = open_data(tmp_path, DataOptions(instances="foreground"))
     assert ids(data, "all") == ["01/000", "01/002", "02/000", "02/002"]
     assert "4 frames without a mask left out." in data.notes[1]
     assert data.split("all")[0].instances.max() == 2
@@ -204,7 +204,7 @@ def test_touching_objects_are_parted_by_their_boundary(tmp_path):
     for frame in range(2):
         write(tmp_path / "01" / f"t{frame:03d}.tif")
         write(tmp_path / "01_GT" / "SEG" / f"man_seg{frame:03d}.tif", two_cells())
-    data = open_data(tmp_path, instances="boundary")
+    data = open_data(tmp_path, DataOptions(instances="boundary"))
     sample = data.split("all")[0]
     assert data.classes == ("background", "foreground", "boundary")
     assert (sample.mask == 1).sum() == 2 * 8 * 8
@@ -221,7 +221,7 @@ def test_cityscapes_train_ids_are_read_and_label_ids_get_their_mapping(tmp_path,
         path = tmp_path / "gtFine" / split / city / f"{name}_gtFine_{kind}.png"
         write(path, values.repeat(8)[:, None].repeat(32, 1))
     if kind == "labelTrainIds":
-        data = open_data(tmp_path, num_classes=19)
+        data = open_data(tmp_path, DataOptions(num_classes=19))
         assert (len(data.classes), data.ignore_index) == (19, 255)
         return
     with pytest.raises(DataError, match="masks are Cityscapes' labelIds") as error:

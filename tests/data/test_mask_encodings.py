@@ -10,7 +10,8 @@ from PIL import Image
 
 from segkit.data.files.masks import pack, read_values, scan_mask, unpack
 from segkit.data.masks.colours import default_palette, voc_colour
-from segkit.data.opening.folder import open_data
+from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
 from segkit.errors import DataError
 
 SIDE = 32
@@ -28,7 +29,7 @@ def colours(*values: tuple[int, int, int]) -> np.ndarray:
 
 def refusal(root: Path, **options: object) -> DataError:
     with pytest.raises(DataError) as error:
-        open_data(root, **options)
+        open_data(root, DataOptions(**options))
     return error.value
 
 
@@ -150,10 +151,15 @@ def test_jpeg_masks_are_refused_unless_binarized(make_set):
     assert "2 masks are JPEG, which smears labels" in error.what
     assert "binarize: 128" in error.fix
     assert "--binarize 128" in error.fix
-    assert np.array_equal(open_data(root, binarize=128).split("all")[0].mask, disc)
+    assert np.array_equal(open_data(root, DataOptions(binarize=128)).split("all")[0].mask, disc)
     (root / "data.yaml").write_text("binarize: 128\n")
     assert np.array_equal(open_data(root).split("all")[0].mask, disc)
-    assert not open_data(root, binarize=255, num_classes=2).split("all")[0].mask[16, 6:8].all()
+    assert (
+        not open_data(root, DataOptions(binarize=255, num_classes=2))
+        .split("all")[0]
+        .mask[16, 6:8]
+        .all()
+    )
 
 
 def test_smoothed_masks_are_refused_with_a_threshold(make_set):
@@ -199,7 +205,9 @@ def test_a_single_value_is_nothing_to_learn(make_set):
     error = refusal(make_set({"a": plane(0), "b": plane(0)}))
     assert error.code == "SK-D007"
     assert "all 2 masks hold only the value 0" in error.what
-    assert open_data(make_set({"a": plane(0), "b": plane(0)}), num_classes=2).classes == (
+    assert open_data(
+        make_set({"a": plane(0), "b": plane(0)}), DataOptions(num_classes=2)
+    ).classes == (
         "background",
         "foreground",
     )
@@ -219,7 +227,7 @@ def test_object_numbers_are_refused_as_classes_and_read_as_foreground(make_set):
     assert error.code == "SK-D007"
     assert "the masks' values (0 to 7) look like object numbers" in error.what
     assert "--instances foreground" in error.fix
-    sample = open_data(root, instances="foreground").split("all")[1]
+    sample = open_data(root, DataOptions(instances="foreground")).split("all")[1]
     assert np.array_equal(sample.mask, blobs(7) > 0)
     assert np.array_equal(sample.instances, blobs(7))
 
@@ -256,7 +264,7 @@ def test_an_ignored_label_can_be_named(make_set):
     assert "if it means void, as CamVid's 11 does, pass --ignore-index 2" in str(
         open_data(root).notes
     )
-    data = open_data(root, ignore_index=2)
+    data = open_data(root, DataOptions(ignore_index=2))
     assert (len(data.classes), data.ignore_index) == (2, 2)
     assert np.array_equal(data.split("all")[0].mask, plane(0, 1, 2))
 

@@ -17,7 +17,8 @@ from PIL import Image
 from segkit.data.files.array_file import read_at
 from segkit.data.files.pixel_cache import PixelCache, open_cache, size
 from segkit.data.loader import TrainingLoader
-from segkit.data.opening.folder import open_data
+from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
 from segkit.errors import UsageError
 from segkit.interfaces import Dataset
 
@@ -73,7 +74,7 @@ def test_the_second_epoch_decodes_no_file_and_gives_the_same_batches(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def batches(cache: str) -> list[torch.Tensor]:
-        data = open_data(photos, cache=cache)
+        data = open_data(photos, DataOptions(cache=cache))
         loader = TrainingLoader(data.split("train"), size=32, batch=2, seed=1)
         first = [batch.image_BCHW for batch in loader.epoch(0)]
         if cache == "on":
@@ -96,10 +97,14 @@ def test_without_the_cache_the_second_epoch_does_decode(
 
 def test_kept_pixels_are_those_of_the_files_also_for_another_process(photos: Path):
     plain = open_data(photos).split("all")
-    assert same(plain, open_data(photos, cache="auto").split("all"))
-    assert same(plain, open_data(photos, cache="auto").split("all"))
+    assert same(plain, open_data(photos, DataOptions(cache="auto")).split("all"))
+    assert same(plain, open_data(photos, DataOptions(cache="auto")).split("all"))
     loader = TrainingLoader(
-        open_data(photos, cache="auto").split("all"), size=32, batch=4, seed=0, workers=2
+        open_data(photos, DataOptions(cache="auto")).split("all"),
+        size=32,
+        batch=4,
+        seed=0,
+        workers=2,
     )
     plainly = TrainingLoader(plain, size=32, batch=4, seed=0)
     for one, other in zip(loader.epoch(0), plainly.epoch(0), strict=True):
@@ -113,7 +118,8 @@ def test_colour_masks_and_channels_have_sets_of_their_own(make_set: MakeSet, own
     root = make_set({"a": colours, "b": colours}, yaml=yaml)
     for channels in (1, 3):
         plain, cached = (
-            open_data(root, in_channels=channels, cache=mode).split("all") for mode in ("off", "on")
+            open_data(root, DataOptions(in_channels=channels, cache=mode)).split("all")
+            for mode in ("off", "on")
         )
         assert same(plain, cached)
         assert same(plain, cached)
@@ -123,13 +129,13 @@ def test_colour_masks_and_channels_have_sets_of_their_own(make_set: MakeSet, own
 def test_a_file_changed_in_mid_run_is_read_anew_and_its_old_entry_goes(
     photos: Path, own_cache: Path
 ):
-    dataset = open_data(photos, cache="on").split("all")
+    dataset = open_data(photos, DataOptions(cache="on")).split("all")
     samples(dataset)
     before = {path.name for path in kept(own_cache)}
     changed = np.full((SIDE, SIDE + 16, 3), 7, np.uint8)
     Image.fromarray(changed).save(photos / "images" / "0.jpg")
     assert np.array_equal(dataset[0].image, changed)
-    samples(open_data(photos, cache="on").split("all"))
+    samples(open_data(photos, DataOptions(cache="on")).split("all"))
     after = {path.name for path in kept(own_cache)}
     assert len(after) == len(before) and len(after - before) == 1
 
@@ -137,10 +143,10 @@ def test_a_file_changed_in_mid_run_is_read_anew_and_its_old_entry_goes(
 def test_a_file_that_looks_changed_but_holds_the_same_is_found_by_its_content(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    samples(open_data(photos, cache="on").split("all"))
+    samples(open_data(photos, DataOptions(cache="on")).split("all"))
     for path in photos.rglob("*.*"):
         os.utime(path, (1, 1))
-    dataset = open_data(photos, cache="on").split("all")
+    dataset = open_data(photos, DataOptions(cache="on")).split("all")
     no_decoding(monkeypatch)
     assert len(samples(dataset)) == 8
 
@@ -159,11 +165,13 @@ def flip(content: bytes) -> bytes:
 def test_a_damaged_entry_is_decoded_and_written_anew(
     photos: Path, own_cache: Path, damage: Callable[[bytes], bytes]
 ):
-    samples(open_data(photos, cache="on").split("all"))
+    samples(open_data(photos, DataOptions(cache="on")).split("all"))
     whole = {path: path.read_bytes() for path in kept(own_cache)}
     for path, content in whole.items():
         path.write_bytes(damage(content))
-    assert same(open_data(photos).split("all"), open_data(photos, cache="on").split("all"))
+    assert same(
+        open_data(photos).split("all"), open_data(photos, DataOptions(cache="on")).split("all")
+    )
     assert {path: path.read_bytes() for path in kept(own_cache)} == whole
 
 
@@ -183,19 +191,19 @@ def test_a_set_beyond_the_limit_is_decoded_every_time_or_refused(
     photos: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("SEGKIT_CACHE_GB", "0.00001")
-    data = open_data(photos, cache="auto")
+    data = open_data(photos, DataOptions(cache="auto"))
     assert "Every epoch decodes the files: the decoded pixels take 98.3 kB" in data.notes[-1]
     samples(data.split("all"))
     assert kept(own_cache) == []
     with pytest.raises(UsageError, match="may hold 10 kB") as caught:
-        open_data(photos, cache="on")
+        open_data(photos, DataOptions(cache="on"))
     assert "SEGKIT_CACHE_GB" in caught.value.fix
 
 
 def test_a_limit_that_is_no_number_is_refused(photos: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SEGKIT_CACHE_GB", "much")
     with pytest.raises(UsageError, match="SEGKIT_CACHE_GB is 'much'"):
-        open_data(photos, cache="auto")
+        open_data(photos, DataOptions(cache="auto"))
 
 
 def test_where_nothing_can_be_kept_training_goes_on(
@@ -203,13 +211,13 @@ def test_where_nothing_can_be_kept_training_goes_on(
 ):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("SEGKIT_CACHE", str(tmp_path / "file"))
-    data = open_data(photos, cache="auto")
+    data = open_data(photos, DataOptions(cache="auto"))
     assert data.notes[-1].startswith("Decoded pixels are not kept:")
     assert same(open_data(photos).split("all"), data.split("all"))
 
 
 def test_a_set_removed_in_mid_run_is_written_anew(photos: Path, own_cache: Path):
-    dataset = open_data(photos, cache="on").split("all")
+    dataset = open_data(photos, DataOptions(cache="on")).split("all")
     held = dataset[0].image
     for path in kept(own_cache):
         path.unlink()
@@ -239,19 +247,22 @@ def test_many_writers_of_one_entry_leave_one_whole_entry(tmp_path: Path):
 
 
 def test_what_a_killed_process_leaves_is_no_entry_and_is_swept_later(photos: Path, own_cache: Path):
-    folder = open_data(photos, cache="on").split("all").reader.cache.folder
+    folder = open_data(photos, DataOptions(cache="on")).split("all").reader.cache.folder
     code = (
         "import os, sys, pathlib\n"
-        "from segkit.data.opening.folder import open_data\n"
+        "from segkit.data.opening.open import open_data\n"
+        "from segkit.data.options import DataOptions\n"
         "pathlib.Path.replace = lambda *_: os._exit(9)\n"
-        "open_data(pathlib.Path(sys.argv[1]), cache='on').split('all')[0]\n"
+        "open_data(pathlib.Path(sys.argv[1]), DataOptions(cache='on')).split('all')[0]\n"
     )
     ended = subprocess.run([sys.executable, "-c", code, str(photos)], check=False)
     assert ended.returncode == 9
     (left,) = kept(own_cache)
     assert left.suffix == ".tmp" and left.parent == folder
     os.utime(left, (1e9, 1e9))
-    assert same(open_data(photos).split("all"), open_data(photos, cache="on").split("all"))
+    assert same(
+        open_data(photos).split("all"), open_data(photos, DataOptions(cache="on")).split("all")
+    )
     assert not left.exists()
 
 
@@ -269,7 +280,7 @@ def test_the_cache_writes_nothing_into_the_data_folder(photos: Path):
     for folder in folders:
         folder.chmod(0o555)
     try:
-        samples(open_data(photos, cache="on").split("all"))
+        samples(open_data(photos, DataOptions(cache="on")).split("all"))
     finally:
         for folder in folders:
             folder.chmod(0o755)
@@ -279,7 +290,7 @@ def test_the_cache_writes_nothing_into_the_data_folder(photos: Path):
 def test_a_crop_from_the_cache_reads_its_rows_and_no_more(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    dataset = open_data(photos, cache="on").split("all")
+    dataset = open_data(photos, DataOptions(cache="on")).split("all")
     whole = [dataset[index] for index in range(8)]
     samples(dataset)
     bytes_read: list[int] = []
@@ -314,7 +325,7 @@ def test_a_system_without_positioned_reads_reads_the_same(
 
 
 def test_an_entry_cut_short_in_mid_run_is_read_from_the_files(photos: Path, own_cache: Path):
-    dataset = open_data(photos, cache="on").split("all")
+    dataset = open_data(photos, DataOptions(cache="on")).split("all")
     samples(dataset)
     samples(dataset)
     for path in kept(own_cache):

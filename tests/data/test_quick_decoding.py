@@ -13,7 +13,7 @@ from PIL import Image
 from segkit.data.files import quick_decoding
 from segkit.data.files.decoding import decode
 from segkit.data.files.quick_decoding import quick_jpeg, quick_png
-from segkit.data.opening.folder import open_data
+from segkit.data.opening.open import open_data
 
 
 def photograph(height: int, width: int) -> np.ndarray:

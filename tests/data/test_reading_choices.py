@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from segkit.data.opening.folder import open_data
+from segkit.data.opening.open import open_data
 from segkit.errors import DataError
 
 SIDE = 32

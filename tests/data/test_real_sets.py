@@ -7,12 +7,13 @@ import pytest
 
 from segkit.data.files.images import read_image
 from segkit.data.files.masks import read_values, scan_mask
-from segkit.data.opening.folder import open_data
+from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
 from segkit.errors import DataError
 
 
 def opened(root, name, **options):
-    return open_data(root / name, **options)
+    return open_data(root / name, DataOptions(**options))
 
 
 def test_isbi_2012_is_binary_by_lists(real_data):

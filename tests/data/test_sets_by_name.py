@@ -9,7 +9,8 @@ import pytest
 
 from segkit.cli.main import main
 from segkit.config import TrainConfig, read_config
-from segkit.data.opening.named import open_named
+from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
 from segkit.errors import DataError, UsageError
 from segkit.interfaces import Sample
 from segkit.registry.components import Registry
@@ -66,7 +67,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
 
 
 def test_a_split_that_is_not_there_is_told_and_the_others_serve(registry, tmp_path):
-    data = open_named("drawn", tmp_path, registry=registry)
+    data = open_data(tmp_path, DataOptions(dataset="drawn"), registry=registry)
     assert data.splits == ("train", "val")
     assert "No split test: test is kept back." in data.notes
     with pytest.raises(UsageError, match="SK-D010: the data set has no split 'test'"):
@@ -74,18 +75,18 @@ def test_a_split_that_is_not_there_is_told_and_the_others_serve(registry, tmp_pa
 
 
 def test_grey_and_rgba_images_come_out_with_three_channels(registry, tmp_path):
-    data = open_named("drawn", tmp_path, registry=registry)
+    data = open_data(tmp_path, DataOptions(dataset="drawn"), registry=registry)
     assert data.in_channels == 3
     assert [sample.image.shape for sample in data.split("val")] == [(40, 70, 3)] * 2
 
 
 def test_the_channels_wanted_are_given(registry, tmp_path):
-    data = open_named("drawn", tmp_path, in_channels=1, registry=registry)
+    data = open_data(tmp_path, DataOptions(dataset="drawn", in_channels=1), registry=registry)
     assert data.split("train")[1].image.shape == (40, 70, 1)
 
 
 def test_masks_objects_and_ids_pass_unchanged(registry, tmp_path):
-    given = open_named("drawn", tmp_path, registry=registry).split("train")[0]
+    given = open_data(tmp_path, DataOptions(dataset="drawn"), registry=registry).split("train")[0]
     stored = Drawn(tmp_path, "train")[0]
     assert np.array_equal(given.mask, stored.mask)
     assert np.array_equal(given.instances, stored.instances)
@@ -94,31 +95,37 @@ def test_masks_objects_and_ids_pass_unchanged(registry, tmp_path):
 
 @pytest.mark.parametrize(
     ("depth", "level", "white"),
-    [("uint8", 3, 255), ("uint16", 300, 1023), ("uint16", 60000, 65535), ("float32", 1, 255)],
+    [
+        ("uint8", 3, 255),
+        ("uint16", 300, 1023),
+        ("uint16", 60000, 65535),
+        ("float32", 0, 1),
+        ("float32", 200, 255),
+    ],
 )
 def test_white_is_that_of_the_depth(registry, tmp_path, depth, level, white):
     written = f"drawn(depth={depth}, level={level}, mixed=false)"
-    data = open_named(written, tmp_path, registry=registry)
+    data = open_data(tmp_path, DataOptions(dataset=written), registry=registry)
     assert (data.full_scale, data.in_channels) == (white, 1)
 
 
 def test_all_is_every_split_once(registry, tmp_path):
-    every = open_named("drawn", tmp_path, registry=registry).split("all")
+    every = open_data(tmp_path, DataOptions(dataset="drawn"), registry=registry).split("all")
     assert [sample.id for sample in every] == ["train-0", "train-1", "val-0", "val-1"]
 
 
 def test_a_crop_fits_the_images(registry, tmp_path):
-    assert open_named("drawn", tmp_path, registry=registry).default_size == 32
+    assert open_data(tmp_path, DataOptions(dataset="drawn"), registry=registry).default_size == 32
 
 
 def test_a_model_of_other_classes_is_refused(registry, tmp_path):
     with pytest.raises(UsageError, match="SK-C009: the model tells 5 classes apart, and drawn has"):
-        open_named("drawn", tmp_path, num_classes=5, registry=registry)
+        open_data(tmp_path, DataOptions(dataset="drawn", num_classes=5), registry=registry)
 
 
 def test_a_name_without_a_folder_is_answered_with_the_way_to_it(registry):
     with pytest.raises(UsageError) as caught:
-        open_named("drawn", None, registry=registry)
+        open_data(None, DataOptions(dataset="drawn"), registry=registry)
     assert caught.value.what == "--dataset drawn needs the folder where it lies."
     assert "`segkit data download drawn`" in caught.value.fix
 

@@ -13,7 +13,8 @@ import torch
 
 from segkit.cli.main import main
 from segkit.data.loader import EvaluationLoader, TrainingLoader
-from segkit.data.opening.named import open_named
+from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
 from segkit.errors import DataError, SegkitError, UsageError
 from segkit.interfaces import Sample
 from segkit.registry.components import Registry
@@ -100,7 +101,7 @@ def test_a_sample_that_cannot_be_trained_on_is_told_before_the_first_step(
 ):
     made.make = staticmethod(with_mask(change))
     with pytest.raises(DataError, match=said) as caught:
-        open_named("made", tmp_path)
+        open_data(tmp_path, DataOptions(dataset="made"))
     assert "tell the authors of the plugin" in caught.value.fix
 
 
@@ -112,7 +113,7 @@ def test_all_faults_are_told_at_once_also_those_of_the_plugins_own_reading(made,
 
     made.make = staticmethod(make)
     with pytest.raises(SegkitError) as caught:
-        open_named("made", tmp_path)
+        open_data(tmp_path, DataOptions(dataset="made"))
     assert "0.png is damaged." in str(caught.value) and "1.png is damaged." in str(caught.value)
 
 
@@ -125,14 +126,14 @@ def test_absent_classes_twins_and_empty_samples_are_noted(made, tmp_path):
         return Sample(sample.image, mask_HW, f"{split}-{index}")
 
     made.make = staticmethod(make)
-    notes = " ".join(open_named("made", tmp_path).notes)
+    notes = " ".join(open_data(tmp_path, DataOptions(dataset="made")).notes)
     assert "'thing' has no pixels in val, but in train." in notes
     assert "val: val-0 is the same picture as train: train-1. (5 such;" in notes
     assert "val: val-0 is ignored all over." in notes
 
 
 def test_sizes_are_known_so_that_evaluation_makes_batches_of_one_size(made, tmp_path):
-    dataset = open_named("made", tmp_path).split("val")
+    dataset = open_data(tmp_path, DataOptions(dataset="made")).split("val")
     assert dataset.sizes == [(40, 48), (40, 56)] * 3
     assert [len(batch) for batch in EvaluationLoader(dataset, batch=3)] == [3, 3]
 
@@ -144,23 +145,23 @@ def test_a_set_that_was_looked_at_is_not_read_again_until_something_changes(
     root = tmp_path / "root"
     root.mkdir()
     (root / "a.bin").write_bytes(b"1")
-    first = open_named("made", root)
+    first = open_data(root, DataOptions(dataset="made"))
     assert len(READ) == 12
-    assert open_named("made", root).notes == first.notes and len(READ) == 12
+    assert open_data(root, DataOptions(dataset="made")).notes == first.notes and len(READ) == 12
     (root / "a.bin").write_bytes(b"22")
-    open_named("made", root)
+    open_data(root, DataOptions(dataset="made"))
     assert len(READ) == 24
     code = tmp_path / "code.py"
     code.write_text("x = 1")
     monkeypatch.setattr("segkit.data.opening.named._code_of", lambda _: [code])
-    open_named("made", root)
+    open_data(root, DataOptions(dataset="made"))
     os.utime(code, (1, 1))
-    open_named("made", root)
+    open_data(root, DataOptions(dataset="made"))
     assert len(READ) == 48
 
 
 def batches(root: Path, cache: str, workers: int = 0) -> list[list[torch.Tensor]]:
-    dataset = open_named("made", root, cache=cache).split("train")
+    dataset = open_data(root, DataOptions(dataset="made", cache=cache)).split("train")
     loader = TrainingLoader(dataset, size=32, batch=3, seed=4, workers=workers)
     given = []
     for epoch in (0, 1):
@@ -189,7 +190,7 @@ def test_kept_samples_are_read_once_and_give_the_same_batches(made, tmp_path, ow
 
 
 def test_kept_samples_are_whole_samples_too(made, tmp_path):
-    dataset = open_named("made", tmp_path, cache="on").split("val")
+    dataset = open_data(tmp_path, DataOptions(dataset="made", cache="on")).split("val")
     for _ in range(2):
         for index in range(6):
             kept, made_anew = dataset[index], usual(index, "val")
@@ -230,7 +231,7 @@ def test_what_the_masks_mean_cannot_be_said_of_a_set_by_name(made, tmp_path, cap
     assert run(*asked, "--binarize", "9") == 2
     assert "--binarize cannot be chosen for made, which says itself" in capsys.readouterr().err
     with pytest.raises(UsageError):
-        open_named("made", None)
+        open_data(None, DataOptions(dataset="made"))
 
 
 def test_preview_and_stats_take_a_set_by_name(made, tmp_path, capsys):

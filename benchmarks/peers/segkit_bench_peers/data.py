@@ -28,7 +28,8 @@ from torchvision.transforms.v2.functional import resized_crop
 
 from segkit.data.batches import Batch
 from segkit.data.loader import TrainingLoader
-from segkit.data.opening.folder import open_data
+from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
 
 HEIGHT, WIDTH, IMAGES = 375, 500, 96
 CLASSES = 3
@@ -84,7 +85,9 @@ class Loading:
         return float(np.abs(found_HWC - expected_HWC).max()), 0.0
 
     def _ours(self, root: Path) -> Iterator[tuple[Tensor, Tensor]]:
-        data = open_data(root, cache="on" if self.pipeline == "segkit-cached" else "off")
+        data = open_data(
+            root, DataOptions(cache="on" if self.pipeline == "segkit-cached" else "off")
+        )
         loader = TrainingLoader(data.split("all"), size=self.size, batch=self.batch, seed=0)
         epoch = 0
         while True:

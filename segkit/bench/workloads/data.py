@@ -9,7 +9,8 @@ from segkit.bench.case import Case
 from segkit.bench.instruments import Mark
 from segkit.data.batches import Batch
 from segkit.data.loader import TrainingLoader
-from segkit.data.opening.folder import open_data
+from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
 
 DEMO = "demo"
 
@@ -29,7 +30,8 @@ class DataWorkload:
     def set_up(self) -> None:
         case = self.case
         folder = None if case.data in (None, DEMO) else Path(case.data).expanduser()
-        data = open_data(folder, in_channels=case.channels if folder is None else None)
+        channels = case.channels if folder is None else None
+        data = open_data(folder, DataOptions(in_channels=channels))
         self.loader = TrainingLoader(
             data.split("train"),
             size=case.size,

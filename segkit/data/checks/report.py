@@ -16,6 +16,7 @@ from segkit.data.opening.inspection import Inspection, label_counts
 from segkit.data.opening.named import Named, data_of_named
 from segkit.data.opening.opened import Data
 from segkit.data.opening.samples import SampleFacts, SampleLook
+from segkit.data.options import DataOptions
 from segkit.errors import CODES, SegkitError
 from segkit.interfaces import Dataset
 
@@ -82,7 +83,7 @@ def report_on(seen: Inspection, more: Sequence[Finding] = ()) -> CheckReport:
 
 
 def report_on_named(
-    named: Named, look: SampleLook, more: Sequence[Finding] = ()
+    named: Named, look: SampleLook, options: DataOptions, more: Sequence[Finding] = ()
 ) -> tuple[CheckReport, Data | None]:
     """The report of a look at a set by name, and the data where they can be opened."""
     train, readable = named.datasets["train"], look.readable
@@ -90,7 +91,7 @@ def report_on_named(
     data = None
     try:
         if as_error(look.findings) is None:
-            data = data_of_named(named, look)
+            data = data_of_named(named, look, options)
     except SegkitError as error:
         findings.append(from_error(error))
     return CheckReport(

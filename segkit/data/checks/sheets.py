@@ -12,11 +12,10 @@ from segkit.data.augmentation.crops import augment, training_ignore_index
 from segkit.data.augmentation.recipes import Recipe
 from segkit.data.files.images import read_image
 from segkit.data.files.masks import RGB, read_values
-from segkit.data.files.pixels import white_of
+from segkit.data.intensity import white_of
 from segkit.data.masks.colours import default_palette
-from segkit.data.opening.folder import ALL
 from segkit.data.opening.inspection import Inspection, Item
-from segkit.data.opening.opened import Data
+from segkit.data.opening.opened import ALL, Data
 from segkit.errors import SegkitError
 from segkit.interfaces import Sample
 from segkit.reporting.pictures import Picture, overlay, side_by_side, to_uint8

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from segkit.data.fetching.archive import place_inside, storage_error, unpack
-from segkit.data.fetching.published import Archive, PublishedData
 from segkit.data.fetching.transfer import Progress, fetch
 from segkit.errors import DataError, EnvironmentFault, PluginError, StorageError, UsageError
+from segkit.interfaces import Archive, PublishedData
 
 RECORD = "segkit-download.json"
 PARTIAL = ".partial"

@@ -7,23 +7,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segkit.data.files.facts import ImageFacts
+from segkit.data.intensity import Intensity, find_intensity
 from segkit.errors import DataError
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """channels of every image given out, the value of white, and sentences on both."""
+    """channels of every image given out, what is black and white, and sentences on both."""
 
     channels: int
-    full_scale: float
+    intensity: Intensity
     notes: tuple[str, ...]
 
 
-def find_pixels(images: Sequence[ImageFacts], wanted: int | None, alpha: str = "drop") -> Pixels:
-    """Channels (those wanted, or fitting all images) and white; raises DataError SK-D011."""
+def find_pixels(
+    images: Sequence[ImageFacts], wanted: int | None, alpha: str, intensity: Intensity | None
+) -> Pixels:
+    """Channels (those wanted, or fitting all images), black and white.
+
+    intensity   a scaling, or a model's own, which the images have to fit
+    Raises DataError SK-D011 and SK-D034.
+    """
     channels, note = _channels(images, wanted, alpha)
-    full_scale, notes = _full_scale(images)
-    return Pixels(channels, full_scale, (note, *notes))
+    found, notes = find_intensity(intensity, images)
+    return Pixels(channels, found, (note, *notes))
 
 
 def joined(pixels: Pixels, files: Sequence[int], images: Sequence[ImageFacts]) -> Pixels:
@@ -38,7 +45,7 @@ def joined(pixels: Pixels, files: Sequence[int], images: Sequence[ImageFacts]) -
             f"Files of one grey channel each are read, as {count} channels.",
         )
     return Pixels(
-        count, pixels.full_scale, (f"Images: {count} channels, a file each.", *pixels.notes[1:])
+        count, pixels.intensity, (f"Images: {count} channels, a file each.", *pixels.notes[1:])
     )
 
 
@@ -79,27 +86,3 @@ def _with_alpha(counts: Counter[int], have: str) -> tuple[int, str]:
             "Write `alpha: drop` or `alpha: white` into data.yaml.",
         )
     return channels, f"Images: {channels} channels, alpha among them (files: {have})."
-
-
-def _full_scale(images: Sequence[ImageFacts]) -> tuple[float, tuple[str, ...]]:
-    """The value of white, and a note where it is not plainly 255."""
-    depths = Counter(facts.dtype for facts in images)
-    if set(depths) == {"uint8"}:
-        return 255.0, ()
-    if len(depths) > 1:
-        have = ", ".join(f"{count} of {dtype}" for dtype, count in sorted(depths.items()))
-        raise DataError(
-            "SK-D011",
-            f"the images differ in depth: {have}.",
-            "Convert them to one: a grey of 8 bits and one of 16 are not comparable.",
-        )
-    highest = max(facts.highest for facts in images)
-    (dtype,) = depths
-    scale = white_of(highest, dtype)
-    return scale, (f"Depth: {dtype}, highest value {highest:g}; {scale:g} counts as white.",)
-
-
-def white_of(highest: float, dtype: str) -> float:
-    """White, for a camera that gave this value: full 8, 10, 12, 14 or 16 bits; floats 1 or 255."""
-    steps = (1.0, 255.0) if dtype == "float32" else (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
-    return next((step for step in steps if highest <= step), highest)

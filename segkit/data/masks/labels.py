@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from segkit.data.files.masks import RGB, MaskFacts, pack, unpack
 from segkit.data.files.reading import Reading
@@ -28,31 +27,18 @@ from segkit.data.masks.encoding_faults import (
 )
 from segkit.data.masks.label_rule import Labelling, LabelRule, as_colours
 from segkit.data.masks.object_numbers import looks_like_object_numbers
+from segkit.data.options import DataOptions
 from segkit.data.settings import IGNORED, DataSettings
 from segkit.errors import DataError
 
 BINARY = ("background", "foreground")
-IgnoreIndex = int | None | Literal["auto"]
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What the user says about the labels: by options and in data.yaml, options first.
-
-    ignore_index  a label, None for no ignored label, "auto" to find out
-    num_classes   None to find out
-    instances     the masks hold object numbers: "foreground" learns objects against background,
-                  "boundary" their outermost pixels as a third class
-    binarize      values from here on are foreground, the rest background
-    max_pixels    the largest image allowed, pixels
-    """
+@dataclass(frozen=True, kw_only=True)
+class Wishes(DataOptions):
+    """What the user says: by options, and in data.yaml as `settings`; options come first."""
 
     settings: DataSettings = field(default_factory=DataSettings)
-    ignore_index: IgnoreIndex = "auto"
-    num_classes: int | None = None
-    instances: str | None = None
-    binarize: int | None = None
-    max_pixels: int | None = None
 
     def with_settings(self, settings: DataSettings) -> Wishes:
         settings = replace(

@@ -1,4 +1,4 @@
-"""A plugin's split with its samples kept in the cache of decoded pixels."""
+"""A plugin's split with its samples in the cache of decoded pixels."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from segkit.interfaces import Dataset, Sample
 IMAGE, MASK, INSTANCES = "image", "mask", "instances"
 
 
-class KeptSplit(InParts):
-    """Reads what is kept, and keeps what is not there yet.
+class CachedSplit(InParts):
+    """Reads what is in the cache, and puts there what is not.
 
     facts   what each sample is, from a look at all of them
     key     of all that decides the samples: files, plugin and options
@@ -84,10 +84,11 @@ def names_of(key: str, facts: Sequence[SampleFacts]) -> list[str]:
     ]
 
 
-def bytes_of(found: SampleFacts, channels: int) -> int:
-    """What a sample takes when it is kept, nearly."""
+def bytes_of(found: SampleFacts, channels: int, dtype: str | None = None) -> int:
+    """What a sample takes in the cache, nearly; `dtype` is the image's where it is changed."""
     planes = 1 + (0 if found.objects is None else 1 if found.objects < 256 else 2)
-    return found.height * found.width * (channels * np.dtype(found.dtype).itemsize + planes)
+    depth = np.dtype(dtype or found.dtype).itemsize
+    return found.height * found.width * (channels * depth + planes)
 
 
 def _part(sample: Sample, part: str) -> np.ndarray:

@@ -13,8 +13,9 @@ import numpy as np
 
 from segkit.data.files.images import fit_channels
 from segkit.data.files.masks import RGB
+from segkit.data.intensity import Intensity
 from segkit.data.masks.colours import default_palette
-from segkit.data.opening.opened import Data
+from segkit.data.opening.opened import Data, crop_size_for
 from segkit.errors import UsageError
 from segkit.interfaces import Sample
 
@@ -71,13 +72,13 @@ def open_demo(seed: int = 0, *, in_channels: int = 3) -> Data:
         palette=default_palette(len(CLASSES)),
         ignore_index=None,
         in_channels=in_channels,
-        full_scale=255.0,
+        intensity=Intensity("range", 0.0, 255.0, "uint8"),
         splits=tuple(SPLITS),
         notes=(
             "No --data is given: this is the built-in demo set, drawn from a seed.",
             f"{SIDE} x {SIDE} pixels, {len(CLASSES)} classes: {sizes}.",
         ),
-        default_size=SIDE,
+        default_size=crop_size_for([(SIDE, SIDE)]),
         datasets=datasets,
     )
 

@@ -1,34 +1,27 @@
-"""Opening a data set: one look at every mask and image header, then samples by index."""
+"""A folder of images and masks as a data set: one look at every file, then samples by index."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
 
 from segkit.data.files.facts import Progress
 from segkit.data.files.masks import RGB
 from segkit.data.files.pairing import EXPECTED, Pair
-from segkit.data.findings import WARNING, Finding, as_error, by_code
+from segkit.data.findings import WARNING, as_error
 from segkit.data.layouts.layout import Layout
 from segkit.data.masks.label_rule import Labelling, LabelRule, QuickLabels
-from segkit.data.masks.labels import IgnoreIndex, Wishes
-from segkit.data.opening.demo import open_demo
 from segkit.data.opening.inspection import Inspection, Item, inspect
 from segkit.data.opening.item_reader import ItemReader, cached_reader, plain_reader
-from segkit.data.opening.opened import Data
+from segkit.data.opening.opened import ALL, Data, crop_size_for, warned
 from segkit.data.opening.skipping import Skipped, skipped_note, without_bad_samples
+from segkit.data.options import DataOptions, OnBadSample
 from segkit.data.stored import InParts, Stored, Window, of_sample
 from segkit.errors import DataError
 from segkit.interfaces import Dataset, Sample
 
-ALL = "all"
-CacheMode = Literal["auto", "on", "off"]
-OnBadSample = Literal["error", "skip"]
-Keep = Callable[[Inspection, ItemReader], tuple[ItemReader, str]]
+Caching = Callable[[Inspection, ItemReader], tuple[ItemReader, str]]
 
 
 class FolderDataset(InParts):
@@ -87,68 +80,20 @@ def _same_size(image: Window, values: Window, pair: Pair) -> None:
         )
 
 
-def open_data(
-    root: Path | None,
-    *,
-    ignore_index: IgnoreIndex = "auto",
-    num_classes: int | None = None,
-    instances: str | None = None,
-    binarize: int | None = None,
-    max_pixels: int | None = None,
-    in_channels: int | None = None,
-    val_share: float = 0.2,
-    seed: int = 0,
-    progress: Progress | None = None,
-    cache: CacheMode = "off",
-    on_bad_sample: OnBadSample = "error",
-) -> Data:
-    """The data set of a folder (or of the data.yaml given), or the demo set where root is None.
-
-    ignore_index  the label that counts for nothing; None: every pixel counts; "auto": as data.yaml
-                  says, else 255 where the masks hold it beside classes
-    num_classes   where it cannot be told from the masks, or to check that it is so many
-    instances     the masks hold object numbers: "foreground" makes all one class, "boundary" their
-                  outermost pixels another
-    binarize      values from here on are foreground, the rest background: for smeared masks
-    max_pixels    the largest image allowed, pixels; None: 178,956,970
-    in_channels   channels wanted; None: those the images have (alpha dropped, grey copied if mixed)
-    val_share     share of the images drawn for validation where no split is given
-    seed          of that draw, and of the demo set
-    progress      called with (files looked at, files in all)
-    cache         keep decoded pixels in the user's cache folder: "on", "off", or "auto": where
-                  they fit in it (SEGKIT_CACHE_GB, 10 where it is not set)
-    on_bad_sample  "skip" leaves out samples whose files are at fault, up to 5 % of all
-
-    Every file is decoded once and remembered in the user's cache folder. Raises DataError SK-D0xx
-    with all files at fault, and StorageError SK-D018.
-    """
-    if root is None:
-        return open_demo(seed, in_channels=in_channels or 3)
-    wishes = Wishes(
-        ignore_index=ignore_index,
-        num_classes=num_classes,
-        instances=instances,
-        binarize=binarize,
-        max_pixels=max_pixels,
-    )
-    seen = inspect(
-        Path(root),
-        wishes,
-        in_channels=in_channels,
-        val_share=val_share,
-        seed=seed,
-        progress=progress,
-    )
-    keep = None if cache == "off" else partial(cached_reader, Path(root), mode=cache)
-    return data_of(seen, keep, on_bad_sample)
+def open_folder(root: Path, options: DataOptions, progress: Progress | None = None) -> Data:
+    """The data set of a folder, or of the data.yaml given; raises as `open_data` does."""
+    seen = inspect(root, options, progress)
+    if options.cache == "off":
+        return data_of(seen, on_bad_sample=options.on_bad_sample)
+    return data_of(seen, partial(cached_reader, root, mode=options.cache), options.on_bad_sample)
 
 
 def data_of(
-    seen: Inspection, keep: Keep | None = None, on_bad_sample: OnBadSample = "error"
+    seen: Inspection, caching: Caching | None = None, on_bad_sample: OnBadSample = "error"
 ) -> Data:
     """The data set that was looked at; raises DataError or StorageError with all that is wrong.
 
-    keep   makes a reader that keeps what it decodes, given the look and a plain reader
+    caching   makes a reader that caches what it decodes, given the look and a plain reader
     """
     skipped: tuple[Skipped, ...] = ()
     if on_bad_sample == "skip":
@@ -159,38 +104,35 @@ def data_of(
     if seen.labelling is None or seen.pixels is None or not seen.items:
         raise DataError("SK-D001", "there are no images with masks.", EXPECTED)
     labelling, pixels, layout = seen.labelling, seen.pixels, seen.layout
-    reader, kept = plain_reader(seen, labelling, pixels), ""
-    if keep is not None:
-        reader, kept = keep(seen, reader)
+    reader, cached = plain_reader(seen, labelling, pixels), ""
+    if caching is not None:
+        reader, cached = caching(seen, reader)
     warnings = [f for f in seen.findings if f.level == WARNING]
     return Data(
         classes=labelling.classes,
         palette=labelling.palette,
         ignore_index=labelling.ignore_index,
         in_channels=pixels.channels,
-        full_scale=pixels.full_scale,
+        intensity=reader.intensity,
         splits=tuple(layout.splits),
         notes=(
             *_found(layout),
             *pixels.notes,
             *labelling.notes,
             *warned(warnings),
-            *((kept,) if kept else ()),
+            *_intensity_note(reader),
+            *((cached,) if cached else ()),
             *((skipped_note(skipped),) if skipped else ()),
         ),
         skipped=skipped,
-        default_size=_default_size(seen.items),
+        default_size=crop_size_for((item.height, item.width) for item in seen.items.values()),
         datasets=_datasets(seen, labelling, reader),
     )
 
 
-def warned(warnings: Sequence[Finding]) -> list[str]:
-    """A sentence per kind of warning: the first in full, the others counted."""
-    notes = []
-    for alike in by_code(warnings).values():
-        more = f" ({len(alike)} such; `segkit data check` shows all.)" if len(alike) > 1 else ""
-        notes.append(f"{alike[0].what}{more}")
-    return notes
+def _intensity_note(reader: ItemReader) -> tuple[str, ...]:
+    """Said where it is not the plain one, and not said already (see `find_intensity`)."""
+    return () if reader.intensity.scaling in ("range", "type") else (reader.intensity.sentence(),)
 
 
 def _datasets(seen: Inspection, labelling: Labelling, reader: ItemReader) -> dict[str, Dataset]:
@@ -207,9 +149,3 @@ def _datasets(seen: Inspection, labelling: Labelling, reader: ItemReader) -> dic
 def _found(layout: Layout) -> tuple[str, ...]:
     sizes = ", ".join(f"{len(pairs)} {split}" for split, pairs in layout.splits.items())
     return (f"{len(layout.pairs)} images with masks: {sizes}.", *layout.notes)
-
-
-def _default_size(items: Mapping[Pair, Item]) -> int:
-    """The median image's shorter side, rounded down to a multiple of 32, from 32 to 512."""
-    side = int(np.median([min(item.height, item.width) for item in items.values()]))
-    return min(512, max(32, side // 32 * 32))

@@ -23,6 +23,7 @@ from segkit.data.layouts.layout import Declared, Layout
 from segkit.data.layouts.neighbours import neighbours_across_splits
 from segkit.data.masks.label_rule import Labelling
 from segkit.data.masks.labels import Wishes, find_labels
+from segkit.data.options import PLAIN_OPTIONS, DataOptions
 from segkit.data.settings import DataSettings, find_settings
 from segkit.errors import DataError
 
@@ -82,13 +83,7 @@ class Inspection:
 
 
 def inspect(
-    root: Path,
-    wishes: Wishes,
-    *,
-    in_channels: int | None = None,
-    val_share: float = 0.2,
-    seed: int = 0,
-    progress: Progress | None = None,
+    root: Path, options: DataOptions = PLAIN_OPTIONS, progress: Progress | None = None
 ) -> Inspection:
     """Decodes every file once (or remembers it, see `facts`) and collects all that is wrong.
 
@@ -97,8 +92,8 @@ def inspect(
     if not root.exists():
         raise DataError("SK-D001", f"there is no folder {root}.", "Check the path given as --data.")
     settings = find_settings(root)
-    layout = find_layout(root, settings, val_share=val_share, seed=seed)
-    wishes = wishes.with_settings(with_declared(settings, layout.declared))
+    layout = find_layout(root, settings, val_share=options.val_share, seed=options.seed)
+    wishes = Wishes(**vars(options)).with_settings(with_declared(settings, layout.declared))
     settings, pairs = wishes.settings, layout.pairs
     reading = settings.reading()
     cache = FactCache.of(root, reading)
@@ -115,8 +110,7 @@ def inspect(
     findings += misfits
     pixels, labelling = None, None
     if images:
-        channels = in_channels or settings.in_channels
-        pixels = _tried(lambda: _pixels_of(images, pairs, channels, reading), findings)
+        pixels = _tried(lambda: _pixels_of(images, pairs, wishes), findings)
     if masks:
         labelling = _tried(lambda: find_labels(list(masks.values()), wishes), findings)
     findings += _leaks(layout, images, settings)
@@ -147,13 +141,11 @@ def _tried(find: Callable[[], Found], findings: list[Finding]) -> Found | None:
         return None
 
 
-def _pixels_of(
-    images: Mapping[Path, ImageFacts],
-    pairs: Sequence[Pair],
-    channels: int | None,
-    reading: Reading,
-) -> Pixels:
-    pixels = find_pixels(list(images.values()), channels, reading.alpha)
+def _pixels_of(images: Mapping[Path, ImageFacts], pairs: Sequence[Pair], wishes: Wishes) -> Pixels:
+    settings = wishes.settings
+    channels = wishes.in_channels or settings.in_channels
+    intensity = wishes.intensity or settings.intensity
+    pixels = find_pixels(list(images.values()), channels, settings.alpha, intensity)
     return joined(pixels, [len(pair.images) for pair in pairs], list(images.values()))
 
 

@@ -1,4 +1,4 @@
-"""Reading the image and the mask of a pair: from their files, or from pixels kept from before."""
+"""Reading the image and the mask of a pair: from their files, or from the cache of pixels."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ from segkit.data.files.pixel_cache import PixelCache, Stamp, entry_name, open_ca
 from segkit.data.files.pixels import Pixels
 from segkit.data.files.quick_decoding import quick_jpeg, quick_png
 from segkit.data.files.reading import PLAIN, Reading
+from segkit.data.intensity import RANGE, Intensity, percentiles
 from segkit.data.masks.label_rule import Labelling
 from segkit.data.opening.inspection import Inspection, Item
 from segkit.data.stored import Window
+
+# Images that percentiles are measured on.
+MEASURED = 64
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class ItemReader:
 
     channels   of every image
     as_colour  masks are given as packed colours
+    intensity  what becomes of the stored values
     plain      files that have been decoded once and are of the plainest kinds, with their stamps
                at that time: they are decoded the quick way
     """
@@ -35,10 +40,15 @@ class ItemReader:
     channels: int
     as_colour: bool = False
     reading: Reading = PLAIN
+    intensity: Intensity = RANGE
     plain: Mapping[Path, Stamp] = field(default_factory=dict)
 
     def image(self, item: Item) -> np.ndarray:
-        """(H, W, channels); raises DataError as `read_image` does."""
+        """(H, W, channels), black and white applied; raises DataError as `read_image` does."""
+        return self.intensity.applied(self.stored_image(item))
+
+    def stored_image(self, item: Item) -> np.ndarray:
+        """(H, W, channels) as the files have it; raises DataError as `read_image` does."""
         quick = self._quickly(item.pair.image, quick_jpeg)
         if quick is not None:
             return quick
@@ -84,7 +94,7 @@ class ItemReader:
 
 @dataclass(frozen=True)
 class Entries:
-    """The names under which one pair is kept, and the files' stamps that they hold for."""
+    """The names of one pair's cache entries, and the files' stamps that they hold for."""
 
     image: str
     mask: str
@@ -103,36 +113,49 @@ class CachedReader(ItemReader):
         read = partial(super().image, item)
         if self.cache is None or self.entries is None:
             return read()
-        kept = self.entries[item.pair]
-        return self.cache.array(kept.image, kept.image_seen, read)
+        cached = self.entries[item.pair]
+        return self.cache.array(cached.image, cached.image_seen, read)
 
     def values(self, item: Item) -> np.ndarray:
         read = partial(super().values, item)
         if self.cache is None or self.entries is None:
             return read()
-        kept = self.entries[item.pair]
-        return self.cache.array(kept.mask, kept.mask_seen, read)
+        cached = self.entries[item.pair]
+        return self.cache.array(cached.mask, cached.mask_seen, read)
 
     def image_window(self, item: Item) -> Window:
         read = partial(super().image, item)
         if self.cache is None or self.entries is None:
             return read()
-        kept = self.entries[item.pair]
-        return self.cache.window(kept.image, kept.image_seen, read)
+        cached = self.entries[item.pair]
+        return self.cache.window(cached.image, cached.image_seen, read)
 
     def values_window(self, item: Item) -> Window:
         read = partial(super().values, item)
         if self.cache is None or self.entries is None:
             return read()
-        kept = self.entries[item.pair]
-        return self.cache.window(kept.mask, kept.mask_seen, read)
+        cached = self.entries[item.pair]
+        return self.cache.window(cached.mask, cached.mask_seen, read)
 
 
 def plain_reader(seen: Inspection, labelling: Labelling, pixels: Pixels) -> ItemReader:
+    """A reader that caches nothing; percentiles of the data are measured here."""
     colour = labelling.rule.colour
     jpegs = _plain_jpegs(seen) if pixels.channels == 3 else {}
     pngs = {} if colour else _plain_pngs(seen)
-    return ItemReader(pixels.channels, colour, seen.reading, jpegs | pngs)
+    reader = ItemReader(pixels.channels, colour, seen.reading, pixels.intensity, jpegs | pngs)
+    if pixels.intensity.scaling != "percentile" or pixels.intensity.white is not None:
+        return reader
+    return replace(reader, intensity=_by_percentiles(seen, reader))
+
+
+def _by_percentiles(seen: Inspection, reader: ItemReader) -> Intensity:
+    """Black and white by the percentiles of up to 64 training images, spread over all."""
+    pairs = seen.layout.splits.get("train", seen.layout.pairs)
+    items = [seen.items[pair] for pair in pairs if pair in seen.items]
+    chosen = items[:: -(-len(items) // MEASURED)]
+    black, white = percentiles(reader.stored_image(item) for item in chosen)
+    return replace(reader.intensity, black=black, white=white)
 
 
 def _plain_jpegs(seen: Inspection) -> dict[Path, Stamp]:
@@ -160,15 +183,21 @@ def _plain_pngs(seen: Inspection) -> dict[Path, Stamp]:
 def cached_reader(
     root: Path, seen: Inspection, plain: ItemReader, mode: str
 ) -> tuple[ItemReader, str]:
-    """A reader that keeps what it decodes, where that fits (see `open_cache`), and a sentence."""
-    how = (plain.channels, plain.as_colour, replace(plain.reading, max_pixels=0))
+    """A reader that caches what it decodes, where that fits (see `open_cache`), and a sentence."""
+    how: tuple[object, ...] = (
+        plain.channels,
+        plain.as_colour,
+        replace(plain.reading, max_pixels=0),
+    )
+    if plain.intensity.changes_pixels:
+        how = (*how, plain.intensity)
     entries = {pair: _entries(seen, item) for pair, item in seen.items.items()}
     names = {name for each in entries.values() for name in (each.image, each.mask)}
     need = sum(_bytes(seen, item, plain) for item in seen.items.values())
     cache, note = open_cache(set_folder(root, *how), names, need, mode)
     if cache is None:
         return plain, note
-    given = (plain.channels, plain.as_colour, plain.reading, plain.plain)
+    given = (plain.channels, plain.as_colour, plain.reading, plain.intensity, plain.plain)
     return CachedReader(*given, cache, entries), note
 
 
@@ -184,7 +213,8 @@ def _entries(seen: Inspection, item: Item) -> Entries:
 
 
 def _bytes(seen: Inspection, item: Item, plain: ItemReader) -> int:
-    depth = np.dtype(seen.images[item.pair.image].dtype).itemsize
+    stored = np.dtype(seen.images[item.pair.image].dtype).itemsize
+    depth = 4 if plain.intensity.changes_pixels else stored
     mask_depth = 4 if plain.as_colour else _depth(seen.masks[item.pair.mask])
     return item.height * item.width * (plain.channels * depth + mask_depth)
 

@@ -6,36 +6,42 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
-
+from segkit.data.capabilities import USUAL_SPLITS, published_of, splits_of
 from segkit.data.files.facts import Progress
 from segkit.data.files.images import fit_channels
 from segkit.data.files.masks import RGB
 from segkit.data.files.pixel_cache import open_cache, set_folder
-from segkit.data.files.pixels import white_of
 from segkit.data.findings import WARNING, as_error
-from segkit.data.opening.cached_split import KeptSplit, bytes_of, names_of
-from segkit.data.opening.folder import ALL, CacheMode, warned
-from segkit.data.opening.opened import Data
+from segkit.data.intensity import Intensity, find_intensity, percentiles
+from segkit.data.opening.cached_split import CachedSplit, bytes_of, names_of
+from segkit.data.opening.opened import ALL, Data, crop_size_for, warned
 from segkit.data.opening.samples import SampleFacts, SampleLook, fingerprint, look_at_samples
+from segkit.data.options import PLAIN_OPTIONS, DataOptions
 from segkit.errors import DataError, UsageError
 from segkit.interfaces import Dataset, Sample
 from segkit.registry.components import Component, Registry, default_registry
 
-SPLITS = ("train", "val", "test")
+# Images that percentiles are measured on.
+MEASURED = 64
 
 
 class Fitted:
-    """A plugin's split with every image in so many channels.
+    """A plugin's split with every image in so many channels, black and white applied.
 
     sizes   (height, width) of every sample; None where they are not known
     """
 
     def __init__(
-        self, dataset: Dataset, channels: int, sizes: Sequence[tuple[int, int]] | None = None
+        self,
+        dataset: Dataset,
+        channels: int,
+        intensity: Intensity,
+        sizes: Sequence[tuple[int, int]] | None = None,
     ) -> None:
         self.dataset, self.channels, self.sizes = dataset, channels, sizes
+        self.intensity = intensity
         self.classes: Sequence[str] = dataset.classes
         self.palette: Sequence[RGB] = dataset.palette
         self.ignore_index: int | None = dataset.ignore_index
@@ -45,7 +51,8 @@ class Fitted:
 
     def __getitem__(self, index: int) -> Sample:
         sample = self.dataset[index]
-        return replace(sample, image=fit_channels(sample.image, self.channels, sample.id))
+        image_HWC = fit_channels(sample.image, self.channels, sample.id)
+        return replace(sample, image=self.intensity.applied(image_HWC))
 
 
 class Joined:
@@ -86,13 +93,13 @@ class Named:
     identity: str
 
     @property
-    def judged(self) -> dict[str, Dataset]:
-        """The splits that a check looks at; any others are made of the same samples."""
-        return {name: each for name, each in self.datasets.items() if name in SPLITS}
+    def looked_at(self) -> dict[str, Dataset]:
+        """The splits that a check reads; any others are made of the same samples."""
+        return {name: each for name, each in self.datasets.items() if name in USUAL_SPLITS}
 
     def look(self, progress: Progress | None = None) -> SampleLook:
         """Reads every sample once, or remembers it, and collects what is wrong."""
-        return look_at_samples(self.judged, self.identity, progress)
+        return look_at_samples(self.looked_at, self.identity, progress)
 
 
 def find_named(written: str, root: Path | None, registry: Registry | None = None) -> Named:
@@ -113,94 +120,124 @@ def find_named(written: str, root: Path | None, registry: Registry | None = None
 
 
 def open_named(
-    written: str,
     root: Path | None,
+    options: DataOptions,
     *,
-    in_channels: int | None = None,
-    num_classes: int | None = None,
-    registry: Registry | None = None,
-    cache: CacheMode = "off",
     progress: Progress | None = None,
+    registry: Registry | None = None,
 ) -> Data:
-    """The data set of a plugin, such as "voc2012" or "oxford-iiit-pet(task=breeds)", in a folder.
-
-    in_channels   channels wanted; None: 1 where all images are grey, else 3
-    num_classes   to check that it has so many
-    cache         keep decoded pixels in the user's cache folder, as `open_data` has it
-    progress      called with (samples looked at, samples in all)
+    """The data set of a plugin, options.dataset as "oxford-iiit-pet(task=breeds)", in a folder.
 
     Every sample is read once and remembered, until a file of the folder or the plugin's code
-    changes. Raises UsageError (name, option, or SK-C009 without a folder or with other classes),
-    the plugin's own errors, and DataError with all samples at fault.
+    changes. Raises UsageError (name, option, or SK-C009 without a folder, with other classes or
+    with options that such a set decides itself), the plugin's own errors, and DataError with all
+    samples at fault.
     """
+    written = options.dataset or ""
     named = find_named(written, root, registry)
-    train = named.datasets["train"]
-    if num_classes is not None and num_classes != len(train.classes):
+    train, wanted = named.datasets["train"], options.num_classes
+    refuse_options(options, train.ignore_index)
+    if wanted is not None and wanted != len(train.classes):
         raise UsageError(
             "SK-C009",
-            f"the model tells {num_classes} classes apart, and {written} has {len(train.classes)}.",
+            f"the model tells {wanted} classes apart, and {written} has {len(train.classes)}.",
             "Name the data set it was trained on, with the same options.",
         )
     look = named.look(progress)
     error = as_error(look.findings)
     if error is not None:
         raise error
-    return data_of_named(named, look, in_channels=in_channels, cache=cache)
+    return data_of_named(named, look, options)
 
 
-def data_of_named(
-    named: Named, look: SampleLook, *, in_channels: int | None = None, cache: CacheMode = "off"
-) -> Data:
+def refuse_options(options: DataOptions, ignore_index: int | Literal["auto"] | None) -> None:
+    """Raises UsageError SK-C009 where options say what a set by name says itself.
+
+    ignore_index   the set's own, which may be repeated
+    """
+    told = {
+        "--instances": options.instances is not None,
+        "--binarize": options.binarize is not None,
+        "--max-pixels": options.max_pixels is not None,
+        "--ignore-index": options.ignore_index not in ("auto", ignore_index),
+        "--on-bad-sample": options.on_bad_sample != "error",
+    }
+    for option, given in told.items():
+        if given:
+            name = options.dataset
+            raise UsageError(
+                "SK-C009",
+                f"{option} cannot be chosen for {name}, which says itself what its files mean.",
+                f"Leave it out; `segkit info dataset {name}` shows the options there are.",
+            )
+
+
+def data_of_named(named: Named, look: SampleLook, options: DataOptions = PLAIN_OPTIONS) -> Data:
     """The data set that was looked at; raises DataError SK-D011 where depths differ."""
     train, readable = named.datasets["train"], look.readable
-    channels = in_channels or _channels(readable)
-    splits: dict[str, Dataset] = {
-        name: Fitted(each, channels, _sizes(look.facts.get(name)))
+    channels = options.in_channels or _channels(readable)
+    intensity, intensity_notes = find_intensity(options.intensity, readable)
+    if intensity.scaling == "percentile" and intensity.white is None:
+        intensity = _by_percentiles(train, intensity)
+    fitted = {
+        name: Fitted(each, channels, intensity, _sizes(look.facts.get(name)))
         for name, each in named.datasets.items()
     }
-    kept = ""
-    if cache != "off":
-        splits, kept = _kept(named, look, splits, channels, cache)
+    splits: Mapping[str, Dataset] = fitted
+    cached = ""
+    if options.cache != "off":
+        splits, cached = _cached(named, look, fitted, options.cache)
     sizes = ", ".join(f"{len(each)} {name}" for name, each in splits.items())
     return Data(
         classes=tuple(train.classes),
         palette=tuple(train.palette),
         ignore_index=train.ignore_index,
         in_channels=channels,
-        full_scale=_full_scale(readable),
+        intensity=intensity,
         splits=tuple(splits),
         notes=(
             f"{named.written} in {named.root}: {sizes}.",
             *_terms(named.component),
             *named.absent,
+            *intensity_notes,
             *warned([finding for finding in look.findings if finding.level == WARNING]),
-            *((kept,) if kept else ()),
+            *((cached,) if cached else ()),
         ),
-        default_size=_default_size(readable),
-        datasets=splits | {ALL: Joined([splits[name] for name in SPLITS if name in splits])},
+        default_size=crop_size_for((found.height, found.width) for found in readable),
+        datasets={**splits, ALL: Joined([splits[name] for name in USUAL_SPLITS if name in splits])},
     )
 
 
-def _kept(
-    named: Named, look: SampleLook, splits: dict[str, Dataset], channels: int, mode: str
+def _by_percentiles(train: Dataset, intensity: Intensity) -> Intensity:
+    """Black and white by the percentiles of up to 64 training images, spread over all."""
+    chosen = range(0, len(train), -(-len(train) // MEASURED))
+    black, white = percentiles(train[index].image for index in chosen)
+    return replace(intensity, black=black, white=white)
+
+
+def _cached(
+    named: Named, look: SampleLook, splits: Mapping[str, Fitted], mode: str
 ) -> tuple[dict[str, Dataset], str]:
-    """The splits that were looked at with their samples kept, where they fit, and a sentence."""
+    """The splits that were looked at with their samples cached, where they fit, and a sentence."""
     facts = {
         split: [found for found in each if found is not None] for split, each in look.facts.items()
     }
-    keys = {split: repr((named.identity, split, channels)) for split in facts}
+    channels, intensity = splits["train"].channels, splits["train"].intensity
+    how: tuple[object, ...] = (intensity,) if intensity.changes_pixels else ()
+    keys = {split: repr((named.identity, split, channels, *how)) for split in facts}
     names = [name for split in facts for name in names_of(keys[split], facts[split])]
-    need = sum(bytes_of(found, channels) for found in look.readable)
-    folder = set_folder(named.root, named.written, channels)
+    changed = "float32" if intensity.changes_pixels else None
+    need = sum(bytes_of(found, channels, changed) for found in look.readable)
+    folder = set_folder(named.root, named.written, channels, *how)
     cache, note = open_cache(folder, names, need, mode)
     if cache is None:
-        return splits, note
-    kept = {
-        split: KeptSplit(splits[split], facts[split], cache, keys[split])
+        return dict(splits), note
+    cached = {
+        split: CachedSplit(splits[split], facts[split], cache, keys[split])
         for split in facts
         if len(facts[split]) == len(splits[split])
     }
-    return splits | kept, note
+    return {**splits, **cached}, note
 
 
 def _sizes(facts: Sequence[SampleFacts | None] | None) -> list[tuple[int, int]] | None:
@@ -219,7 +256,7 @@ def _splits(component: Component, root: Path) -> tuple[dict[str, Dataset], list[
     """The splits that are there, train among them, and a sentence for each that is not."""
     datasets: dict[str, Dataset] = {"train": component.build(root=root, split="train")}
     absent = []
-    for split in getattr(component.factory, "splits", SPLITS):
+    for split in splits_of(component.factory):
         if split in datasets:
             continue
         try:
@@ -236,27 +273,8 @@ def _channels(samples: Sequence[SampleFacts]) -> int:
     return 1 if have <= {1, 2} else 3
 
 
-def _full_scale(samples: Sequence[SampleFacts]) -> float:
-    """White; raises DataError SK-D011 where the images differ in depth."""
-    depths = {sample.dtype for sample in samples}
-    if len(depths) > 1:
-        raise DataError(
-            "SK-D011", f"the images differ in depth: {', '.join(sorted(depths))}.", "Convert them."
-        )
-    (depth,) = depths
-    if depth == "uint8":
-        return 255.0
-    return white_of(max(sample.highest for sample in samples), depth)
-
-
-def _default_size(samples: Sequence[SampleFacts]) -> int:
-    """The median image's shorter side, rounded down to a multiple of 32, from 32 to 512."""
-    side = int(np.median([min(sample.height, sample.width) for sample in samples]))
-    return min(512, max(32, side // 32 * 32))
-
-
 def _terms(component: Component) -> tuple[str, ...]:
-    published = getattr(component.factory, "published", None)
+    published = published_of(component.factory)
     if published is None:
         return ()
     return (f"Licence: {published.licence}. Please cite: {published.citation}.",)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from segkit.data.files.masks import RGB
+from segkit.data.findings import Finding, by_code
+from segkit.data.intensity import Intensity
 from segkit.data.opening.skipping import Skipped
 from segkit.errors import UsageError, did_you_mean
 from segkit.interfaces import Dataset
+
+ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,7 @@ class Data:
     palette       an RGB colour per class
     ignore_index  the label of pixels that count for nothing, or None where there is none
     in_channels   channels of every image that `split` gives
-    full_scale    the value of white: 255 for 8 bits, else from the highest value measured
+    intensity     what is black and white in the stored images; `split` gives them so already
     splits        names that `split` takes; "all" is always taken too
     notes         what was found and decided, a sentence each
     default_size  side of the training crop that fits the images, pixels
@@ -30,12 +36,17 @@ class Data:
     palette: tuple[RGB, ...]
     ignore_index: int | None
     in_channels: int
-    full_scale: float
+    intensity: Intensity
     splits: tuple[str, ...]
     notes: tuple[str, ...]
     default_size: int
     datasets: Mapping[str, Dataset]
     skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def full_scale(self) -> float:
+        """The pixel value that is 1 in the images that `split` gives."""
+        return self.intensity.full_scale(self.intensity.dtype or "uint8")
 
     def split(self, name: str) -> Dataset:
         """The samples of one split; raises UsageError SK-D010 where there is none of that name."""
@@ -46,3 +57,21 @@ class Data:
             f"the data set has no split '{name}'.",
             f"{did_you_mean(name, self.datasets)}It has {', '.join(self.datasets)}.",
         )
+
+
+def crop_size_for(sizes: Iterable[tuple[int, int]]) -> int:
+    """The training crop for images of these (height, width), pixels.
+
+    The median of their shorter sides, rounded down to a multiple of 32, from 32 to 512.
+    """
+    side = int(np.median([min(size) for size in sizes]))
+    return min(512, max(32, side // 32 * 32))
+
+
+def warned(warnings: Sequence[Finding]) -> list[str]:
+    """A sentence per kind of warning: the first in full, the others counted."""
+    notes = []
+    for alike in by_code(warnings).values():
+        more = f" ({len(alike)} such; `segkit data check` shows all.)" if len(alike) > 1 else ""
+        notes.append(f"{alike[0].what}{more}")
+    return notes

@@ -1,7 +1,7 @@
 """A look at the samples of a set by name: read once each, and all that is wrong with them.
 
 A plugin's set has no files that segkit knows of, so its samples are judged as they are given. What
-was found is kept in the user's cache folder until the folder or the plugin's code changes.
+was found is remembered in the user's cache folder until the folder or the plugin's code changes.
 """
 
 from __future__ import annotations

@@ -1,0 +1,71 @@
+"""What a user may say when a data set is opened, beyond where it lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from segkit.config import TrainConfig
+from segkit.data.intensity import Intensity, read_intensity
+
+IgnoreIndex = int | None | Literal["auto"]
+CacheMode = Literal["auto", "on", "off"]
+OnBadSample = Literal["error", "skip"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """How a data set is opened; what is left out, data.yaml or the files decide.
+
+    dataset        published set that the folder holds, as name(option=value); None: a layout that
+                   segkit knows
+    ignore_index   the label that counts for nothing; None: every pixel counts; "auto": as data.yaml
+                   says, else 255 where the masks hold it beside classes
+    num_classes    where it cannot be told from the masks, or to check that it is so many
+    instances      the masks hold object numbers: "foreground" makes all one class, "boundary" their
+                   outermost pixels another
+    binarize       stored values from here on are foreground, the rest background: for smeared masks
+    max_pixels     the largest image allowed, pixels; None: 178,956,970
+    in_channels    channels wanted; None: those the images have (alpha dropped, grey copied if
+                   mixed)
+    intensity      what is black and white: a scaling to be measured, or a model's own; None: the
+                   range of the images
+    val_share      share of the images drawn for validation where no split is given, 0 to 1
+    seed           of that draw, and of the demo set
+    cache          decoded pixels in the user's cache folder: "on", "off", or "auto": where they fit
+                   in it (SEGKIT_CACHE_GB gigabytes, 10 where it is not set)
+    on_bad_sample  "skip" leaves out samples whose files are at fault, up to 5 % of all
+    """
+
+    dataset: str | None = None
+    ignore_index: IgnoreIndex = "auto"
+    num_classes: int | None = None
+    instances: str | None = None
+    binarize: int | None = None
+    max_pixels: int | None = None
+    in_channels: int | None = None
+    intensity: Intensity | None = None
+    val_share: float = 0.2
+    seed: int = 0
+    cache: CacheMode = "off"
+    on_bad_sample: OnBadSample = "error"
+
+
+PLAIN_OPTIONS = DataOptions()
+
+
+def options_of(config: TrainConfig) -> DataOptions:
+    """How a training opens its data."""
+    return DataOptions(
+        dataset=config.dataset,
+        ignore_index=config.ignore_index,
+        instances=config.instances,
+        binarize=config.binarize,
+        max_pixels=config.max_pixels,
+        in_channels=config.in_channels,
+        intensity=read_intensity(config.intensity) if config.intensity else None,
+        val_share=config.val_share,
+        seed=config.seed,
+        cache=config.cache,
+        on_bad_sample=config.on_bad_sample,
+    )
