@@ -32,9 +32,9 @@ FLOORS = (
 )
 # The data room is large: its shelves have floors too.
 SHELVES = (
-    ("findings", "stored"),
+    ("findings", "stored", "intensity", "capabilities"),
     ("files",),
-    ("settings",),
+    ("settings", "options"),
     ("masks",),
     ("layouts",),
     ("opening", "augmentation", "batches"),
