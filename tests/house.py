@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -75,7 +75,15 @@ class House:
 
     @cached_property
     def imports(self) -> Mapping[str, frozenset[str]]:
-        return {name: frozenset(self._imported(name)) for name in self.modules}
+        """What each module imports, wherever it stands in it: for types only, too."""
+        found = {}
+        for name, path in self.modules.items():
+            package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+            named, texts = _named(path.read_text(), name, package)
+            modules = {self._module(each) for each in named}
+            modules |= {self._module(each) for each in texts if self._is_module(each)}
+            found[name] = frozenset(modules)
+        return found
 
     def place(self, module: str) -> tuple[str, ...]:
         """The rooms that lead to a module: ("data", "files", "masks"); ("__init__",) of segkit."""
@@ -110,49 +118,51 @@ class House:
                 found.append(file)
         return found
 
-    def _imported(self, module: str) -> Iterator[str]:
-        path = self.modules[module]
-        tree = ast.parse(path.read_text())
-        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-        names = {"segkit"} if "." not in module else set()
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    if alias.name.split(".")[0] == "segkit":
-                        yield self._module(alias.name)
-                        names.add(alias.asname or "segkit")
-            elif isinstance(node, ast.ImportFrom):
-                base = _absolute(node, package)
-                if base.split(".")[0] == "segkit":
-                    yield from (self._module(f"{base}.{alias.name}") for alias in node.names)
-        yield from (found for found in self._by_text(tree) if found not in ("segkit", package))
-        if "." in module:
-            yield from self._by_attribute(tree, names)
-
     def _module(self, dotted: str) -> str:
         """The longest part of a dotted name that is a module."""
         while dotted not in self.modules:
             dotted = dotted.rpartition(".")[0]
         return dotted
 
-    def _by_text(self, tree: ast.Module) -> Iterator[str]:
-        """Modules named in a string, whole or (in an f-string) by their beginning."""
-        prose = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
-        prose |= {id(n) for n in _started(tree)}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.JoinedStr) and node.values:
-                start = node.values[0]
-                if isinstance(start, ast.Constant) and str(start.value).startswith("segkit."):
-                    yield self._module(str(start.value).rstrip("."))
-            elif isinstance(node, ast.Constant) and id(node) not in prose:
-                yield from {str(node.value)} & set(self.modules)
+    def _is_module(self, text: str) -> bool:
+        """Whether a string names one, or begins an f-string that does."""
+        return text.rstrip(".") in self.modules
 
-    def _by_attribute(self, tree: ast.Module, names: set[str]) -> Iterator[str]:
-        """segkit.build_model where `segkit` was imported: the face, from inside the house."""
-        for node in ast.walk(tree):
-            value = node.value if isinstance(node, ast.Attribute) else None
-            if isinstance(value, ast.Name) and value.id == "segkit" and "segkit" in names:
-                yield "segkit"
+
+@cache
+def _named(source: str, module: str, package: str) -> tuple[frozenset[str], frozenset[str]]:
+    """(dotted names that a source imports, strings in it that may name a module)."""
+    tree = ast.parse(source)
+    named, bound = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            named |= {a.name for a in node.names if a.name.split(".")[0] == "segkit"}
+            bound |= {a.asname or "segkit" for a in node.names if a.name == "segkit"}
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, package)
+            if base.split(".")[0] == "segkit":
+                named |= {f"{base}.{alias.name}" for alias in node.names}
+    texts = {text for text in _texts(tree) if text.rstrip(".") not in ("segkit", package)}
+    if "." in module:
+        texts |= {"segkit" for name in _attributes_of(tree) if name in bound}
+    return frozenset(named), frozenset(texts)
+
+
+def _texts(tree: ast.Module) -> Iterator[str]:
+    """Strings that begin with "segkit", but prose and modules that start in another process."""
+    left_out = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+    left_out |= {id(n) for n in _started(tree)}
+    for node in ast.walk(tree):
+        text = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and text.startswith("segkit.") and id(node) not in left_out:
+            yield text
+
+
+def _attributes_of(tree: ast.Module) -> Iterator[str]:
+    """Names of which an attribute is taken: `segkit` in segkit.build_model."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield node.value.id
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:
