@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from segkit_metrics.choices import counted_classes, names_of_classes, positive
-from segkit_metrics.maps import label_maps, near_boundary
+from segkit_metrics.maps import NOWHERE, label_maps, near_boundary
 
 
 class BoundaryIoU:
@@ -29,7 +29,8 @@ class BoundaryIoU:
     higher_is_better = True
     convention = (
         "per class, intersection over union of the pixels near the boundary of prediction and "
-        "truth, summed over all images, then the mean over classes; a class absent from both is n/a"
+        "truth, summed over all images, then the mean over classes; a class absent from both, or "
+        "that is the ignored label, is n/a"
     )
 
     def __init__(
@@ -47,7 +48,7 @@ class BoundaryIoU:
             positive("boundary_iou", "width", width)
         self.num_classes, self.ignore_index = num_classes, ignore_index
         self.ratio, self.width = ratio, width
-        self.counted = counted_classes("boundary_iou", classes, num_classes)
+        self.counted = counted_classes("boundary_iou", classes, num_classes, ignore_index)
         self.class_names = names_of_classes("boundary_iou", class_names, num_classes)
         self.state = {
             name: torch.zeros(num_classes, dtype=torch.int64) for name in ("shared_K", "either_K")
@@ -64,6 +65,8 @@ class BoundaryIoU:
                 for kept in (label_HW, target_HW, label_HW[label_HW == target_HW])
             ]
             predicted_K, truth_K, shared_K = (torch.from_numpy(each) for each in sizes)
+            if self.ignore_index is not None and 0 <= self.ignore_index < self.num_classes:
+                predicted_K[self.ignore_index] = 0
             self.state["shared_K"] += shared_K
             self.state["either_K"] += predicted_K + truth_K - shared_K
 
@@ -96,7 +99,8 @@ class Hausdorff95:
     convention = (
         "per image and class the greater of the two directed 95th percentiles of surface "
         "distances, in pixels, the image's diagonal where only one has the class; per class the "
-        "mean over images, then the mean over classes; a class absent from both everywhere is n/a"
+        "mean over images, then the mean over classes; a class absent from both everywhere, or "
+        "that is the ignored label, is n/a"
     )
 
     def __init__(
@@ -108,7 +112,7 @@ class Hausdorff95:
         class_names: tuple[str, ...] | None = None,
     ) -> None:
         self.num_classes, self.ignore_index = num_classes, ignore_index
-        self.counted = counted_classes("hausdorff95", classes, num_classes)
+        self.counted = counted_classes("hausdorff95", classes, num_classes, ignore_index)
         self.class_names = names_of_classes("hausdorff95", class_names, num_classes)
         self.state = {
             "sum_K": torch.zeros(num_classes, dtype=torch.float64),
@@ -120,7 +124,7 @@ class Hausdorff95:
             label_BHW, target_BHW, self.num_classes, self.ignore_index
         ):
             for index in np.union1d(label_HW, target_HW):
-                if index >= 0:
+                if index not in (NOWHERE, self.ignore_index):
                     distance = hausdorff95(label_HW == index, target_HW == index)
                     self.state["sum_K"][int(index)] += distance
                     self.state["images_K"][int(index)] += 1

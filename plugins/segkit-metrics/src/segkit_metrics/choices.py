@@ -7,10 +7,22 @@ from collections.abc import Sequence
 from segkit.api import UsageError
 
 
-def counted_classes(name: str, classes: Sequence[int] | None, num_classes: int) -> list[int]:
-    """The option `classes`, all where not given; raises UsageError SK-C006 for what is no class."""
+def counted_classes(
+    name: str, classes: Sequence[int] | None, num_classes: int, ignore_index: int | None
+) -> list[int]:
+    """The option `classes`; all but the ignored one where not given.
+
+    Raises UsageError SK-C006 for what is no class, and for the ignored one.
+    """
     if classes is None:
-        return list(range(num_classes))
+        return [each for each in range(num_classes) if each != ignore_index]
+    if ignore_index in classes:
+        raise UsageError(
+            "SK-C006",
+            f"{name}: option 'classes' cannot be {list(classes)}: {ignore_index} is the ignored "
+            "label.",
+            "Leave it out: no pixel of it is scored.",
+        )
     if not classes or any(not 0 <= each < num_classes for each in classes):
         raise UsageError(
             "SK-C006",

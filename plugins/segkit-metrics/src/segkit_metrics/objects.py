@@ -19,7 +19,7 @@ class ObjectJaccard:
     A true object is matched by the predicted one that covers more than half of it; its score is
     their Jaccard index, or 0 without a match. Predicted objects are the 8-connected components of
     each predicted class but the background; so are true ones where the data have no instances.
-    Ignored pixels belong to no object.
+    Ignored pixels belong to no object, nor do those predicted as the ignored label.
 
     background  the class that is no object
     """
@@ -56,7 +56,7 @@ class ObjectJaccard:
     def _components(self, label_HW: np.ndarray) -> np.ndarray:
         objects_HW = np.zeros(label_HW.shape, dtype=np.int64)
         for label in np.unique(label_HW):
-            if label not in (self.background, NOWHERE):
+            if label not in (self.background, self.ignore_index, NOWHERE):
                 mask_HW = (label_HW == label).astype(np.uint8)
                 part_HW = cv2.connectedComponents(mask_HW, connectivity=8)[1]
                 objects_HW += np.where(part_HW > 0, part_HW + objects_HW.max(), 0)

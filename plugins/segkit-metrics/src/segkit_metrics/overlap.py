@@ -13,6 +13,10 @@ from segkit.api import ConfusionMatrix
 from segkit_metrics.choices import counted_classes, names_of_classes
 
 NOT_DEFINED = math.nan
+ABSENT = (
+    "a class absent from prediction and truth is n/a and in no mean, nor is one that is the "
+    "ignored label"
+)
 
 
 class Counts(NamedTuple):
@@ -92,7 +96,7 @@ class PerClassScore(OverlapScore):
         class_names: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__(num_classes, ignore_index)
-        self.counted = counted_classes(self.name, classes, num_classes)
+        self.counted = counted_classes(self.name, classes, num_classes, ignore_index)
         self.class_names = names_of_classes(self.name, class_names, num_classes)
 
     @abstractmethod
@@ -101,6 +105,9 @@ class PerClassScore(OverlapScore):
 
     def scores(self, counts: Counts) -> dict[str, float]:
         score_K = self.per_class(counts)
+        if self.ignore_index is not None and 0 <= self.ignore_index < self.num_classes:
+            # Predicting it misses another class, and has no score of its own.
+            score_K[self.ignore_index] = NOT_DEFINED
         mean = float(score_K[self.counted].nanmean())
         each = {
             f"{self.name}/{name}": float(score)
@@ -119,8 +126,8 @@ class IoU(PerClassScore):
     name = "iou"
     mean_name = "miou"
     convention = (
-        "IoU per class from one confusion matrix over all images, then the mean over classes; a "
-        "class absent from prediction and truth is n/a and in no mean"
+        "IoU per class from one confusion matrix over all images, then the mean over classes; "
+        f"{ABSENT}"
     )
 
     def per_class(self, counts: Counts) -> Tensor:
@@ -144,7 +151,7 @@ class MeanIoU(OverlapScore):
         classes: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__(num_classes, ignore_index)
-        self.counted = counted_classes(self.name, classes, num_classes)
+        self.counted = counted_classes(self.name, classes, num_classes, ignore_index)
 
     def scores(self, counts: Counts) -> dict[str, float]:
         iou_K = quotient(counts.correct_K, union(counts))
@@ -160,8 +167,8 @@ class Dice(PerClassScore):
 
     name = mean_name = "dice"
     convention = (
-        "Dice per class from one confusion matrix over all images, then the mean over classes; a "
-        "class absent from prediction and truth is n/a and in no mean"
+        "Dice per class from one confusion matrix over all images, then the mean over classes; "
+        f"{ABSENT}"
     )
 
     def per_class(self, counts: Counts) -> Tensor:
@@ -178,7 +185,8 @@ class Precision(PerClassScore):
     name = mean_name = "precision"
     convention = (
         "precision per class from one confusion matrix over all images, then the mean over "
-        "classes; a class that is never predicted is n/a and in no mean"
+        "classes; a class that is never predicted is n/a and in no mean, nor is one that is the "
+        "ignored label"
     )
 
     def per_class(self, counts: Counts) -> Tensor:

@@ -20,8 +20,9 @@ class PerImageMeanIoU:
 
     higher_is_better = True
     convention = (
-        "per image the mean IoU over the classes in its prediction or truth, then the mean over "
-        "the images where that is defined; `miou_image/images` is their number"
+        "per image the mean IoU over the classes in its prediction or truth (the ignored label is "
+        "none), then the mean over the images where that is defined; `miou_image/images` is their "
+        "number"
     )
 
     def __init__(
@@ -32,7 +33,7 @@ class PerImageMeanIoU:
         classes: tuple[int, ...] | None = None,
     ) -> None:
         self.num_classes, self.ignore_index = num_classes, ignore_index
-        self.counted = counted_classes("miou_image", classes, num_classes)
+        self.counted = counted_classes("miou_image", classes, num_classes, ignore_index)
         self.state = {
             "sum": torch.zeros((), dtype=torch.float64),
             "images": torch.zeros((), dtype=torch.int64),
