@@ -5,8 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from segkit.cpu.convolutions import DoubledConvolution, hooked
-from segkit.cpu.dense_layers import DenseLayers
 from segkit.errors import (
     DataError,
     EnvironmentFault,
@@ -54,8 +52,6 @@ __all__ = [
     "DataError",
     "Dataset",
     "Decoder",
-    "DenseLayers",
-    "DoubledConvolution",
     "Encoder",
     "EnvironmentFault",
     "Factory",
@@ -77,7 +73,6 @@ __all__ = [
     "adapt_normalization",
     "did_you_mean",
     "find_weights",
-    "hooked",
     "hookimpl",
     "load_encoder_weights",
     "read_image",

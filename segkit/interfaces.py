@@ -68,10 +68,6 @@ class Encoder(Protocol):
                            (default all 0)
     published_weights      the PublishedWeights behind weights="imagenet", whose licence lists show
                            (load_encoder_weights sets it)
-    for_prediction         for_prediction(dtype) returns what takes its place where a network is
-                           rewritten to predict on a CPU: a module that gives the same maps sooner,
-                           in that type. It is asked of a copy that shares this one's tensors, and
-                           may change itself and return itself; any module may offer it
     set_grad_checkpointing set_grad_checkpointing(enable): has every stage keep its input alone and
                            be computed again for its gradient; segkit.api.recomputed does it
 
@@ -110,7 +106,6 @@ class Decoder(Protocol):
                    to corner, as it was trained (default False: pixels are areas)
     uses_upsampler False where it never calls make_upsampler: an upsampler chosen by name is then
                    refused, since it would have no effect (default True)
-    for_prediction as an encoder's
     set_grad_checkpointing as an encoder's
 
     Built with the encoder's channels and strides (assume neither five levels nor a first stride of

@@ -1,4 +1,8 @@
-"""DenseNet's layers for prediction on a CPU: no concatenation, and norm and ReLU in one pass."""
+"""DenseNet's layers for prediction on a CPU: no concatenation, and norm and ReLU in one pass.
+
+The form is torchvision's, which timm, segmentation-models-pytorch and segkit-densenet share: a
+block holds nothing but layers, and each layer has norm1, conv1, norm2 and conv2.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,12 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from segkit.cpu.calls import Call, Calls
 from segkit.cpu.convolutions import (
     Convolution,
     channels_last,
-    foldable,
     hooked,
+    is_batch_norm,
     pointwise,
     rewritable,
     scale_and_shift,
@@ -23,7 +28,35 @@ NO_SCALE = 1e-20
 
 
 # Norm, 1x1, norm, a convolution that keeps height and width; a ReLU behind each norm.
-Layer: TypeAlias = tuple[nn.Module, nn.Module, nn.Module, nn.Module]
+Layer: TypeAlias = Sequence[nn.Module]
+PARTS = ("norm1", "conv1", "norm2", "conv2")
+
+
+def dense_block(module: nn.Module, call: Call, dtype: torch.dtype) -> nn.Module | None:
+    """What takes the place of such a block; None for any other module.
+
+    call   an example of its calls
+    """
+    layers = [dict(each.named_children()) for each in module.children()]
+    if len(call.args) != 1 or not all(each.keys() >= set(PARTS) for each in layers):
+        return None
+    return DenseLayers.of([[each[part] for part in PARTS] for each in layers], dtype)
+
+
+def mean_first(module: nn.Module, calls: Calls) -> bool:
+    """Moves a transition's mean before its 1x1 convolution, where the module is a transition.
+
+    A mean of 1x1 convolutions is the convolution of the mean, of a quarter of the pixels.
+    """
+    convolution, pool = (getattr(module, name, None) for name in ("conv", "pool"))
+    if type(pool) is not nn.AvgPool2d or pool.padding not in (0, (0, 0)) or hooked(pool):
+        return False
+    if not rewritable(convolution) or not _is_pointwise(convolution):
+        return False
+    if calls.fed_by.get(pool) is not convolution or calls.counts[convolution] != 1:
+        return False
+    module.conv, module.pool = nn.Sequential(pool, convolution), nn.Identity()
+    return True
 
 
 class DenseLayers(nn.Module):
@@ -35,7 +68,7 @@ class DenseLayers(nn.Module):
 
     @classmethod
     def of(cls, layers: Iterable[Layer], dtype: torch.dtype) -> DenseLayers | None:
-        """That of the given layers; None where one is more than plain norms and convolutions.
+        """The block of these layers; None where one is more than plain norms and convolutions.
 
         layers  of each, what it does to all maps before it: its first norm, its 1x1 convolution,
                 its second norm and the convolution whose result it adds
@@ -46,13 +79,11 @@ class DenseLayers(nn.Module):
             return None
         parts: list[tuple[BoundedConvolution, Convolution]] = []
         for norm, narrow, inner_norm, widen in layers:
-            if not (foldable(norm) and foldable(inner_norm)):
+            if not (is_batch_norm(norm) and is_batch_norm(inner_norm)):
                 return None
             if not (rewritable(narrow) and rewritable(widen)):
                 return None
-            if narrow.kernel_size != (1, 1) or narrow.stride != (1, 1) or narrow.groups != 1:
-                return None
-            if narrow.padding != (0, 0) or widen.stride != (1, 1):
+            if not _is_pointwise(narrow) or widen.stride != (1, 1):
                 return None
             if any(2 * p != d * (k - 1) for p, d, k in _sides(widen)):
                 return None
@@ -131,6 +162,11 @@ class BoundedConvolution(nn.Module):
         else:
             bounded_BCHW = torch.clamp(x_BCHW, self.low_C11, self.high_C11)
         return pointwise(bounded_BCHW, self.kernel_OIHW, self.shift_O, relu=True)
+
+
+def _is_pointwise(convolution: nn.Conv2d) -> bool:
+    sides = (convolution.kernel_size, convolution.stride, convolution.padding)
+    return sides == ((1, 1), (1, 1), (0, 0)) and convolution.groups == 1
 
 
 def _sides(convolution: nn.Conv2d) -> Iterable[tuple[int, int, int]]:

@@ -2,15 +2,15 @@
 
 Batch norms in evaluation mode are folded into the convolutions before them, with the ReLU behind;
 every convolution is oneDNN's, also those of 1x1, which PyTorch computes as matrix products where it
-has one thread; weights are rounded to bfloat16 once, not at every call. Modules may offer more
-themselves: `for_prediction`. What is rewritten is a copy that shares all other tensors with the
-network, and it is held against the network before it is used.
+has one thread; weights are rounded to bfloat16 once, not at every call. Blocks of a known form
+(segkit.cpu.dense_layers, segkit.cpu.doubling) are replaced as a whole, each once it has reproduced
+what the block returned for an example. What is rewritten is a copy that shares all other tensors
+with the network, and it is held against the network before it is used.
 """
 
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import chain
 
@@ -18,7 +18,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from segkit.cpu.calls import Calls
 from segkit.cpu.convolutions import Convolution, foldable, hooked, rewritable
+from segkit.cpu.dense_layers import dense_block, mean_first
+from segkit.cpu.doubling import doubling_block
 from segkit.model.network import SegmentationModel
 
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -28,7 +31,7 @@ RELUS = (F.relu, F.relu_, torch.relu, torch.relu_)
 
 
 @torch.no_grad()
-def prepared(model: SegmentationModel, device: torch.device, precision: str) -> SegmentationModel:
+def rewritten(model: SegmentationModel, device: torch.device, precision: str) -> SegmentationModel:
     """The network as it predicts quickest: a rewritten copy, or itself where that does not apply.
 
     model       in evaluation mode, in float32, on `device`
@@ -42,54 +45,55 @@ def prepared(model: SegmentationModel, device: torch.device, precision: str) -> 
         return model
     for folds in (True, False):
         try:
-            rewritten = _rewritten(model, TYPES[precision], folds=folds)
-            if _agrees(rewritten, model, precision):
-                return rewritten
+            copied = _rewritten_copy(model, TYPES[precision], folds=folds)
+            if _agrees(copied, model, precision):
+                return copied
         # Whatever a module of another author objects to, the network itself is there.
         except Exception:
             continue
     return model
 
 
-def _rewritten(model: SegmentationModel, dtype: torch.dtype, *, folds: bool) -> SegmentationModel:
+def _rewritten_copy(
+    model: SegmentationModel, dtype: torch.dtype, *, folds: bool
+) -> SegmentationModel:
     shared = {id(each): each for each in chain(model.parameters(), model.buffers())}
-    twin: SegmentationModel = copy.deepcopy(model, shared)
+    copied: SegmentationModel = copy.deepcopy(model, shared)
     if folds:
-        calls = _calls(twin)
-        _offer(twin, dtype)
-        _fold(twin, calls, dtype)
-    for module in list(twin.modules()):
+        calls = Calls(copied, _example(model))
+        _replace_known_forms(copied, calls, dtype)
+        _fold(copied, calls.counts, dtype)
+    for module in list(copied.modules()):
         for name, child in list(module.named_children()):
             if rewritable(child):
                 setattr(module, name, Convolution(child, dtype))
-    return twin.eval()
+    return copied.eval()
 
 
-def _calls(model: SegmentationModel) -> Counter[nn.Module]:
-    """How often each module is called for one image: some are only held, and their parts called."""
-    calls: Counter[nn.Module] = Counter()
-    hooks = [
-        each.register_forward_pre_hook(lambda module, given: calls.update([module]))
-        for each in model.modules()
-    ]
-    model(_example(model))
-    for hook in hooks:
-        hook.remove()
-    return calls
-
-
-def _offer(module: nn.Module, dtype: torch.dtype) -> None:
-    """Puts in the place of modules what they offer themselves, outermost first."""
+def _replace_known_forms(module: nn.Module, calls: Calls, dtype: torch.dtype) -> None:
+    """Replaces blocks of a known form, outermost first."""
     for name, child in list(module.named_children()):
-        offer = getattr(child, "for_prediction", None)
-        offered = offer(dtype) if callable(offer) and not hooked(child) else child
-        setattr(module, name, offered)
-        # What stands in may hold the original, which would offer the same for ever.
-        if offered is child:
-            _offer(child, dtype)
+        replacement = None if any(map(hooked, child.modules())) else _known(child, calls, dtype)
+        if replacement is not None:
+            setattr(module, name, replacement)
+        elif hooked(child) or not mean_first(child, calls):
+            _replace_known_forms(child, calls, dtype)
 
 
-def _fold(model: nn.Module, calls: Counter[nn.Module], dtype: torch.dtype) -> None:
+def _known(module: nn.Module, calls: Calls, dtype: torch.dtype) -> nn.Module | None:
+    """What takes the place of a block of a known form, where it computes the same."""
+    call = calls.examples.get(module)
+    if call is None:
+        return None
+    for form in FORMS:
+        # In float32, whatever it is to be in: rounding would hide a slip.
+        exact = form(module, call, torch.float32)
+        if exact is not None and call.reproduced_by(exact, TOLERANCE["fp32"]):
+            return exact if dtype == torch.float32 else form(module, call, dtype)
+    return None
+
+
+def _fold(model: nn.Module, calls: Mapping[nn.Module, int], dtype: torch.dtype) -> None:
     """Folds norms and ReLUs of every module whose own forward tells plainly what follows what."""
     # The innermost first: a graph takes over what its module holds.
     for module in reversed(list(model.modules())):
@@ -101,7 +105,7 @@ def _fold(model: nn.Module, calls: Counter[nn.Module], dtype: torch.dtype) -> No
                 setattr(module, name, _folded_module(child, calls, dtype) or child)
 
 
-def _called_by(module: nn.Module, calls: Counter[nn.Module]) -> Iterator[nn.Module]:
+def _called_by(module: nn.Module, calls: Mapping[nn.Module, int]) -> Iterator[nn.Module]:
     """A module's children, and in the place of mere containers, what they hold."""
     for child in module.children():
         if calls[child]:
@@ -111,7 +115,7 @@ def _called_by(module: nn.Module, calls: Counter[nn.Module]) -> Iterator[nn.Modu
 
 
 def _folded_module(
-    module: nn.Module, calls: Counter[nn.Module], dtype: torch.dtype
+    module: nn.Module, calls: Mapping[nn.Module, int], dtype: torch.dtype
 ) -> fx.GraphModule | None:
     """The module as the graph of its forward, with fewer nodes; None where there are no fewer."""
     try:
@@ -183,11 +187,11 @@ def _is_relu(node: fx.Node, named: Mapping[str, nn.Module]) -> bool:
     return node.op == "call_function" and node.target in RELUS
 
 
-def _agrees(rewritten: SegmentationModel, model: SegmentationModel, precision: str) -> bool:
+def _agrees(copied: SegmentationModel, model: SegmentationModel, precision: str) -> bool:
     """Whether both give the same logits of random pixels, up to rounding."""
     image_BCHW = _example(model)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-        expected, found = (each(image_BCHW).double() for each in (model, rewritten))
+        expected, found = (each(image_BCHW).double() for each in (model, copied))
     return bool((found - expected).norm() <= TOLERANCE[precision] * expected.norm())
 
 

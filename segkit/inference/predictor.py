@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segkit.cpu.rewriting import prepared
+from segkit.cpu.rewriting import rewritten
 from segkit.device import autocast, ran_out_of_memory
 from segkit.errors import OutOfMemory
 from segkit.inference.tiling import Tiling, labels_of_images
@@ -45,7 +45,7 @@ class Predictor:
     def __post_init__(self) -> None:
         network = self.model.eval().to(memory_format=self._layout)
         if self.rewrites:
-            network = prepared(network, self.device, self.precision)
+            network = rewritten(network, self.device, self.precision)
         object.__setattr__(self, "network", network)
 
     @torch.no_grad()

@@ -8,9 +8,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import segkit
-from segkit.cpu.convolutions import Convolution, DoubledConvolution, doubled_taps, folded
+from segkit.cpu.convolutions import Convolution, folded
 from segkit.cpu.dense_layers import BoundedConvolution, DenseLayers
-from segkit.cpu.rewriting import prepared
+from segkit.cpu.doubling import DoubledConvolution, doubled_taps
+from segkit.cpu.rewriting import rewritten
 
 CPU = torch.device("cpu")
 
@@ -53,6 +54,7 @@ NETWORKS = [
     ("densenet121", "unet", "bilinear"),
     ("timm/resnet18", "unet", "transposed"),
     ("smp/densenet121", "smp/unet", "bilinear"),
+    ("timm/densenet121", "unet", "bilinear"),
     ("timm/resnet18", "smp/unet(attention=scse)", "bilinear"),
     ("timm/efficientnet_b0", "deeplabv3plus", "bilinear"),
     ("timm/convnext_atto", "unet(conv=separable)", "pixel_shuffle"),
@@ -64,50 +66,50 @@ NETWORKS = [
 @pytest.mark.parametrize("parts", NETWORKS, ids=lambda parts: "-".join(parts))
 def test_any_network_gives_its_own_logits_up_to_rounding(parts):
     model = built(*parts)
-    twin = prepared(model, CPU, "fp32")
-    assert twin is not model
+    copied = rewritten(model, CPU, "fp32")
+    assert copied is not model
     for size in ((64, 64), (45, 83)):
         image_BCHW = image(*size)
         rounding = far(model(image_BCHW), model, image_BCHW)
-        assert far(twin(image_BCHW), model, image_BCHW) < max(4 * rounding, 1e-6)
+        assert far(copied(image_BCHW), model, image_BCHW) < max(4 * rounding, 1e-6)
 
 
 @torch.no_grad()
 def test_in_bfloat16_it_is_as_far_from_float64_as_autocast_is():
     model, image_BCHW = built("densenet121"), image(64, 96)
-    twin = prepared(model, CPU, "bf16")
+    copied = rewritten(model, CPU, "bf16")
     with torch.autocast("cpu", torch.bfloat16):
-        plain, found = model(image_BCHW), twin(image_BCHW)
+        plain, found = model(image_BCHW), copied(image_BCHW)
     kinds = (Convolution, BoundedConvolution)
-    assert count(twin, kinds) >= count(model, nn.Conv2d) and not count(twin, nn.Conv2d)
+    assert count(copied, kinds) >= count(model, nn.Conv2d) and not count(copied, nn.Conv2d)
     assert found.dtype == torch.bfloat16
     assert far(found, model, image_BCHW) < 1.5 * far(plain, model, image_BCHW)
 
 
 def test_every_norm_behind_a_convolution_is_folded_and_no_other():
     model = built("densenet121")
-    twin = prepared(model, CPU, "fp32")
+    copied = rewritten(model, CPU, "fp32")
     # 3 transitions and the end have a norm that no convolution comes before or right behind.
     assert count(model, nn.BatchNorm2d) == 131
-    assert count(twin, nn.BatchNorm2d) == 4
-    assert count(twin, BoundedConvolution) == 58
-    assert sum(each.relu for each in twin.modules() if isinstance(each, Convolution)) == 11
-    assert count(prepared(built(), CPU, "fp32"), nn.BatchNorm2d) == 0
+    assert count(copied, nn.BatchNorm2d) == 4
+    assert count(copied, BoundedConvolution) == 58
+    assert sum(each.relu for each in copied.modules() if isinstance(each, Convolution)) == 11
+    assert count(rewritten(built(), CPU, "fp32"), nn.BatchNorm2d) == 0
 
 
 def test_the_network_itself_stays_as_it_was():
     model = built("smp/densenet121", "smp/unet")
     before = copy.deepcopy(model.state_dict())
     kinds = [type(each) for each in model.modules()]
-    twin = prepared(model, CPU, "fp32")
+    copied = rewritten(model, CPU, "fp32")
     assert [type(each) for each in model.modules()] == kinds
     for key, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[key]), key
     assert all(each.requires_grad for each in model.parameters())
-    assert not any(each._forward_pre_hooks for each in [*model.modules(), *twin.modules()])
+    assert not any(each._forward_pre_hooks for each in [*model.modules(), *copied.modules()])
     # What was not rewritten is not held twice.
     norm = "encoder.network.features.norm5"
-    assert twin.get_submodule(norm).weight is model.get_submodule(norm).weight
+    assert copied.get_submodule(norm).weight is model.get_submodule(norm).weight
 
 
 @torch.no_grad()
@@ -155,10 +157,10 @@ def test_taps_of_a_doubled_map_add_up_where_they_meet_one_value():
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
 def test_smps_blocks_are_replaced_only_where_they_double_by_nearest_neighbour(interpolation):
     model = built("timm/resnet18", f"smp/unet(interpolation={interpolation})")
-    twin = prepared(model, CPU, "fp32")
-    assert count(twin, DoubledConvolution) == (5 if interpolation == "nearest" else 0)
+    copied = rewritten(model, CPU, "fp32")
+    assert count(copied, DoubledConvolution) == (5 if interpolation == "nearest" else 0)
     image_BCHW = image(64, 32)
-    assert far(twin(image_BCHW), model, image_BCHW) < 2e-6
+    assert far(copied(image_BCHW), model, image_BCHW) < 2e-6
 
 
 def dense_layers(scales=None):
@@ -230,15 +232,24 @@ def test_dense_layers_that_are_more_than_that_are_left_alone():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("encoder", ["densenet121", "smp/densenet121", "timm/densenet121"])
+def test_every_dense_block_is_computed_without_concatenation(encoder):
+    copied = rewritten(built(encoder), CPU, "bf16")
+    assert count(copied, DenseLayers) == 4
+    transitions = [each for each in copied.modules() if isinstance(each, nn.AvgPool2d)]
+    assert len(transitions) == (0 if encoder == "densenet121" else 3)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("encoder", ["densenet121", "smp/densenet121"])
 def test_a_layer_that_someone_listens_to_is_called(encoder):
     model, heard = built(encoder), []
     layer = next(each for each in model.modules() if type(each).__name__.endswith("DenseLayer"))
     layer.register_forward_hook(lambda *_: heard.append(layer))
-    twin = prepared(model, CPU, "fp32")
+    copied = rewritten(model, CPU, "fp32")
     heard.clear()
-    assert count(twin, DenseLayers) == 3
-    twin(image(32, 32))
+    assert count(copied, DenseLayers) == 3
+    copied(image(32, 32))
     assert len(heard) == 1
 
 
@@ -283,10 +294,10 @@ def test_what_does_not_plainly_follow_is_left_alone(kind):
     model.decoder[0].stride = 1
     model(image(64, 64))
     excite(model).eval()
-    twin = prepared(model, CPU, "fp32")
-    assert count(twin, nn.BatchNorm2d) >= 1
+    copied = rewritten(model, CPU, "fp32")
+    assert count(copied, nn.BatchNorm2d) >= 1
     for size in ((32, 32), (64, 64)):
-        assert far(twin(image(*size)), model, image(*size)) < 2e-6
+        assert far(copied(image(*size)), model, image(*size)) < 2e-6
 
 
 @torch.no_grad()
@@ -295,47 +306,67 @@ def test_hooks_are_heard_as_before():
     heard = []
     first = next(each for each in model.modules() if isinstance(each, nn.Conv2d))
     first.register_forward_hook(lambda module, given, result: heard.append(module) or 2 * result)
-    twin = prepared(model, CPU, "fp32")
+    copied = rewritten(model, CPU, "fp32")
     heard.clear()
-    found = twin(image(32, 32))
+    found = copied(image(32, 32))
     assert len(heard) == 1
     torch.testing.assert_close(found, model(image(32, 32)), rtol=1e-4, atol=1e-4)
 
 
-def test_a_wrong_offer_is_found_out(monkeypatch):
+class LikeADenseBlock(nn.Module):
+    """It holds dense layers, and does otherwise with them."""
+
+    def __init__(self):
+        super().__init__()
+        layers, self.plain = dense_layers()
+        for number, layer in enumerate(layers):
+            names = ("norm1", "conv1", "norm2", "conv2")
+            parts = nn.ModuleDict(dict(zip(names, layer, strict=True)))
+            self.add_module(f"layer{number}", parts)
+        self.channels, self.stride = 7, 1
+
+    def forward(self, x_BCHW):
+        for layer in self.children():
+            narrow_BCHW = layer["conv1"](layer["norm1"](x_BCHW).relu())
+            new_BCHW = layer["conv2"](layer["norm2"](narrow_BCHW).relu())
+            x_BCHW = torch.cat([new_BCHW, x_BCHW], dim=1)
+        return x_BCHW
+
+
+class LikeATransition(nn.Module):
+    """Its mean is not that of its convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.pool = nn.Conv2d(5, 5, 1), nn.AvgPool2d(2)
+
+    def forward(self, x_BCHW):
+        return F.interpolate(self.pool(x_BCHW), self.conv(x_BCHW).shape[2:]) + self.conv(x_BCHW)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("part", [LikeADenseBlock, LikeATransition])
+def test_a_block_that_only_looks_like_a_known_form_is_left_alone(part):
     model = built()
-    monkeypatch.setattr(
-        type(model.decoder), "for_prediction", lambda self, dtype: nn.Identity(), raising=False
-    )
-    twin = prepared(model, CPU, "fp32")
-    # Rewritten all the same, without folds and offers.
-    assert count(twin, Convolution) == count(model, nn.Conv2d)
-    assert type(twin.decoder) is type(model.decoder)
-
-
-def test_an_offer_may_hold_the_original(monkeypatch):
-    class Twice(nn.Module):
-        def __init__(self, original):
-            super().__init__()
-            self.original = original
-            self.channels, self.stride = original.channels, original.stride
-
-        def forward(self, features):
-            return self.original(features)
-
-    model = built()
-    monkeypatch.setattr(
-        type(model.decoder), "for_prediction", lambda self, dtype: Twice(self), raising=False
-    )
-    assert isinstance(prepared(model, CPU, "fp32").decoder, Twice)
+    before, channels = (nn.LazyConv2d(3, 1), 7) if part is LikeADenseBlock else (None, 5)
+    before = before or nn.LazyConv2d(5, 1)
+    model.decoder = nn.Sequential(model.decoder, before, excite(part()))
+    model.decoder.channels, model.decoder.stride = channels, 1
+    model.head = nn.Conv2d(channels, 5, 1)
+    model(image(64, 64))
+    model.eval()
+    copied = rewritten(model, CPU, "fp32")
+    # What surrounds it is rewritten as ever.
+    assert count(copied.encoder, nn.BatchNorm2d) == 0 < count(model.encoder, nn.BatchNorm2d)
+    assert far(copied(image(64, 32)), model, image(64, 32)) < 2e-6
 
 
 def test_a_network_in_training_or_with_weights_that_are_no_numbers_is_left_alone():
     model = built()
-    assert prepared(model.train(), CPU, "fp32") is model
+    assert rewritten(model.train(), CPU, "fp32") is model
     model.eval()
-    assert prepared(model, CPU, "fp16") is model
-    assert prepared(model, torch.device("meta"), "fp32") is model
+    assert rewritten(model, CPU, "fp16") is model
+    assert rewritten(model, torch.device("meta"), "fp32") is model
     with torch.no_grad():
         model.head.bias.fill_(torch.nan)
-    assert prepared(model, CPU, "fp32") is model
+    assert rewritten(model, CPU, "fp32") is model

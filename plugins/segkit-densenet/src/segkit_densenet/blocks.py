@@ -5,13 +5,11 @@ B batch, C channels, H W pixels; `growth` is the paper's k: the channels every d
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segkit.api import DenseLayers, hooked, recomputed
+from segkit.api import recomputed
 
 BOTTLENECK = 4
 
@@ -70,14 +68,6 @@ class DenseBlock(nn.Module):
         for layer in self.children():
             maps.append(layer(*maps))
         return torch.cat(maps, dim=1)
-
-    def for_prediction(self, dtype: torch.dtype) -> nn.Module:
-        """What gives the same maps sooner on a CPU; itself where someone listens to its layers."""
-        if any(map(hooked, self.modules())):
-            return self
-        layers = [cast("DenseLayer", each) for each in self.children()]
-        parts = [(each.norm1, each.conv1, each.norm2, each.conv2) for each in layers]
-        return DenseLayers.of(parts, dtype) or self
 
 
 class Transition(nn.Module):

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import torch
 from segmentation_models_pytorch.encoders import encoders as REGISTRY
-from segmentation_models_pytorch.encoders.densenet import DenseNetEncoder
 from torch import Tensor, nn
 
 from segkit.api import (
@@ -22,7 +21,6 @@ from segkit.api import (
     adapt_normalization,
     load_encoder_weights,
 )
-from segkit_smp.dense import dense_blocks_for_prediction
 from segkit_smp.normalization import normalization_of
 
 # The weights files carry no licence; only this one is stated with the code.
@@ -53,12 +51,6 @@ class SmpEncoder(nn.Module):
     def forward(self, image_BCHW: Tensor) -> Features:
         maps = self.network(image_BCHW)
         return Features(tuple(maps[level] for level in self.levels))
-
-    def for_prediction(self, dtype: torch.dtype) -> SmpEncoder:
-        """Itself; a DenseNet with quicker parts in the place of those that allow it."""
-        if isinstance(self.network, DenseNetEncoder):
-            dense_blocks_for_prediction(self.network.features, dtype)
-        return self
 
 
 @cache

@@ -15,7 +15,6 @@ from segmentation_models_pytorch.decoders.unetplusplus.decoder import UnetPlusPl
 
 from segkit.api import MakeUpsampler, UsageError
 from segkit_smp.bridge import Slots, SmpDecoder, every_octave, refuse
-from segkit_smp.doubling import DoublingDecoder
 
 Interpolation = Literal["nearest", "nearest-exact", "bilinear", "bicubic", "area"]
 Norm = Literal["batchnorm", "none"]
@@ -52,7 +51,7 @@ def unet(
         add_center_block=center,
         interpolation_mode=interpolation,
     )
-    return DoublingDecoder(decoder, slots, strides, deepest=channels[-1])
+    return SmpDecoder(decoder, slots, strides, channels=widths[-1], stride=1, head_kernel=3)
 
 
 def unetplusplus(
