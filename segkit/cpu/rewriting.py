@@ -27,6 +27,8 @@ from segkit.model.network import SegmentationModel
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # Norm of the difference over the network's own, on random pixels: rounding in another order.
 TOLERANCE = {"fp32": 1e-4, "bf16": 1e-1}
+# Each gives what takes a module's place, or None where the module is not of its form.
+FORMS = (dense_block, doubling_block)
 RELUS = (F.relu, F.relu_, torch.relu, torch.relu_)
 
 
