@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from segkit.device import choose_device
+from segkit.errors import UsageError
 
 PEER_TIMEOUT = timedelta(minutes=10)
 
@@ -39,6 +40,16 @@ class Group:
     @property
     def writes(self) -> bool:
         return self.rank == 0
+
+    def share_of(self, batch: int) -> int:
+        """Images of a `batch` for each process; raises UsageError SK-C009 for a remainder."""
+        if batch % self.world_size:
+            raise UsageError(
+                "SK-C009",
+                f"a batch of {batch} cannot be shared by {self.world_size} processes.",
+                f"Use a multiple of {self.world_size}.",
+            )
+        return batch // self.world_size
 
     def parallel(self, model: nn.Module) -> nn.Module:
         """The model as training calls it: gradients are averaged over all processes."""

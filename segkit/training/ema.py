@@ -14,7 +14,8 @@ Model = TypeVar("Model", bound=nn.Module)
 class WeightAverage(Generic[Model]):
     """A copy of the model that follows it: average += (1 - decay) * (now - average).
 
-    decay   approached as (1 + steps) / (10 + steps), so that the random start is soon forgotten
+    decay   the largest; in step n it is at most n / (9 + n), so that the first step's weights take
+            the random start's place, and the average is of about the last tenth of all steps
 
     Running statistics are averaged with the weights they belong to; counters are copied.
     """
@@ -31,7 +32,7 @@ class WeightAverage(Generic[Model]):
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Follows the model after step number `step`, from 0."""
-        decay = min(self.decay, (1 + step) / (10 + step)) if self.decay else 0.0
+        decay = min(self.decay, step / (9 + step))
         followers = [follower for follower, _ in self._pairs]
         torch._foreach_lerp_(followers, [leader for _, leader in self._pairs], 1 - decay)
         for follower, leader in self._counters:

@@ -12,7 +12,7 @@ import segkit
 from segkit.bench.counting import Step, count_step
 from segkit.model.activation_checkpointing import checkpoint_activations
 from segkit.training.ema import WeightAverage
-from segkit.training.loop import make_optimizer
+from segkit.training.learner import make_optimizer
 from segkit.training.objective import loss_of, output_for
 
 UPSAMPLERS = ("bilinear", "nearest", "bicubic", "transposed", "pixel_shuffle", "carafe", "dysample")

@@ -41,7 +41,7 @@ def logged(folder):
     ("dies_after", "continues_at", "changes"),
     [
         (7, (2, 0), {}),
-        (8, (2, 1), {"checkpoint_steps": 1, "precision": "bf16"}),
+        (8, (2, 2), {"checkpoint_steps": 1, "precision": "bf16"}),
         (7, (2, 0), {"augmentation": "strong"}),
         (4, (1, 0), {"freeze": "encoder", "thaw_epoch": 2, "channels_last": False}),
     ],

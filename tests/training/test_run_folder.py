@@ -13,9 +13,9 @@ import segkit
 from segkit.config import TrainConfig, read_config
 from segkit.errors import StorageError
 from segkit.scoring.evaluate_model import EvaluationSettings, evaluate_model
+from segkit.training.decisions import Length, length_of_training
 from segkit.training.events import EpochReport
 from segkit.training.run_folder import RunFolder
-from segkit.training.setup import length_of_training
 from segkit.training.training import train
 
 
@@ -109,17 +109,25 @@ def test_a_lock_is_held_against_other_processes_and_ends_with_them(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("images", "batch", "epochs"), [(24, 8, 300), (1600, 8, 10), (240, 8, 50), (4, 8, 300)]
+    ("images", "batch", "epochs", "reason"),
+    [
+        (24, 8, 300, "300 epochs are the most that segkit chooses"),
+        (1600, 8, 10, "10 epochs are the fewest that segkit chooses"),
+        (240, 8, 50, "about 1,500 steps are usual"),
+        (4, 8, 300, "300 epochs are the most that segkit chooses"),
+    ],
 )
-def test_a_training_without_epochs_is_about_1500_steps_long(images, batch, epochs):
+def test_a_training_without_epochs_is_about_1500_steps_long(images, batch, epochs, reason):
     class Images:
         def split(self, name):
             return range(images)
 
     length = length_of_training(TrainConfig(data="street", batch=batch), Images())
-    assert length["epochs"] == epochs
-    assert epochs / length["evaluate_every"] <= 75
-    assert length["augmentation"] == "standard"
+    assert (length.epochs, length.reason) == (epochs, reason)
+
+
+def test_an_epoch_count_that_was_asked_for_needs_no_reason():
+    assert length_of_training(TrainConfig(data="street", epochs=7), None) == Length(7)
 
 
 def test_epochs_between_evaluations_are_trained_without_score_and_checkpoint(settings, tmp_path):

@@ -19,7 +19,7 @@ from segkit.errors import (
     StorageError,
     UsageError,
 )
-from segkit.training import training
+from segkit.training import writer
 from segkit.training.events import Silence
 from segkit.training.training import less_memory, train
 
@@ -94,7 +94,7 @@ def test_pictures_that_cannot_be_written_do_not_end_a_training(settings, monkeyp
         def warned(self, text):
             warned.append(text)
 
-    monkeypatch.setattr(training, "write_samples", refuse)
+    monkeypatch.setattr(writer, "write_samples", refuse)
     assert train(settings(epochs=1), Listener()).epochs == 1
     assert warned == ["SK-S001: the disk is full."]
 

@@ -39,8 +39,8 @@ with process_group("cpu"):
     training.train(layered(None, json.loads(sys.argv[2])))
     request = EvaluationSettings(model=str(out / "run"), device="cpu", precision="fp32", workers=0)
     found = evaluate_model(request)
-state = {**{f"model/{n}": t for n, t in loops[0].model.named_parameters()},
-         **{f"average/{n}": t for n, t in loops[0].average.model.state_dict().items()}}
+state = {**{f"model/{n}": t for n, t in loops[0].setup.model.named_parameters()},
+         **{f"average/{n}": t for n, t in loops[0].learner.average.model.state_dict().items()}}
 save_file({n: t.detach().contiguous() for n, t in state.items()}, out / f"rank{rank}.safetensors")
 (out / f"rank{rank}.json").write_text(json.dumps(
     [found.scores.counts_KK.tolist(), found.scores.values, found.scores.images]))

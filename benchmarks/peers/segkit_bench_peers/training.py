@@ -136,9 +136,9 @@ class SegkitTraining(PlainLoop):
         from segkit.distributed import Group
         from segkit.model.activation_checkpointing import checkpoint_activations
         from segkit.scoring.evaluator import Evaluator
-        from segkit.training.events import Silence
+        from segkit.training.decisions import Length
         from segkit.training.loop import Loop
-        from segkit.training.setup import Prepared
+        from segkit.training.setup import Setup
 
         if self.allocator:
             keeps_freed_memory()
@@ -165,7 +165,7 @@ class SegkitTraining(PlainLoop):
         self.model = self.network().to(self.device).to(memory_format=layout).train()
         if self.checkpoints:
             checkpoint_activations(self.model)
-        prepared = Prepared(
+        setup = Setup(
             config=config,
             group=group,
             data=_stand_in(classes=range(self.classes), full_scale=255.0),
@@ -173,8 +173,9 @@ class SegkitTraining(PlainLoop):
             loss=self.loss().to(self.device),
             loader=_stand_in(ignore_index=IGNORED, batches_per_epoch=1_000_000),
             evaluator=self.evaluator,
+            length=Length(1),
         )
-        self.loop = Loop(prepared, Silence())
+        self.loop = Loop(setup)
         self.hook = self.model.register_forward_hook(self._keep)
         self.inputs(layout)
         pixels = [((each + 3) * 42).clamp(0, 255).to(torch.uint8) for each in self.images]
@@ -187,8 +188,6 @@ class SegkitTraining(PlainLoop):
         self.turn = (self.turn + 1) % IMAGES_IN_TURN
         batch = self.batches[self.turn]
         self.loop.step(batch)
-        self.loop.position.step += 1
-        self.loop.position.batch += 1
         self.evaluator.update(self._labels(), batch)
         return self.batch
 
@@ -222,10 +221,10 @@ def _without_one_pass_losses() -> None:
 def _without_fused_optimizer() -> None:
     from functools import partial
 
-    from segkit.training import loop
+    from segkit.training import learner
 
     adamw = partial(torch.optim.AdamW, foreach=False)
-    loop.torch.optim.AdamW = lambda *given, fused, **rest: adamw(*given, **rest)  # type: ignore
+    learner.torch.optim.AdamW = lambda *given, fused, **rest: adamw(*given, **rest)  # type: ignore
 
 
 # Every case has a process of its own, so that what is left out stays out.

@@ -1,0 +1,99 @@
+"""What the settings leave to segkit is decided here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from segkit.config import TrainConfig
+from segkit.data.opening.opened import Data
+from segkit.device import choose_precision, default_workers
+from segkit.distributed import Group
+from segkit.errors import UsageError
+
+DEMO_EPOCHS = 12
+USUAL_STEPS = 1500
+FEWEST_EPOCHS, MOST_EPOCHS = 10, 300
+EVALUATIONS, SHOWN = 50, 5
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a training is.
+
+    epochs   passes over the training images
+    reason   why so many, as a half-sentence; empty where the settings say so
+    """
+
+    epochs: int
+    reason: str = ""
+
+
+def decided(config: TrainConfig, data: Data, group: Group) -> TrainConfig:
+    """The settings with nothing left to be decided, so that a run can be repeated from them.
+
+    Raises UsageError SK-C009 where settings do not fit one another.
+    """
+    if config.thaw_epoch and not config.freeze:
+        raise UsageError(
+            "SK-C009",
+            f"thaw_epoch is {config.thaw_epoch}, and nothing is frozen.",
+            "Name what with --freeze.",
+        )
+    group.share_of(config.batch)
+    workers, epochs = config.workers, length_of_training(config, data).epochs
+    if workers == "auto":
+        workers = default_workers(group.device, group.local_processes)
+    return config.model_copy(
+        update={
+            "data": _absolute(config.data) if config.data else None,
+            "epochs": epochs,
+            "evaluate_every": config.evaluate_every or max(1, epochs // EVALUATIONS),
+            "samples_every": config.samples_every or max(1, epochs // SHOWN),
+            "augmentation": _augmentation(config),
+            "size": config.size or data.default_size,
+            "in_channels": data.in_channels,
+            "ignore_index": data.ignore_index,
+            "precision": choose_precision(config.precision, group.device),
+            "weights": _weights(config.weights),
+            "workers": workers,
+        }
+    )
+
+
+def length_of_training(config: TrainConfig, data: Data) -> Length:
+    """The epochs asked for; else those that make about USUAL_STEPS steps, within bounds."""
+    if config.epochs:
+        return Length(config.epochs)
+    if config.data is None:
+        return Length(DEMO_EPOCHS, "enough for the demo set")
+    steps = max(1, len(data.split("train")) // config.batch)
+    wanted = math.ceil(USUAL_STEPS / steps)
+    epochs = min(max(wanted, FEWEST_EPOCHS), MOST_EPOCHS)
+    if epochs < wanted:
+        return Length(epochs, f"{MOST_EPOCHS} epochs are the most that segkit chooses")
+    if epochs > wanted:
+        return Length(epochs, f"{FEWEST_EPOCHS} epochs are the fewest that segkit chooses")
+    return Length(epochs, f"about {USUAL_STEPS:,} steps are usual")
+
+
+def run_name(config: TrainConfig) -> str:
+    """A folder's name for a run without --out: data and encoder."""
+    data = Path(config.data).name if config.data else "demo"
+    encoder = config.encoder.partition("(")[0].replace("/", "-").replace(":", "-")
+    return f"runs/{data}-{encoder}"
+
+
+def _augmentation(config: TrainConfig) -> str:
+    if config.augmentation != "auto":
+        return config.augmentation
+    return "light" if config.data is None else "standard"
+
+
+def _weights(named: str) -> str:
+    return named if named in ("auto", "imagenet", "none") else _absolute(named)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())

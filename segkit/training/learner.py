@@ -1,0 +1,167 @@
+"""A training step: forward, loss, backward, optimizer, average."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from segkit.data.batches import Batch
+from segkit.device import autocast
+from segkit.model.activation_checkpointing import statistics_kept
+from segkit.scoring.evaluation import move, refuse_labels_out_of_range
+from segkit.training.compiling import compiled
+from segkit.training.ema import WeightAverage
+from segkit.training.freezing import freeze, thaw
+from segkit.training.norm_statistics import YoungNorms
+from segkit.training.objective import loss_of, output_for
+from segkit.training.schedule import learning_rate_share
+from segkit.training.setup import Setup
+from segkit.training.state import (
+    load_tensors,
+    optimizer_tensors,
+    random_tensors,
+    restore_optimizer,
+    restore_random,
+)
+
+# By group ("model", "average", "optimizer", "random", ...), then by name.
+Tensors = Mapping[str, Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A step just taken, whose loss the device may still be working out.
+
+    loss, norm   scalars on the device: the loss, and the gradient's norm before clipping
+    """
+
+    batch: Batch
+    loss: Tensor
+    norm: Tensor
+    learning_rate: float
+
+
+class Learner:
+    """Network, loss, optimizer and averaged model of a training under way.
+
+    average   the averaged model, which is scored and saved
+
+    Made with the `epoch`, from 0, that the next step belongs to, since it decides what is frozen,
+    and with the `tensors` of a checkpoint to continue from, where there is one.
+    """
+
+    def __init__(self, setup: Setup, epoch: int = 0, tensors: Tensors | None = None) -> None:
+        self.setup, self.config, self.group = setup, setup.config, setup.group
+        self.model, self.loss = setup.model, setup.loss
+        self.frozen = bool(self.config.freeze) and not self._thaws_by(epoch)
+        if self.frozen:
+            freeze(self.model, str(self.config.freeze))
+        self.parallel = self._parallel()
+        self.average = WeightAverage(self.model, self.config.ema_decay)
+        self.optimizer = make_optimizer(self.model, self.config.lr, self.config.weight_decay)
+        self.scaler = torch.amp.GradScaler(
+            self.group.device.type, enabled=self.config.precision == "fp16"
+        )
+        if tensors is not None:
+            self._restore(tensors)
+        self.young_norms = YoungNorms(self.model)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Puts the network into training, and thaws what is frozen where its epoch has come."""
+        if self.frozen and self._thaws_by(epoch):
+            thaw(self.model)
+            self.frozen = False
+            # The old wrapper's hooks go with it, and they must go before the new one's come.
+            self.parallel = self.model
+            gc.collect()
+            self.parallel = self._parallel()
+        self.parallel.train()
+
+    def step(self, batch: Batch, number: int) -> Outcome:
+        """Takes step `number`, from 0, of the training; its loss is not waited for."""
+        classes, ignore_index = len(self.setup.data.classes), self.setup.loader.ignore_index
+        refuse_labels_out_of_range(batch, classes, ignore_index)
+        rate = self._set_learning_rate(number)
+        with self.young_norms.corrected():
+            loss = self._loss(batch)
+            self.optimizer.zero_grad(set_to_none=True)
+            with self._batches_counted_once():
+                self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        norm = clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.average.update(number)
+        return Outcome(batch, loss.detach(), norm, rate)
+
+    def checkpoint_tensors(self) -> Tensors:
+        """All tensors to continue from; every process must ask, since all contribute."""
+        tensors: dict[str, Mapping[str, Tensor]] = {
+            "model": self.model.state_dict(),
+            "average": self.average.model.state_dict(),
+            "optimizer": optimizer_tensors(self.optimizer, self.model),
+            "random": random_tensors(self.group),
+        }
+        if own := self.loss.state_dict():
+            tensors["loss"] = own
+        return tensors
+
+    def _loss(self, batch: Batch) -> Tensor:
+        device, instances_BHW = self.group.device, batch.instances_BHW
+        image_BCHW = move(batch.image_BCHW, device, self.config.channels_last)
+        target_BHW = batch.target_BHW.to(device, non_blocking=True)
+        with autocast(device, self.config.precision):
+            pixels_BCHW = self.model.normalize(image_BCHW, self.setup.data.full_scale)
+            output: Any = output_for(self.loss, self.parallel, pixels_BCHW)
+        if instances_BHW is not None and getattr(self.loss, "needs_instances", False):
+            instances_BHW = instances_BHW.to(device, non_blocking=True)
+        return loss_of(self.loss, output, target_BHW, instances_BHW)
+
+    def _set_learning_rate(self, number: int) -> float:
+        total = self.setup.total_steps
+        warmup = round(self.config.warmup_share * total)
+        rate = self.config.lr * learning_rate_share(number, total, warmup)
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = rate
+        return rate
+
+    def _parallel(self) -> nn.Module:
+        """The model as a step calls it: over all processes, compiled where that is asked for."""
+        return compiled(self.group.parallel(self.model), self.config.compile)
+
+    def _batches_counted_once(self) -> AbstractContextManager[None]:
+        return statistics_kept(self.model) if self.config.checkpoint_activations else nullcontext()
+
+    def _restore(self, tensors: Tensors) -> None:
+        load_tensors(self.model, tensors["model"], "model")
+        load_tensors(self.average.model, tensors["average"], "averaged model")
+        load_tensors(self.loss, tensors.get("loss", {}), "loss")
+        restore_optimizer(self.optimizer, self.model, tensors["optimizer"])
+        restore_random(self.group, tensors["random"])
+
+    def _thaws_by(self, epoch: int) -> bool:
+        return self.config.thaw_epoch is not None and epoch + 1 >= self.config.thaw_epoch
+
+
+def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101); norms and biases are not decayed."""
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    for parameter in model.parameters():
+        (decayed if parameter.ndim > 1 else plain).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    device = next(model.parameters()).device.type
+    return torch.optim.AdamW(
+        [each for each in groups if each["params"]], lr=lr, fused=device in ("cuda", "cpu")
+    )

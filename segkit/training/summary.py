@@ -1,0 +1,56 @@
+"""What a training will do, in words, before it does it."""
+
+from __future__ import annotations
+
+from segkit.device import describe
+from segkit.model.activation_checkpointing import able_to_checkpoint
+from segkit.model.network import SegmentationModel
+from segkit.training.setup import Setup
+
+
+def sentences(setup: Setup) -> list[tuple[str, str]]:
+    """What a training will do, as (subject, sentence)."""
+    config, data, model = setup.config, setup.data, setup.model
+    millions = sum(each.numel() for each in model.parameters()) / 1e6
+    processes = f", {setup.group.world_size} processes" if setup.group.world_size > 1 else ""
+    parts = f"{config.encoder} + {config.decoder} + {config.upsampler}"
+    lines = [("data", note) for note in data.notes]
+    lines += [
+        ("classes", f"{len(data.classes)}: {', '.join(data.classes)}"),
+        ("model", f"{parts}, {millions:.1f} M parameters"),
+        ("weights", _weights_sentence(model)),
+        ("loss", f"{config.loss}; scored by {config.metric}"),
+        ("device", f"{describe(setup.group.device)}, {config.precision}{processes}"),
+        ("training", _length_sentence(setup)),
+    ]
+    if config.compile != "no":
+        lines.append(("compiled", "the first step takes minutes"))
+    if config.checkpoint_activations:
+        able = " and ".join(able_to_checkpoint(model))
+        lines.append(("memory", f"activations of the {able} are computed twice"))
+    if config.freeze:
+        until = f" until epoch {config.thaw_epoch}" if config.thaw_epoch else ""
+        lines.append(("frozen", f"{config.freeze}{until}"))
+    return lines
+
+
+def _length_sentence(setup: Setup) -> str:
+    config, steps = setup.config, setup.loader.batches_per_epoch
+    why = f" ({setup.length.reason})" if setup.length.reason else ""
+    return (
+        f"{_count(setup.epochs, 'epoch')} of {_count(steps, 'step')}{why}, batch {config.batch}, "
+        f"crops of {config.size} x {config.size}, {config.augmentation} augmentation, "
+        f"learning rate {config.lr:g}"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def _weights_sentence(model: SegmentationModel) -> str:
+    start = model.record.weights
+    if start["used"] != "none":
+        return f"encoder from {start['used']}"
+    reason = start.get("reason", "").splitlines()
+    return f"RANDOM ({reason[0].rstrip('.')})" if reason else "random"

@@ -1,0 +1,126 @@
+"""What a training leaves in its run folder; on processes other than the first it leaves nothing."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from segkit.data.batches import Batch
+from segkit.device import describe
+from segkit.errors import StorageError
+from segkit.model.folder import save_model
+from segkit.model.network import SegmentationModel
+from segkit.scoring.evaluator import Scores
+from segkit.storage import storage_errors
+from segkit.training.checkpoints import Checkpoint
+from segkit.training.events import EpochReport, Events
+from segkit.training.position import Position
+from segkit.training.run_folder import RunFolder
+from segkit.training.samples import write_samples
+from segkit.training.setup import Setup
+from segkit.version import __version__
+
+# While a checkpoint is written, the two before it and the best are still there.
+CHECKPOINT_ROOM = 2.5
+
+
+class Writer:
+    """Writes model, checkpoints, logs and pictures of a training into `run`.
+
+    events   is told where a picture or a line of the log could not be written: neither is worth a
+             training; all else that cannot be written ends it with StorageError
+    """
+
+    def __init__(self, setup: Setup, run: RunFolder, events: Events) -> None:
+        self.setup, self.run, self.events = setup, run, events
+
+    def refuse_small_disk(self) -> None:
+        """Raises StorageError SK-S001 where the checkpoints to come would not fit."""
+        weights = sum(each.nbytes for each in self.setup.model.state_dict().values())
+        # Model, average and two moments.
+        needed = CHECKPOINT_ROOM * 4 * weights
+        free = shutil.disk_usage(self.run.folder).free
+        if free < needed:
+            raise StorageError(
+                "SK-S001",
+                f"the disk that holds {self.run.folder} has {free / 2**20:,.0f} MiB free, and "
+                f"the checkpoints of this model need {needed / 2**20:,.0f}.",
+                "Make room, or give a folder on another disk with --out.",
+            )
+
+    def save_checkpoint(self, checkpoint: Checkpoint, step: int, *, best: bool) -> None:
+        self.run.checkpoints.save(step, checkpoint, best=best)
+
+    def save_model(self, model: SegmentationModel, scores: Scores | None, epoch: int) -> None:
+        """Writes the model with what is known of its training; `epoch` from 1."""
+        config, data = self.setup.config, self.setup.data
+        training = {
+            "segkit": __version__,
+            "data": config.data or "demo set",
+            "epoch": epoch,
+            "size": config.size,
+            "intensity": data.intensity.record(),
+            "full_scale": data.full_scale,
+            "scores": without_nan(scores.values) if scores else {},
+            "conventions": dict(scores.conventions) if scores else {},
+            "images": scores.images if scores else 0,
+            "device": describe(self.setup.group.device),
+            "precision": config.precision,
+        }
+        with storage_errors(self.run.model):
+            save_model(
+                model,
+                self.run.model,
+                classes=tuple(data.classes),
+                palette=tuple(tuple(colour) for colour in data.palette),
+                ignore_index=data.ignore_index,
+                training=training,
+            )
+
+    def write_samples(self, model: SegmentationModel, epoch: int) -> None:
+        """Pictures of the model at work after `epoch`, from 1."""
+        setup = self.setup
+        if not setup.config.samples:
+            return
+        try:
+            write_samples(
+                model,
+                setup.data,
+                self.run.samples / f"epoch-{epoch:04d}",
+                split="val" if setup.evaluates else "train",
+                count=setup.config.samples,
+                device=setup.group.device,
+                precision=setup.config.precision,
+            )
+        except StorageError as error:
+            self.events.warned(str(error))
+
+    def log(self, report: EpochReport) -> None:
+        try:
+            self.run.append(report)
+        except StorageError as error:
+            self.events.warned(str(error))
+
+    def keep_batch(self, batch: Batch) -> Path:
+        """Writes a batch that broke the training, to be looked at; returns the file."""
+        file = self.run.folder / "bad_batch.safetensors"
+        tensors = {"image_BCHW": batch.image_BCHW, "target_BHW": batch.target_BHW}
+        plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+        with storage_errors(file):
+            save_file(plain, file, metadata={"ids": ", ".join(batch.ids)})
+        return file
+
+
+def without_nan(values: Mapping[str, float]) -> dict[str, float | None]:
+    """The scores as JSON can hold them: None where not defined."""
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
+
+
+def best_scores(position: Position) -> dict[str, float]:
+    """The best model's scores; NaN where not defined."""
+    held = position.best_scores.items()
+    return {name: math.nan if value is None else value for name, value in held}
