@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -180,7 +180,7 @@ class TrainConfig(BaseModel):
         default=False,
         description="refuse operations that differ from run to run (a CPU never does)",
     )
-    workers: int | Literal["auto"] = Field(
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         default="auto",
         description="processes that read data, for each training process; 0 reads in it",
     )

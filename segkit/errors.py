@@ -1,6 +1,6 @@
 """Every error a user can meet: one tree, a stable code each, and the command's exit status.
 
-    SegkitError              1   a bug in segkit, unless a class below says otherwise
+    SegkitError              1   a fault of segkit itself, unless a class below says otherwise
     ├── UsageError           2   a name, an option or a configuration is wrong
     ├── DataError            3   images or masks are wrong
     ├── EnvironmentFault     4   something this machine lacks: a device, a package, a network
@@ -32,6 +32,8 @@ CODES: dict[str, str] = {
     "SK-C010": "A configuration file cannot be read.",
     "SK-C011": "A component needs an option that was not given.",
     "SK-C012": "Results would replace files that are there already.",
+    "SK-C013": "The command line holds a command, an option or a word that there is not, or lacks "
+    "one that is needed.",
     "SK-D001": "The folder holds no images, or its layout is none that segkit knows.",
     "SK-D002": "Images and masks cannot be paired one to one.",
     "SK-D003": "A mask and its image differ in size.",
@@ -100,6 +102,7 @@ CODES: dict[str, str] = {
     "SK-P003": "A plugin does not keep its contract.",
     "SK-P004": "A plugin is switched off by SEGKIT_DISABLE or --no-plugins.",
     "SK-P005": "A plugin registered a name but offers nothing under it.",
+    "SK-X001": "segkit itself failed in a way that nobody foresaw.",
 }
 
 
@@ -162,11 +165,28 @@ class PluginError(SegkitError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The words "Did you mean 'densenet121'? " with the nearest known names, or no words."""
-    # Only those who mistype pay for the import.
-    from difflib import get_close_matches
+    """The words "Did you mean 'densenet121'? " with the nearest known names, or no words.
 
-    near = get_close_matches(name, list(known), n=3, cutoff=0.6)
-    if not near:
-        return ""
-    return f"Did you mean {' or '.join(repr(each) for each in near)}? "
+    Case does not count, and a number at the end little: mIoU is near miou, vocc near voc2012.
+    """
+    near = nearest(name, known)
+    return f"Did you mean {' or '.join(repr(each) for each in near)}? " if near else ""
+
+
+def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """The known names nearest to one that is not among them, the nearest first; or none."""
+    # Only those who mistype pay for the import.
+    from difflib import SequenceMatcher
+
+    wanted = name.lower().replace("_", "-")
+    shares = {}
+    for each in dict.fromkeys(known):
+        form = each.lower().replace("_", "-")
+        stem = form.rstrip("0123456789")
+        alike = SequenceMatcher(None, form, wanted).ratio()
+        if len(stem) > 1 and stem != form:
+            # A stem alone is a weaker sign than the whole name.
+            alike = max(alike, 0.9 * SequenceMatcher(None, stem, wanted).ratio())
+        if alike >= 0.6:
+            shares[each] = alike
+    return sorted(shares, key=lambda each: -shares[each])[:most]

@@ -167,13 +167,18 @@ def time_bounds(count: StepCount, precision: str, device: Device) -> Bounds:
 
 
 def bytes_of(text: str) -> int:
-    """The bytes that "24GB", "16GiB" or "800 MB" name; raises UsageError SK-C009."""
+    """The bytes that "24", "24GB", "16GiB" or "800 MB" name; raises UsageError SK-C009.
+
+    A bare number is GiB: nobody asks whether a network fits into 24 bytes.
+    """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmgt])i?)?b?\s*", text.lower())
     if match is None or not float(match[1]):
         raise UsageError(
-            "SK-C009", f"'{text}' is no amount of memory.", "Write 24GB, 16GiB or 800MB."
+            "SK-C009", f"'{text}' is no amount of memory.", "Write 24 (GiB), 24GB or 800MB."
         )
-    return int(float(match[1]) * UNITS[match[2] or ""])
+    return int(
+        float(match[1]) * UNITS[match[2] or ("" if text.lower().rstrip().endswith("b") else "g")]
+    )
 
 
 def in_bytes(number: float) -> str:

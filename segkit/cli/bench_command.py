@@ -73,11 +73,11 @@ def command(suite: str, **given: Any) -> None:
     """Measure speed and memory of a SUITE's cases, each in a process of its own.
 
     \b
-    segkit bench                                      a quick suite, sized to this machine
-    segkit bench encoders                             a suite of benchmarks/suites, or a YAML file
-    segkit bench --encoder densenet121,unet --upsampler all --size 256,512 --precision fp32,bf16
-    segkit bench upsamplers --quality --checkerboard  scores and artefacts beside cost
-    segkit bench compare A B                          two results, with intervals
+    segkit bench                              quick, sized to this machine
+    segkit bench encoders                     a suite, or a YAML file
+    segkit bench --encoder densenet121,unet --size 256,512 --precision fp32,bf16
+    segkit bench upsamplers --quality         scores beside cost
+    segkit bench compare A B                  two results, with intervals
 
     Options take one value or several with commas, and replace those of the suite; names may be
     patterns, or all. Ctrl-C skips the case at work, twice ends with what there is.

@@ -40,7 +40,7 @@ def command(
 
     \b
     segkit bench compare before after
-    segkit bench compare main.json change.json --fail-if 'slower>1.10' --fail-if 'memory>1.05'
+    segkit bench compare main.json change.json --fail-if 'slower>1.10'
 
     A difference counts only where its 95 % interval leaves 1 out and it is larger than what either
     result found between two runs of one and the same case; else it is a tie, which fails no gate.

@@ -62,7 +62,7 @@ def check_command(
     """Decode every file of FOLDER and tell all that is wrong or odd; status 3 if anything is wrong.
 
     \b
-    segkit data check photos                     to the terminal, and to check-photos/
+    segkit data check photos                 to the terminal and check-photos/
     segkit data check cells --instances foreground
     segkit data check pets --dataset oxford-iiit-pet
     segkit data check photos --write-manifest photos.sha256

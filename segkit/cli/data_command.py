@@ -19,7 +19,20 @@ from segkit.cli.data_options import (
 )
 
 
-@click.group("data")
+class DataGroup(click.Group):
+    """Refuses what is no command of it as `segkit` does."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            from segkit.cli.refusals import unknown_command
+
+            raise unknown_command(args[0], ctx, self.commands)
+        return super().resolve_command(ctx, args)
+
+
+@click.group("data", cls=DataGroup)
 def command() -> None:
     """Check, preview and measure a folder of images and masks. Nothing in it is ever changed."""
 
@@ -112,11 +125,11 @@ def convert_command(source: Path, out: Path, **asked: Any) -> None:
     """Write SOURCE, in any layout segkit reads or as annotations, as images/ and masks/.
 
     \b
-    segkit data convert coco street             annotations/*.json, train2017/, val2017/
-    segkit data convert yolo street             images/, labels/ and data.yaml
-    segkit data convert labelme street          a JSON file beside each image
-    segkit data convert brushes street          Label Studio: a PNG per label, and the tasks' JSON
-    segkit data convert VOC2012 street          indices, colours and object numbers become labels
+    segkit data convert coco street     annotations/*.json, train2017/, val2017/
+    segkit data convert yolo street     images/, labels/ and data.yaml
+    segkit data convert labelme street  a JSON file beside each image
+    segkit data convert brushes street  Label Studio: a PNG per label, tasks' JSON
+    segkit data convert VOC2012 street  indices, colours, objects become labels
     """
     from segkit.data.conversion import convert
 

@@ -36,7 +36,7 @@ def download_command(
     """Fetch the data set NAME from its owners, check it and unpack it; without NAME, list all.
 
     \b
-    segkit data download                          which there are, and on what terms
+    segkit data download                  which there are, and on what terms
     segkit data download oxford-iiit-pet
     segkit data download oxford-iiit-pet --from Downloads
 

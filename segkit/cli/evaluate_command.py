@@ -13,16 +13,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segkit.cli.completion import ComponentName
+from segkit.cli.declaring import TorchCommand
 
 if TYPE_CHECKING:
     from segkit.scoring.evaluate_model import Evaluation
 
+BATCH = "Images, or tiles, at a time."
 TILE = "Score larger images in tiles of so many pixels a side. [default: images whole]"
+OVERLAP = "Share of a tile that neighbours have in common."
+DEVICE = "auto, cpu, cuda, cuda:N or mps."
 
 
-@click.command("evaluate")
+@click.command("evaluate", cls=TorchCommand)
 @click.argument("run")
-@click.option("--data", type=click.Path(path_type=Path), help="[default: what RUN was trained on]")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Images and masks. [default: what RUN was trained on]",
+)
 @click.option(
     "--dataset",
     type=ComponentName("datasets"),
@@ -34,15 +42,18 @@ TILE = "Score larger images in tiles of so many pixels a side. [default: images 
     type=ComponentName("metrics"),
     help="One or several, as miou,dice. [default: as in training, and iou]",
 )
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help=BATCH)
 @click.option("--tile", type=click.IntRange(16), help=TILE)
-@click.option("--overlap", type=click.FloatRange(0, 0.9), default=0.25, show_default=True)
-@click.option("--device", default="auto", show_default=True)
+@click.option(
+    "--overlap", type=click.FloatRange(0, 0.9), default=0.25, show_default=True, help=OVERLAP
+)
+@click.option("--device", default="auto", show_default=True, help=DEVICE)
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
     default="auto",
     show_default=True,
+    help="Of the arithmetic.",
 )
 @click.option("--workers", type=click.IntRange(min=0), help="Reading processes. [default: auto]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

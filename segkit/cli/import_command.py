@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segkit.cli.completion import ComponentName
+from segkit.cli.declaring import TorchCommand
 from segkit.errors import UsageError
 
 if TYPE_CHECKING:
     from segkit.importers.importing import Imported
 
 
-@click.command("import")
+@click.command("import", cls=TorchCommand, context_settings={"show_default": True})
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--from",
@@ -25,9 +26,18 @@ if TYPE_CHECKING:
     help="Where it was trained; auto tells by the tensors' names.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="New model folder.")
-@click.option("--encoder", type=ComponentName("encoders"), help="smp: the encoder it has.")
-@click.option("--decoder", help="smp: the architecture, as 'unet(decoder_channels=[64, 32, 16])'.")
-@click.option("--classes", help="The classes' names in label order: 'ground, road, sky'.")
+@click.option(
+    "--encoder",
+    type=ComponentName("encoders"),
+    help="smp: the encoder it has. [default: as save_pretrained wrote]",
+)
+@click.option(
+    "--decoder",
+    help="smp: the architecture, as 'unet(decoder_channels=[64, 32, 16])'. [default: as written]",
+)
+@click.option(
+    "--classes", help="The classes' names in label order: 'ground, road, sky'. [default: none]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
     file: Path,
@@ -41,7 +51,10 @@ def command(
     """Turn FILE, a checkpoint from elsewhere, into a model folder that gives the same outputs.
 
     \b
-    smp          segmentation-models-pytorch: a state dict, or save_pretrained's folder
+    segkit import unet.pth --from milesial --out model
+
+    \b
+    smp          segmentation-models-pytorch: state dict, save_pretrained's folder
     torchvision  deeplabv3_resnet50 and deeplabv3_resnet101
     milesial     U-Nets with the parts inc, down1..4, up1..4, outc
 

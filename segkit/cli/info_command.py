@@ -9,17 +9,28 @@ from typing import Any
 import click
 
 from segkit.cli.completion import ComponentName, Kind
+from segkit.cli.declaring import TorchCommand
 from segkit.errors import UsageError
 from segkit.reporting.tables import aligned, in_units
 
 
-@click.command("info")
+@click.command("info", cls=TorchCommand, context_settings={"show_default": True})
 @click.argument("kind_or_name", metavar="[KIND]", type=Kind())
 @click.argument("name", required=False, type=ComponentName())
 @click.option("--in-channels", default=3, type=click.IntRange(1), help="Channels of the image.")
-@click.option("--size", default="512", help="Of the image: 512, or 384x640 (height x width).")
-@click.option("--encoder", type=ComponentName("encoders"), help="Measure a decoder on this one.")
-@click.option("--upsampler", type=ComponentName("upsamplers"), help="Measure a decoder with it.")
+@click.option(
+    "--size", default="512", help="Of the image, pixels: 512, or 384x640 (height x width)."
+)
+@click.option(
+    "--encoder",
+    type=ComponentName("encoders"),
+    help="Measure a decoder on this one. [default: the first that fits]",
+)
+@click.option(
+    "--upsampler",
+    type=ComponentName("upsamplers"),
+    help="Measure a decoder with it. [default: the first that fits]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     kind_or_name: str,

@@ -32,9 +32,9 @@ def command(
     """List the components installed: all, of one KIND, or those that fit a PATTERN.
 
     \b
-    segkit list                                   everything, from metadata: no plugin is loaded
-    segkit list encoders 'densenet*'              wildcards * ? [abc]
-    segkit list encoders 'timm/resnet*'           the members of a family (loads that plugin)
+    segkit list                           everything; no plugin is loaded
+    segkit list encoders 'densenet*'      wildcards * ? [abc]
+    segkit list encoders 'timm/resnet*'   the members of a family
     segkit list decoders --compatible-with densenet121
     """
     rows = _rows(Index.of_installed(), kind, pattern)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -51,9 +51,9 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            from segkit.errors import did_you_mean
+            from segkit.cli.refusals import unknown_command
 
-            ctx.fail(f"There is no command '{name}'. {did_you_mean(name, COMMANDS)}".rstrip())
+            raise unknown_command(name, ctx, COMMANDS)
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -89,7 +89,7 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     callback=_show_version,
     help="Show the version and stop.",
 )
-@click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show an error's traceback too; stands anywhere.")
 @click.option("--no-plugins", is_flag=True, help="Switch every plugin off, to find a fault.")
 def segkit(debug: bool, no_plugins: bool) -> None:
     """Semantic segmentation where every part is a plugin.
@@ -103,25 +103,42 @@ def segkit(debug: bool, no_plugins: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line; the exit status is that of the error's class in `segkit.errors`."""
+    """Runs the command line; the exit status is that of the error's class in `segkit.errors`.
+
+    --debug shows the traceback, wherever it stands, and changes nothing else.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
     from segkit.errors import SegkitError
 
     try:
-        status: Any = segkit.main(args=given, prog_name="segkit", standalone_mode=False)
+        words = [word for word in given if word != "--debug"]
+        status: Any = segkit.main(args=words, prog_name="segkit", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except click.exceptions.Abort:
         click.echo("Stopped.", err=True)
         sys.exit(130)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
-    except SegkitError as error:
-        if "--debug" in given:
-            raise
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(error.exit_code)
+    except (click.ClickException, SegkitError) as error:
+        _end(error, debug=debug)
     except BrokenPipeError:
         # The reader of our output, such as `head`, has gone: not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except Exception as error:
+        _end(error, debug=debug)
+
+
+def _end(error: Exception, *, debug: bool) -> NoReturn:
+    """Says what went wrong, with the traceback where it was asked for, and leaves."""
+    from segkit.cli.refusals import as_ours
+
+    ours = as_ours(error)
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    click.echo(f"Error: {ours}", err=True)
+    sys.exit(ours.exit_code)

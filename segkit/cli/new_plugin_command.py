@@ -20,7 +20,7 @@ def command(kind: str, name: str, out: str) -> None:
 
     \b
     KIND   encoder, decoder, upsampler, loss, metric, dataset or benchmark
-    NAME   what users will type, such as `tiny`; the package is then called segkit-tiny
+    NAME   what users will type, such as `tiny`; the package is then segkit-tiny
 
     The package holds a small component that works, to be replaced by yours, its metadata, its tests
     and a CI workflow. An existing folder is never overwritten.

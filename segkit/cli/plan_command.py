@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segkit.cli.completion import ComponentName
+from segkit.cli.declaring import TorchCommand
 from segkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,14 +18,16 @@ if TYPE_CHECKING:
     from segkit.bench.planner import Plan
 
 
-@click.command("plan")
+@click.command("plan", cls=TorchCommand, context_settings={"show_default": True})
 @click.option("--encoder", type=ComponentName("encoders"), default="densenet121")
 @click.option("--decoder", type=ComponentName("decoders"), default="unet")
 @click.option("--upsampler", type=ComponentName("upsamplers"), default="bilinear")
 @click.option("--loss", type=ComponentName("losses"), default="dice+ce")
-@click.option("--classes", type=click.IntRange(1), default=21)
+@click.option("--classes", type=click.IntRange(1), default=21, help="Of the logits.")
 @click.option("--in-channels", type=click.IntRange(1), default=3, help="Channels of the image.")
-@click.option("--size", default="512", help="Of the image: 512, or 384x640 (height x width).")
+@click.option(
+    "--size", default="512", help="Of the image, pixels: 512, or 384x640 (height x width)."
+)
 @click.option("--batch", type=click.IntRange(1), help="[default: the largest that fits, or 8]")
 @click.option(
     "--precision",
@@ -32,15 +35,21 @@ if TYPE_CHECKING:
     default="auto",
     help="auto: bf16 where the GPU has it, else fp32.",
 )
-@click.option("--mode", type=click.Choice(["train", "infer"]), default="train")
+@click.option("--mode", type=click.Choice(["train", "infer"]), default="train", help="Of what.")
 @click.option("--checkpoint-activations", is_flag=True, help="As `segkit train` has it.")
-@click.option("--memory", metavar="24GB", help="What is to suffice; GB is 2**30 bytes.")
-@click.option("--gpu", metavar="NAME", help="Such as H200, A100, RTX-4090, T4: memory and times.")
+@click.option(
+    "--memory", metavar="GIB", help="What is to suffice: 24, 24GiB or 800MB. [default: the --gpu's]"
+)
+@click.option(
+    "--gpu",
+    metavar="NAME",
+    help="Such as H200, A100, RTX-4090, T4: memory and times. [default: none]",
+)
 @click.option(
     "--measured",
     type=click.Path(path_type=Path),
     metavar="RESULT",
-    help="Times from the ceilings that `segkit bench` measured.",
+    help="Times from the ceilings that `segkit bench` measured. [default: none]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool, **given: Any) -> None:

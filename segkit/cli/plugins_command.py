@@ -24,7 +24,8 @@ def command(ctx: click.Context, check: bool, as_json: bool) -> None:
 
     \b
     segkit plugins            from metadata: nothing is imported
-    segkit plugins --check    imports each in its own process; exit status 9 if one is broken
+    segkit plugins --check    builds what each offers, in a process of its own;
+                              exit status 9 if one is broken
     """
     index = Index.of_installed()
     rows = [_row(entries, index) for entries in index.distributions().values()]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from segkit.cli.declaring import TorchCommand
+
 if TYPE_CHECKING:
     from segkit.inference.files import Report
 
@@ -18,18 +20,30 @@ TILE = "Cut larger images into tiles of so many pixels a side. [default: images 
 OVERLAP = "Share of a tile that neighbours have in common."
 
 
-@click.command("predict")
+@click.command("predict", cls=TorchCommand)
 @click.argument("run")
 @click.argument("images", nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for results.")
-@click.option("--overlay/--no-overlay", default=True, help="Also write pictures to look at.")
+@click.option(
+    "--overlay/--no-overlay", default=True, help="Also write pictures to look at. [default: yes]"
+)
 @click.option("--overwrite", is_flag=True, help="Replace results that are there already.")
 @click.option("--batch", type=click.IntRange(1), help=BATCH)
 @click.option("--tile", type=click.IntRange(16), help=TILE)
-@click.option("--overlap", default=0.25, type=click.FloatRange(0, 0.9), help=OVERLAP)
-@click.option("--max-pixels", type=click.IntRange(1), help="Largest image, pixels.")
-@click.option("--device", default="auto", help=DEVICE)
-@click.option("--precision", default="auto", type=click.Choice(["auto", "fp32", "bf16", "fp16"]))
+@click.option(
+    "--overlap", default=0.25, type=click.FloatRange(0, 0.9), help=OVERLAP, show_default=True
+)
+@click.option(
+    "--max-pixels", type=click.IntRange(1), help="Largest image, pixels. [default: 178956970]"
+)
+@click.option("--device", default="auto", help=DEVICE, show_default=True)
+@click.option(
+    "--precision",
+    default="auto",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    help="Of the arithmetic.",
+    show_default=True,
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what predictions.json holds.")
 def command(
     run: str,
@@ -46,6 +60,10 @@ def command(
     as_json: bool,
 ) -> int:
     """Write a mask for each of IMAGES: files, folders or patterns such as 'scans/*.png'.
+
+    \b
+    segkit predict runs/street photos --out masks
+    segkit predict runs/street 'scans/*.tif' --out masks --tile 512
 
     RUN is the folder that `segkit train` printed. OUT gets masks/ (PNG at the image's own size, its
     pixels the classes, shown in the palette's colours), overlays/ and predictions.json.

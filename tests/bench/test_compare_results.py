@@ -220,7 +220,7 @@ def test_the_command_shows_ratio_interval_and_verdict(results):
 def test_the_command_prints_json(results):
     files = [str(results / name) for name in ("before", "slower")]
     shown = CliRunner().invoke(command, ["bench", "compare", *files, "--json"])
-    facts = json.loads(shown.output)
+    facts = json.loads(shown.stdout)
     found = facts["comparisons"][0]
     assert (facts["format"], found["verdict"]) == ("segkit-comparison/1", "slower")
     assert found["low"] < found["ratio"] < found["high"]

@@ -62,7 +62,7 @@ def test_memory_is_set_aside_for_what_no_tensor_sees():
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("24GB", 24 * 2**30), ("1.5 gib", 3 * 2**29), ("800mb", 800 * 2**20)]
+    ("text", "expected"), [("24", 24 * 2**30), ("24GB", 24 * 2**30), ("1.5 gib", 3 * 2**29), ("800mb", 800 * 2**20)]
 )
 def test_amounts_of_memory_are_read_as_on_a_gpus_box(text, expected):
     assert bytes_of(text) == expected
@@ -73,7 +73,7 @@ def test_what_is_no_amount_of_memory_is_refused(text):
     with pytest.raises(UsageError) as caught:
         bytes_of(text)
     assert str(caught.value) == (
-        f"SK-C009: '{text}' is no amount of memory.\n         Write 24GB, 16GiB or 800MB."
+        f"SK-C009: '{text}' is no amount of memory.\n         Write 24 (GiB), 24GB or 800MB."
     )
 
 
@@ -196,7 +196,7 @@ def test_the_command_prints_json():
     shown = CliRunner().invoke(
         command, [*TINY, "--mode", "infer", "--memory", "2GB", "--json"], catch_exceptions=False
     )
-    facts = json.loads(shown.output)
+    facts = json.loads(shown.stdout)
     assert facts["fits"] is True
     assert facts["step"]["batch"] == facts["largest_batch"] > 100
     assert set(facts["phases"]) == {"forward"}

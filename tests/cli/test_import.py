@@ -61,7 +61,7 @@ def test_a_checkpoint_becomes_a_model_folder_and_the_report_says_what_matched(tm
 def test_the_report_comes_as_json_too(tmp_path):
     model, tensors = state()
     torch.save(tensors, tmp_path / "unet.pth")
-    report = json.loads(run(tmp_path / "unet.pth", "--out", tmp_path / "model", "--json").output)
+    report = json.loads(run(tmp_path / "unet.pth", "--out", tmp_path / "model", "--json").stdout)
     assert report["encoder"] == "unet(depth=3, width=4)"
     assert report["matched"]["head.weight"] == "outc.conv.weight"
     assert report["tensors"] == len(model.state_dict())

@@ -54,7 +54,7 @@ def tiny(install_fake):
 
 def page(*arguments):
     result = CliRunner().invoke(command, arguments, standalone_mode=False, catch_exceptions=False)
-    return result.output
+    return result.stdout
 
 
 def facts(*arguments):

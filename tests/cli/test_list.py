@@ -32,7 +32,7 @@ def fresh_registry():
 
 def listed(*arguments):
     result = CliRunner().invoke(command, arguments, standalone_mode=False, catch_exceptions=False)
-    return result.output
+    return result.stdout
 
 
 def rows(*arguments):

@@ -154,7 +154,8 @@ def test_every_option_is_a_setting_and_its_help_states_the_setting_s_default():
         stated = re.search(r"\[default: (\S+)\]", option.help or "")
         default = fields[option.name].default
         if stated and default is not None:
-            assert stated[1] == str(default)
+            shown = ("on" if default else "off") if isinstance(default, bool) else str(default)
+            assert stated[1] == shown
 
 
 def test_help_can_be_read_without_a_plugin():

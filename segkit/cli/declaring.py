@@ -1,0 +1,58 @@
+"""How commands are declared: options in groups, defaults told, a first line at once."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+GROUPS = ("Data", "Network", "Training", "Machine", "Output", "Options")
+
+
+class Option(click.Option):
+    """An option that stands in a group of the help.
+
+    group   one of GROUPS
+    """
+
+    def __init__(self, *arguments: Any, group: str = "Options", **settings: Any) -> None:
+        settings.setdefault("show_default", True)
+        super().__init__(*arguments, **settings)
+        self.group = group
+
+
+class Command(click.Command):
+    """A command whose help lists its options in groups."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                rows[getattr(parameter, "group", "Options")].append(record)
+        for group, listed in rows.items():
+            if listed:
+                with formatter.section(group):
+                    formatter.write_dl(listed)
+
+
+class TorchCommand(Command):
+    """A command that imports PyTorch, which takes seconds: it says so before it does."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        announce(f"{ctx.command_path}: loading PyTorch ...")
+        return super().invoke(ctx)
+
+
+def announce(text: str) -> None:
+    """A line on the error stream, by the first of torchrun's processes or the only one."""
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(text, err=True)

@@ -1,0 +1,179 @@
+"""The settings of `segkit train` that have an option of their own, in the groups of its help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import click
+
+from segkit.cli.completion import ComponentName
+from segkit.cli.declaring import Option
+
+AUGMENTATIONS = "none|light|standard|strong|microscopy"
+
+
+class IntegerOr(click.ParamType):
+    """A whole number, or one of the words given."""
+
+    name = "number"
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        text = str(value).lower()
+        if text in self.words:
+            return text
+        try:
+            return int(text)
+        except ValueError:
+            self.fail(f"{value!r} is neither a whole number nor {' nor '.join(self.words)}.")
+
+
+data = partial(click.option, cls=Option, group="Data")
+network = partial(click.option, cls=Option, group="Network")
+training = partial(click.option, cls=Option, group="Training")
+machine = partial(click.option, cls=Option, group="Machine")
+output = partial(click.option, cls=Option, group="Output")
+
+DATA = (
+    data("--data", metavar="DIR", help="Images and masks. [default: the built-in demo set]"),
+    data(
+        "--dataset",
+        type=ComponentName("datasets"),
+        help="Published set that --data holds. [default: none, the folder's own layout]",
+    ),
+    data("--size", type=int, help="Side of the square crop, pixels. [default: fits the data]"),
+    data(
+        "--crops",
+        type=click.Choice(["anywhere", "foreground", "classes"]),
+        help="Where crops are cut. [default: anywhere]",
+    ),
+    data(
+        "--augmentation",
+        metavar=AUGMENTATIONS,
+        help="[default: standard; light on the demo set]",
+    ),
+    data("--in-channels", type=int, help="Channels of the images. [default: as the files]"),
+    data(
+        "--intensity",
+        metavar="range|percentile|per-image|fixed(BLACK, WHITE)",
+        help="Which pixel values are black and white. [default: range]",
+    ),
+    data(
+        "--ignore-index",
+        type=IntegerOr("auto", "none"),
+        help="Mask label that counts for nothing. [default: auto]",
+    ),
+    data(
+        "--instances",
+        type=click.Choice(["foreground", "boundary"]),
+        help="Masks hold object numbers: learn foreground, or boundaries too. "
+        "[default: masks hold classes]",
+    ),
+    data(
+        "--binarize",
+        type=int,
+        help="Smeared masks: values from here on are foreground. [default: none]",
+    ),
+    data("--max-pixels", type=int, help="Largest image, pixels. [default: 178956970]"),
+    data(
+        "--on-bad-sample",
+        type=click.Choice(["error", "skip"]),
+        help="Damaged files: stop, or leave out up to 5 %. [default: error]",
+    ),
+)
+NETWORK = (
+    network("--encoder", type=ComponentName("encoders"), help="[default: densenet121]"),
+    network("--decoder", type=ComponentName("decoders"), help="[default: unet]"),
+    network("--upsampler", type=ComponentName("upsamplers"), help="[default: bilinear]"),
+    network(
+        "--weights",
+        metavar="auto|imagenet|none|FILE",
+        help="What the encoder starts from. [default: auto]",
+    ),
+    network(
+        "--freeze",
+        metavar="PART",
+        help="Parts that do not learn, such as encoder. [default: none]",
+    ),
+    network("--thaw-epoch", type=int, help="Epoch in which they begin to learn. [default: never]"),
+)
+TRAINING = (
+    training("--loss", type=ComponentName("losses"), help="As 0.5*dice+ce. [default: dice+ce]"),
+    training(
+        "--metric",
+        type=ComponentName("metrics"),
+        help="One or several, as miou,dice; the first decides. [default: miou]",
+    ),
+    training(
+        "--epochs",
+        type=int,
+        help="Passes over the images. [default: enough for 1500 steps, 12 on the demo set]",
+    ),
+    training("--batch", type=int, help="Images a step, all processes together. [default: 8]"),
+    training("--lr", type=float, help="Highest learning rate. [default: 0.001]"),
+    training(
+        "--weight-decay", type=float, help="Of weights, not of norms and biases. [default: 0.01]"
+    ),
+    training(
+        "--no-ema",
+        "ema_decay",
+        flag_value=0.0,
+        type=float,
+        default=None,
+        help="Score and save the weights themselves. [default: their running average]",
+    ),
+    training(
+        "--patience",
+        type=int,
+        help="End after so many evaluations without a better score. [default: never]",
+    ),
+    training("--seed", type=int, help="Of start, order and augmentation. [default: 0]"),
+)
+MACHINE = (
+    machine("--device", help="auto, cpu, cuda, cuda:N or mps. [default: auto]"),
+    machine(
+        "--precision",
+        type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+        help="Of the arithmetic. [default: auto]",
+    ),
+    machine("--workers", type=IntegerOr("auto"), help="Reading processes. [default: auto]"),
+    machine(
+        "--compile",
+        type=click.Choice(["no", "yes", "graph"]),
+        help="torch.compile; graph: as a CUDA graph. [default: no]",
+    ),
+    machine(
+        "--checkpoint-activations",
+        is_flag=True,
+        default=None,
+        help="Less memory, more time: activations are computed twice. [default: off]",
+    ),
+    machine(
+        "--deterministic",
+        is_flag=True,
+        default=None,
+        help="The same bits on a GPU too. [default: off]",
+    ),
+)
+OUTPUT = (
+    output("--out", metavar="RUN", help="Folder of the run. [default: runs/DATA-ENCODER]"),
+    output(
+        "--tensorboard",
+        is_flag=True,
+        default=None,
+        help="Write events for TensorBoard too. [default: off]",
+    ),
+)
+
+
+def settings_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Adds them all to a command; settings without an option go by --set."""
+    for option in reversed((*DATA, *NETWORK, *TRAINING, *MACHINE, *OUTPUT)):
+        function = option(function)
+    return function
