@@ -11,14 +11,16 @@ from typing import Any
 import click
 
 from segkit.cli.completion import ComponentName
+from segkit.cli.declaring import TorchCommand
 
 BESIDE = {"compare": "segkit.cli.bench_compare"}
+SUITES = "[default: the suite's]"
 # The options whose values, separated by commas, replace those of every grid.
 WORDS = ("encoder", "decoder", "upsampler", "loss", "mode", "precision", "compile")
 NUMBERS = ("size", "batch", "classes", "threads")
 
 
-class BenchCommand(click.Command):
+class BenchCommand(TorchCommand):
     """`segkit bench [SUITE]`, unless the first word is a command beside it."""
 
     def make_context(
@@ -37,16 +39,20 @@ class BenchCommand(click.Command):
 
 @click.command("bench", cls=BenchCommand)
 @click.argument("suite", default="quick")
-@click.option("--encoder", metavar="NAMES", type=ComponentName("encoders"))
-@click.option("--decoder", metavar="NAMES", type=ComponentName("decoders"))
-@click.option("--upsampler", metavar="NAMES", type=ComponentName("upsamplers"))
-@click.option("--loss", metavar="SUMS", type=ComponentName("losses"), help="As dice,ce,dice+ce.")
-@click.option("--mode", metavar="train,infer")
-@click.option("--size", metavar="PIXELS", help="Side of the image; auto fits the machine.")
-@click.option("--batch", metavar="IMAGES", help="Images a step; auto fits the machine.")
+@click.option("--encoder", metavar="NAMES", type=ComponentName("encoders"), help=SUITES)
+@click.option("--decoder", metavar="NAMES", type=ComponentName("decoders"), help=SUITES)
+@click.option("--upsampler", metavar="NAMES", type=ComponentName("upsamplers"), help=SUITES)
+@click.option(
+    "--loss", metavar="SUMS", type=ComponentName("losses"), help=f"As dice,ce,dice+ce. {SUITES}"
+)
+@click.option("--mode", metavar="train,infer", help=SUITES)
+@click.option(
+    "--size", metavar="PIXELS", help=f"Side of the image; auto fits the machine. {SUITES}"
+)
+@click.option("--batch", metavar="IMAGES", help=f"Images a step; auto fits the machine. {SUITES}")
 @click.option("--classes", metavar="K", help="Classes of the logits. [default: 21]")
-@click.option("--precision", metavar="fp32,bf16,fp16")
-@click.option("--compile", metavar="no,yes,graph", help="graph: replayed as a CUDA graph.")
+@click.option("--precision", metavar="fp32,bf16,fp16", help=SUITES)
+@click.option("--compile", metavar="no,yes,graph", help=f"graph: as a CUDA graph. {SUITES}")
 @click.option("--threads", metavar="N", help="Of torch, on a CPU. [default: torch's choice]")
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps. [default: auto]")
 @click.option("--rounds", type=click.IntRange(2), help="Turns of each case. [default: the suite's]")
@@ -65,7 +71,9 @@ class BenchCommand(click.Command):
 @click.option("--epochs", type=click.IntRange(1), default=4, help="For --quality. [default: 4]")
 @click.option("--checkerboard", is_flag=True, help="With --quality: artefacts of upsampling too.")
 @click.option("--trace", is_flag=True, help="Write a profiler's trace of every case.")
-@click.option("--timeout", type=float, default=900.0, help="Seconds to prepare a case. [900]")
+@click.option(
+    "--timeout", type=float, default=900.0, help="Seconds to prepare a case. [default: 900]"
+)
 @click.option("--out", metavar="DIR", help="Where results go. [default: bench-<time>]")
 @click.option("--dry-run", is_flag=True, help="List the cases and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of the table.")

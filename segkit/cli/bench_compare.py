@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from segkit.cli.declaring import Command
+
 if TYPE_CHECKING:
     from segkit.bench.compare import Comparison, Result
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 GATE_FAILED = 10
 
 
-@click.command("compare")
+@click.command("compare", cls=Command)
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option(

@@ -16,6 +16,7 @@ from segkit.cli.data_options import (
     outside,
     progress_bar,
 )
+from segkit.cli.declaring import TorchCommand
 
 if TYPE_CHECKING:
     from segkit.data.checks.report import CheckReport
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 SHOWN = 20
 
 
-@click.command("check")
+@click.command("check", cls=TorchCommand)
 @click.argument("folder", type=click.Path(path_type=Path))
 @dataset_option
 @data_choices
@@ -40,13 +41,13 @@ SHOWN = 20
     "--write-manifest",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the SHA-256 of every file, as sha256sum does.",
+    help="Write the SHA-256 of every file, as sha256sum does. [default: none]",
 )
 @click.option(
     "--manifest",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Tell files that are not as this manifest says.",
+    help="Tell files that are not as this manifest says. [default: none]",
 )
 @click.pass_context
 def check_command(

@@ -17,6 +17,7 @@ from segkit.cli.data_options import (
     outside,
     progress_bar,
 )
+from segkit.cli.declaring import TorchCommand
 
 
 class DataGroup(click.Group):
@@ -37,7 +38,7 @@ def command() -> None:
     """Check, preview and measure a folder of images and masks. Nothing in it is ever changed."""
 
 
-@command.command("preview")
+@command.command("preview", cls=TorchCommand)
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
 @dataset_option
 @data_choices
@@ -54,10 +55,20 @@ def command() -> None:
     metavar="anywhere|foreground|classes",
     help="Where crops are cut.",
 )
-@click.option("--size", type=click.IntRange(min=8), help="Crop side. [default: fits the images]")
-@click.option("--count", type=click.IntRange(min=1), default=6, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("preview.png"))
+@click.option(
+    "--size", type=click.IntRange(min=8), help="Side of a crop, pixels. [default: fits the images]"
+)
+@click.option(
+    "--count", type=click.IntRange(min=1), default=6, show_default=True, help="Samples shown."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draw.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("preview.png"),
+    show_default=True,
+    help="The picture to write.",
+)
 def preview(
     folder: Path | None,
     dataset: str | None,
@@ -85,7 +96,7 @@ def preview(
     click.echo(f"{out}: each row is one sample, as stored and as three crops of {side} pixels.")
 
 
-@command.command("stats")
+@command.command("stats", cls=TorchCommand)
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
 @dataset_option
 @data_choices
@@ -117,7 +128,7 @@ def stats(
     click.echo(f'\nTo weigh the classes by median frequency: --loss "ce(class_weights=[{listed}])"')
 
 
-@command.command("convert")
+@command.command("convert", cls=TorchCommand)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @data_choices

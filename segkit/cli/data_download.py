@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from segkit.cli.completion import ComponentName
+from segkit.cli.declaring import Command
 
 if TYPE_CHECKING:
     from segkit.registry.components import Registry
 
 
-@click.command("download")
+@click.command("download", cls=Command)
 @click.argument("name", type=ComponentName("datasets"), required=False)
 @click.option("--out", type=click.Path(path_type=Path), help="Where it goes. [default: ./NAME]")
 @click.option(
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
     "source",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Take the archives from DIR; opens no socket.",
+    help="Take the archives from DIR, offline. [default: from the owners]",
 )
 @click.option(
     "--expect",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Hold them to another copy's segkit-download.json.",
+    help="Hold them to another copy's segkit-download.json. [default: none]",
 )
 def download_command(
     name: str | None, out: Path | None, source: Path | None, expect: Path | None

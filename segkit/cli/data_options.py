@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from segkit.data.options import DataOptions
 
 dataset_option = click.option(
-    "--dataset", type=ComponentName("datasets"), help="Published set that FOLDER holds."
+    "--dataset",
+    type=ComponentName("datasets"),
+    help="Published set that FOLDER holds. [default: none]",
 )
 
 
@@ -41,15 +43,20 @@ def data_choices(function: Any) -> Any:
         click.option(
             "--instances",
             type=click.Choice(["foreground", "boundary"]),
-            help="Masks hold object numbers: learn foreground, or boundaries too.",
+            help="Masks hold object numbers: learn foreground, or boundaries too. "
+            "[default: masks hold classes]",
         ),
         click.option(
             "--binarize",
             type=click.IntRange(1, 255),
             metavar="NUMBER",
-            help="Smeared masks: values from here on are foreground.",
+            help="Smeared masks: values from here on are foreground. [default: none]",
         ),
-        click.option("--max-pixels", type=click.IntRange(min=1), help="Largest image, pixels."),
+        click.option(
+            "--max-pixels",
+            type=click.IntRange(min=1),
+            help="Largest image, pixels. [default: 178956970]",
+        ),
         click.option(
             "--intensity",
             metavar="range|percentile|per-image|fixed(BLACK, WHITE)",

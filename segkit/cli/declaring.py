@@ -45,7 +45,7 @@ class Command(click.Command):
 
 
 class TorchCommand(Command):
-    """A command that imports PyTorch, which takes seconds: it says so before it does."""
+    """A command that takes seconds before its first result: it says so at once."""
 
     def invoke(self, ctx: click.Context) -> Any:
         announce(f"{ctx.command_path}: loading PyTorch ...")

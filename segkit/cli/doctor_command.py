@@ -7,10 +7,11 @@ from dataclasses import asdict
 
 import click
 
+from segkit.cli.declaring import Command
 from segkit.errors import EnvironmentFault
 
 
-@click.command("doctor")
+@click.command("doctor", cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from segkit.cli.declaring import Command
 from segkit.errors import CODES, UsageError, did_you_mean
 
 
-@click.command("explain")
+@click.command("explain", cls=Command)
 @click.argument("code", required=False)
 def command(code: str | None) -> None:
     """Explain an error CODE such as SK-C003, or list them all."""

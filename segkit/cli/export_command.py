@@ -8,15 +8,23 @@ from typing import TYPE_CHECKING
 
 import click
 
+from segkit.cli.declaring import TorchCommand
 from segkit.errors import UsageError
 
 if TYPE_CHECKING:
     from segkit.export.onnx_export import Exported
 
 
-@click.command("export")
+@click.command("export", cls=TorchCommand)
 @click.argument("run")
-@click.option("--format", "kind", default="onnx", show_default=True, type=click.Choice(["onnx"]))
+@click.option(
+    "--format",
+    "kind",
+    default="onnx",
+    show_default=True,
+    type=click.Choice(["onnx"]),
+    help="Of the file.",
+)
 @click.option(
     "--out", type=click.Path(path_type=Path), help="File to write. [default: RUN/model.onnx]"
 )
@@ -45,8 +53,8 @@ def command(
     """Write RUN, a run folder or model folder, as an ONNX file for images of any size.
 
     \b
-    segkit export runs/cells                         takes normalised images, gives logits
-    segkit export runs/cells --normalize --labels    takes pixels, gives classes
+    segkit export runs/cells                       normalised images to logits
+    segkit export runs/cells --normalize --labels  pixels to classes
 
     The file is run by onnxruntime beside the model at three sizes and kept only where both agree.
     Its metadata hold the classes' names, colours, normalisation and scale of the pixels.

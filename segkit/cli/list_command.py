@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from segkit.cli.completion import ComponentName, Kind
+from segkit.cli.declaring import Command
 from segkit.errors import PluginError
 from segkit.registry.index import Entry, Index, checked_kind, singular
 from segkit.reporting.tables import aligned
 
 
-@click.command("list")
+@click.command("list", cls=Command)
 @click.argument("kind", required=False, type=Kind())
 @click.argument("pattern", default="*")
 @click.option("--long", is_flag=True, help="Load each plugin; add summaries and capabilities.")
@@ -23,7 +24,7 @@ from segkit.reporting.tables import aligned
     "--compatible-with",
     metavar="NAME",
     type=ComponentName(),
-    help="Only encoders, decoders or upsamplers that work together with NAME.",
+    help="Only encoders, decoders or upsamplers that work together with NAME. [default: all]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(

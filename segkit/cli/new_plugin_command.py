@@ -7,13 +7,14 @@ import os
 import click
 
 from segkit.cli.completion import Kind
+from segkit.cli.declaring import Command
 
 
-@click.command("new-plugin")
+@click.command("new-plugin", cls=Command)
 @click.argument("kind", type=Kind())
 @click.argument("name")
 @click.option(
-    "--out", default=".", metavar="DIR", help="Where the new folder goes (default: here)."
+    "--out", default=".", metavar="DIR", help="Where the new folder goes. [default: here]"
 )
 def command(kind: str, name: str, out: str) -> None:
     """Write a new plugin package that passes its own checks.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--decoder", type=ComponentName("decoders"), default="unet")
 @click.option("--upsampler", type=ComponentName("upsamplers"), default="bilinear")
 @click.option("--loss", type=ComponentName("losses"), default="dice+ce")
-@click.option("--classes", type=click.IntRange(1), default=21, help="Of the logits.")
+@click.option("--classes", type=click.IntRange(1), default=21, help="Of the masks.")
 @click.option("--in-channels", type=click.IntRange(1), default=3, help="Channels of the image.")
 @click.option(
     "--size", default="512", help="Of the image, pixels: 512, or 384x640 (height x width)."
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     default="auto",
     help="auto: bf16 where the GPU has it, else fp32.",
 )
-@click.option("--mode", type=click.Choice(["train", "infer"]), default="train", help="Of what.")
+@click.option(
+    "--mode", type=click.Choice(["train", "infer"]), default="train", help="What the step does."
+)
 @click.option("--checkpoint-activations", is_flag=True, help="As `segkit train` has it.")
 @click.option(
     "--memory", metavar="GIB", help="What is to suffice: 24, 24GiB or 800MB. [default: the --gpu's]"

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from segkit.cli.declaring import Command
 from segkit.errors import PluginError
 from segkit.registry.index import Entry, Index, singular
 from segkit.reporting.tables import aligned
@@ -15,7 +16,7 @@ from segkit.reporting.tables import aligned
 COLUMNS = ("distribution", "version", "offers", "names", "state")
 
 
-@click.command("plugins")
+@click.command("plugins", cls=Command)
 @click.option("--check", is_flag=True, help="Import every plugin, each in a process of its own.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

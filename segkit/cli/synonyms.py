@@ -30,11 +30,7 @@ COMMANDS: dict[str, str] = {
     **dict.fromkeys(("load", "migrate"), "import FILE --out DIR"),
     "version": "--version",
     "help": "--help",
-    **dict.fromkeys(
-        ("export", "onnx", "save", "deploy"),
-        "segkit writes no other format yet. RUN/model holds the weights as safetensors, and "
-        "`segkit.load_model(RUN)` gives an ordinary torch module, for torch.onnx.export.",
-    ),
+    **dict.fromkeys(("onnx", "save", "deploy", "torchscript"), "export RUN"),
     **dict.fromkeys(
         ("install", "add", "uninstall", "remove"),
         "Plugins are packages: python -m pip install NAME; `segkit plugins` shows those installed.",

@@ -62,7 +62,8 @@ def test_memory_is_set_aside_for_what_no_tensor_sees():
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("24", 24 * 2**30), ("24GB", 24 * 2**30), ("1.5 gib", 3 * 2**29), ("800mb", 800 * 2**20)]
+    ("text", "expected"),
+    [("24", 24 * 2**30), ("24GB", 24 * 2**30), ("1.5 gib", 3 * 2**29), ("800mb", 800 * 2**20)],
 )
 def test_amounts_of_memory_are_read_as_on_a_gpus_box(text, expected):
     assert bytes_of(text) == expected

@@ -57,7 +57,7 @@ def test_no_help_is_wider_than_a_terminal():
 def test_every_option_that_takes_a_value_tells_its_default():
     untold = []
     for typed, command in commands():
-        context = click.Context(command)
+        context = click.Context(command, **command.context_settings)
         for option in command.params:
             if not isinstance(option, click.Option) or option.required or option.multiple:
                 continue

@@ -10,7 +10,7 @@ WORDS = [
     ("test", 2, "Did you mean `segkit evaluate RUN --split test`?"),
     ("check photos", 2, "Did you mean `segkit data check DIR`?"),
     ("download camvid", 2, "Did you mean `segkit data download`?"),
-    ("export runs/street", 2, "segkit writes no other format yet."),
+    ("onnx runs/street", 2, "Did you mean `segkit export RUN`?"),
     ("evaluat", 2, "`segkit` has no command 'evaluat'.\n         Did you mean 'evaluate'?"),
     ("xyzzy", 2, "`segkit --help` shows all"),
     ("data chek", 2, "`segkit data` has no command 'chek'.\n         Did you mean 'check'?"),
