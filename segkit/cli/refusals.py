@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Collection, Iterator
-from importlib import import_module
 from pathlib import Path
 
 import click
@@ -86,7 +85,7 @@ def _unknown_option(option: str, context: click.Context | None) -> UsageError:
         fix = f"Did you mean {' and '.join(repr(each) for each in reversed(named))}? "
     elif near:
         fix = near
-    elif owners := _owners(option, meant):
+    elif owners := _owners(context, option, meant):
         fix = f"{owners} has it: an option stands behind its command. "
     else:
         fix = ""
@@ -94,16 +93,17 @@ def _unknown_option(option: str, context: click.Context | None) -> UsageError:
     return UsageError("SK-C013", what, f"{fix.rstrip()}\n{see}".strip())
 
 
-def _owners(option: str, meant: str) -> str:
+def _owners(context: click.Context | None, option: str, meant: str) -> str:
     """The command that has an option which this one lacks, the usual one first."""
+    root = context.find_root() if context else None
+    if root is None or not isinstance(root.command, click.Group):
+        return ""
     wanted = {option, *(each for each in meant.split() if each.startswith("--"))}
-    from segkit.cli.main import COMMANDS as SENTENCES
-
-    for name in SENTENCES:
-        module = import_module(f"segkit.cli.{name.replace('-', '_')}_command")
-        if wanted & set(_options_of(module.command)):
-            found = next(iter(wanted & set(_options_of(module.command))))
-            return f"`segkit {name} {found}`"
+    for name in root.command.list_commands(root):
+        command = root.command.get_command(root, name)
+        found = [each for each in _options_of(command) if each in wanted] if command else []
+        if found:
+            return f"`segkit {name} {found[0]}`"
     return ""
 
 
