@@ -1,8 +1,9 @@
 """Batches for training and evaluation, the same whatever the number of workers and processes.
 
-The order of an epoch is a permutation of (seed, epoch); each sample's augmentation draws from a
-generator of (seed, epoch, index). So neither workers, nor processes, nor a resume in mid-epoch
-change a batch.
+Training goes through the images pass after pass, each pass in an order that is a permutation of
+(seed, pass); each sample's augmentation draws from a generator of (seed, pass, index). Batches are
+cut from that one stream of samples, over the ends of passes. So every image is seen equally often,
+whatever the batch, and neither workers, nor processes, nor a resume in mid-epoch change a batch.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ class TrainingLoader:
     workers       processes that decode and augment; 0: this one
     rank          which of the world_size equal parts of each batch is given
 
-    A batch is always full. An epoch leaves out the images that do not fill another batch (others
-    each time); with fewer images than a batch it goes through them again, augmented anew, until one
-    is full.
+    A batch is always full. An epoch has as many batches as it takes to hold every image: where they
+    do not fill the last one, it is filled with the first of the next pass, where the next epoch
+    goes on. So at any step no image has been seen more than once more often than another.
     """
 
     def __init__(
@@ -83,18 +84,16 @@ class TrainingLoader:
 
     @property
     def batches_per_epoch(self) -> int:
-        return max(1, len(self.dataset) // self.batch)
+        return steps_per_epoch(len(self.dataset), self.batch)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, from the one numbered `start` on."""
-        order = epoch_order(len(self.dataset), self.batch, self.seed, number)
-        share = self.batch // self.world_size
+        steps, share = self.batches_per_epoch, self.batch // self.world_size
+        first = (number * steps + start) * self.batch
+        stream = sample_stream(len(self.dataset), self.seed, first, (steps - start) * self.batch)
         self._plan.steps = [
-            [
-                (number, *order[step * self.batch + self.rank * share + place])
-                for place in range(share)
-            ]
-            for step in range(start, self.batches_per_epoch)
+            stream[place : place + share]
+            for place in range(self.rank * share, len(stream), self.batch)
         ]
         for batch in self._loader:
             yield _no_error(batch)
@@ -140,11 +139,22 @@ class EvaluationLoader:
             yield collate(waiting)
 
 
-def epoch_order(count: int, batch: int, seed: int, epoch: int) -> list[tuple[int, int]]:
-    """(index, round) for every place of an epoch; round: how often the images ran out before."""
-    permutation = np.random.default_rng([seed, epoch]).permutation(count).tolist()
-    places = max(batch, count // batch * batch)
-    return [(permutation[place % count], place // count) for place in range(places)]
+def steps_per_epoch(count: int, batch: int) -> int:
+    """Batches that hold every one of so many images."""
+    return -(-count // batch)
+
+
+def sample_stream(count: int, seed: int, first: int, places: int) -> list[tuple[int, int]]:
+    """(pass, index) of the samples from place `first` on, counted from the start of a training.
+
+    The stream is one pass over the `count` images after the other, each a permutation of its own.
+    """
+    stream: list[tuple[int, int]] = []
+    for number in range(first // count, -(-(first + places) // count)):
+        order = np.random.default_rng([seed, number]).permutation(count).tolist()
+        stream += [(number, index) for index in order]
+    skipped = first % count
+    return stream[skipped : skipped + places]
 
 
 class _Plan:
@@ -161,7 +171,7 @@ class _Plan:
 
 
 class _TrainingItems(torch.utils.data.Dataset[Batch | SegkitError]):
-    """Batches of augmented samples, each by (epoch, index, round).
+    """Batches of augmented samples, each by (pass, index).
 
     A faulty sample's error is returned, not raised: torch would replace one from a worker.
     """
@@ -175,7 +185,7 @@ class _TrainingItems(torch.utils.data.Dataset[Batch | SegkitError]):
         in_8_bits = len(dataset.classes) < 256 and 0 <= ignore_index < 256
         self.label_type = np.uint8 if in_8_bits else np.int64
 
-    def __getitems__(self, keys: Sequence[tuple[int, int, int]]) -> Batch | SegkitError:
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Batch | SegkitError:
         """What torch's loader asks for where a batch can be had at once."""
         try:
             batch = BatchUnderWay(len(keys), self.label_type)
@@ -185,9 +195,9 @@ class _TrainingItems(torch.utils.data.Dataset[Batch | SegkitError]):
         except SegkitError as error:
             return error
 
-    def _crop(self, key: tuple[int, int, int], into_HWC: np.ndarray | None) -> Sample:
-        epoch, index, again = key
-        start_again(self.rng, self.seed, epoch, index, again)
+    def _crop(self, key: tuple[int, int], into_HWC: np.ndarray | None) -> Sample:
+        number, index = key
+        start_again(self.rng, self.seed, number, index)
         whole = stored(self.dataset, index)
         return cut_out(whole, self.size, self.recipe, self.ignore_index, self.rng, into_HWC)
 

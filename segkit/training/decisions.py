@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segkit.config import TrainConfig
+from segkit.data.loader import steps_per_epoch
 from segkit.data.opening.opened import Data
 from segkit.device import choose_precision, default_workers
 from segkit.distributed import Group
@@ -68,7 +69,7 @@ def length_of_training(config: TrainConfig, data: Data) -> Length:
         return Length(config.epochs)
     if config.data is None:
         return Length(DEMO_EPOCHS, "enough for the demo set")
-    steps = max(1, len(data.split("train")) // config.batch)
+    steps = steps_per_epoch(len(data.split("train")), config.batch)
     wanted = math.ceil(USUAL_STEPS / steps)
     epochs = min(max(wanted, FEWEST_EPOCHS), MOST_EPOCHS)
     if epochs < wanted:

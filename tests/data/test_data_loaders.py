@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from segkit.data.loader import EvaluationLoader, TrainingLoader, epoch_order, start_again
+from segkit.data.loader import (
+    EvaluationLoader,
+    TrainingLoader,
+    sample_stream,
+    start_again,
+    steps_per_epoch,
+)
 from segkit.data.opening.open import open_data
 from segkit.errors import DataError, UsageError
 from segkit.interfaces import Sample
@@ -137,12 +143,30 @@ def test_a_strangers_attribute_of_our_method_s_name_is_left_alone():
     assert len(next(training(dataset).epoch(0))) == 4
 
 
-def test_an_epoch_is_a_permutation_without_what_fills_no_batch():
-    order = epoch_order(13, 4, 0, 0)
-    assert len(order) == 12
-    assert max(Counter(index for index, _ in order).values()) == 1
-    left_out = {frozenset(range(13)) - {i for i, _ in epoch_order(13, 4, 0, e)} for e in range(9)}
-    assert len(left_out) > 1
+def test_every_image_is_seen_equally_often_whatever_the_batch_and_the_size_of_the_set():
+    rng = np.random.default_rng(0)
+    for count, batch in [(15, 8), (1, 8), (8, 8), (9, 8), *rng.integers(1, 40, (60, 2)).tolist()]:
+        steps = steps_per_epoch(count, batch)
+        places = [
+            place
+            for epoch in range(5)
+            for place in sample_stream(count, 0, epoch * steps * batch, steps * batch)
+        ]
+        for step in range(0, len(places), batch):
+            seen = Counter(index for _, index in places[: step + batch])
+            assert max(seen.values()) - min(seen.get(i, 0) for i in range(count)) <= 1
+        assert set(range(count)) == {index for _, index in places[: steps * batch]}
+        assert len(set(places)) == len(places), "each place has draws of its own"
+
+
+def test_the_samples_come_in_one_order_whatever_the_batch():
+    ids = []
+    for batch in (2, 4, 8):
+        loader = training(Numbered([(24, 24)] * 13), batch=batch)
+        batches = [each for epoch in range(4) for each in loader.epoch(epoch)]
+        ids.append([name for each in batches for name in each.ids])
+    assert all(one[:52] == ids[0][:52] for one in ids)
+    assert ids[0][:13] != ids[0][13:26]
 
 
 def test_fewer_images_than_a_batch_go_round_augmented_anew():
