@@ -14,6 +14,7 @@ import click
 
 from segkit.cli.completion import ComponentName
 from segkit.cli.declaring import TorchCommand
+from segkit.cli.memory_option import keep_freed_memory_option
 
 if TYPE_CHECKING:
     from segkit.scoring.evaluate_model import Evaluation
@@ -56,6 +57,7 @@ DEVICE = "auto, cpu, cuda, cuda:N or mps."
     help="Of the arithmetic.",
 )
 @click.option("--workers", type=click.IntRange(min=0), help="Reading processes. [default: auto]")
+@keep_freed_memory_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     run: str,
@@ -77,11 +79,9 @@ def command(
     segkit evaluate runs/street --split test
     segkit evaluate runs/street --data DIR --metric miou,dice,boundary_iou --json
     """
-    from segkit.cpu.allocator import keep_freed_memory
     from segkit.inference.tiling import Tiling
     from segkit.scoring.evaluate_model import EvaluationSettings, evaluate_model
 
-    keep_freed_memory()
     settings = EvaluationSettings(
         model=run,
         split=split,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from segkit.cli.declaring import TorchCommand
+from segkit.cli.memory_option import keep_freed_memory_option
 
 if TYPE_CHECKING:
     from segkit.inference.files import Report
@@ -44,6 +45,7 @@ OVERLAP = "Share of a tile that neighbours have in common."
     help="Of the arithmetic.",
     show_default=True,
 )
+@keep_freed_memory_option
 @click.option("--json", "as_json", is_flag=True, help="Print what predictions.json holds.")
 def command(
     run: str,
@@ -72,7 +74,6 @@ def command(
 
     Exit status 3 where an image could not be read; the others are written all the same.
     """
-    from segkit.cpu.allocator import keep_freed_memory
     from segkit.data.files.reading import MAX_PIXELS, Reading
     from segkit.device import choose_device, choose_precision
     from segkit.inference.files import Output, Report, predict_files
@@ -82,7 +83,6 @@ def command(
     from segkit.model.folder import load_model
     from segkit.model.streams import streams_of
 
-    keep_freed_memory()
     sources = find_sources(images)
     chosen = choose_device(device)
     batch = batch or streams_of(chosen)

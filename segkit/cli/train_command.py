@@ -15,9 +15,6 @@ from segkit.cli.train_options import output, settings_options
 if TYPE_CHECKING:
     from segkit.training.events import Events
 
-# What of a run may be changed on --resume.
-CHANGEABLE = ("device", "workers", "epochs", "compile", "checkpoint_activations")
-
 
 @click.command("train", cls=TorchCommand)
 @settings_options
@@ -80,14 +77,12 @@ def _resume(
     from segkit.config import read_config
     from segkit.errors import UsageError
 
-    refused = [f"--{key.replace('_', '-')}" for key in options if key not in CHANGEABLE]
-    refused += ["--config"] * bool(file) + ["--set"] * bool(assignments)
+    refused = ["--config"] * bool(file) + ["--set"] * bool(assignments)
     if refused:
         raise UsageError(
             "SK-C009",
-            f"{', '.join(refused)} cannot be changed while a run continues.",
-            "Only --device, --workers, --epochs, --compile and --checkpoint-activations can. For "
-            f"another run: segkit train --config {folder / 'config.yaml'} {' '.join(refused)} ...",
+            f"{' and '.join(refused)} cannot be given with --resume: a run goes on as it began.",
+            f"For another run: segkit train --config {folder / 'config.yaml'} ...",
         )
 
     def run(events: Events) -> Path | None:
@@ -102,11 +97,8 @@ def _resume(
 
 def _watched(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None:
     """Runs a training with a live display on a terminal, and with plain lines elsewhere."""
-    from segkit.cpu.allocator import keep_freed_memory
     from segkit.training.events import Several, Silence
     from segkit.training.progress import LiveProgress, PlainProgress
-
-    keep_freed_memory()
 
     class Place(Silence):
         folder: Path | None = None

@@ -16,7 +16,7 @@ from typing import Any
 
 from segkit.config import TrainConfig, to_yaml
 from segkit.data.opening.skipping import Skipped, as_csv
-from segkit.errors import StorageError
+from segkit.errors import StorageError, UsageError
 from segkit.storage import replace_text, storage_errors
 from segkit.training.checkpoints import CheckpointFolder
 from segkit.training.events import EpochReport
@@ -45,6 +45,7 @@ class RunFolder:
 
         Raises StorageError SK-S001, SK-S002.
         """
+        cls.refuse_file(wanted)
         with storage_errors(wanted):
             wanted.parent.mkdir(parents=True, exist_ok=True)
             number = 1
@@ -57,6 +58,27 @@ class RunFolder:
                     folder = wanted.with_name(f"{wanted.name}-{number}")
                 else:
                     return cls(folder)
+
+    @staticmethod
+    def refuse_file(wanted: Path) -> None:
+        """Raises UsageError SK-C009 where a file has the name that the folder is to have."""
+        for path in (wanted, *wanted.parents):
+            if path.exists() and not path.is_dir():
+                raise UsageError(
+                    "SK-C009",
+                    f"--out {wanted}: {path} is a file, and a run needs a folder.",
+                    "Give the name of a folder; it need not exist.",
+                )
+
+    def refuse_if_gone(self) -> None:
+        """Raises StorageError SK-S002 where the folder was moved or removed under the training."""
+        if not self.config_file.is_file():
+            raise StorageError(
+                "SK-S002",
+                f"{self.folder} is gone: it was moved, renamed or removed while it was trained.",
+                f"Where it was moved: put it back, then segkit train --resume {self.folder}. "
+                "Else start again.",
+            )
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from segkit.config import TrainConfig, read_config
+from segkit.config import TrainConfig, with_changes
+from segkit.cpu.allocator import keep_freed_memory
 from segkit.data.opening.skipping import skipped_note
 from segkit.device import device_errors
 from segkit.distributed import process_group
@@ -31,6 +32,8 @@ def train(
     Raises SegkitError: of the settings and the data before the first step, then Diverged,
     OutOfMemory or StorageError.
     """
+    wanted = Path(config.out or run_name(config)).expanduser()
+    RunFolder.refuse_file(wanted)
     with process_group(config.device) as group, device_errors(group.device, less_memory(config)):
         watching = events if events is not None and group.writes else Silence()
         setup = set_up(config, group, watching)
@@ -40,7 +43,7 @@ def train(
         with ExitStack() as stack:
             run = None
             if group.writes:
-                run = RunFolder.create(Path(config.out or run_name(config)).expanduser())
+                run = RunFolder.create(wanted)
                 stack.enter_context(run.locked())
                 run.write_config(setup.config)
                 run.write_skipped(setup.data.skipped)
@@ -57,17 +60,18 @@ def resume(
 ) -> TrainingResult:
     """Continues a run exactly from its last checkpoint; one that is complete stays as it is.
 
-    changes   settings that may differ: device, workers, compile, checkpoint_activations, and epochs
-              (which stretches the schedule)
-    Raises SegkitError: ModelFileError SK-M004 without a checkpoint, else as `train`.
+    changes   settings that differ, of segkit.config.CHANGEABLE; epochs stretches the schedule
+    Raises SegkitError: UsageError SK-C009 for a change that cannot be, ModelFileError SK-M004
+    without a checkpoint, else as `train`. Nothing is written before all has been checked.
     """
     run = RunFolder(folder.expanduser())
     if not run.config_file.is_file():
         raise UsageError(
             "SK-C009", f"{folder} is no run: it holds no config.yaml.", "Give a run's folder."
         )
-    config = read_config(run.config_file).model_copy(update=dict(changes or {}))
+    config = with_changes(run.config_file, changes or {})
     checkpoint = run.checkpoints.load()
+    _refuse_fewer_epochs(config, checkpoint)
     with (
         process_group(config.device) as group,
         device_errors(group.device, less_memory(config)),
@@ -76,14 +80,15 @@ def resume(
         watching = events if events is not None and group.writes else Silence()
         if group.writes:
             stack.enter_context(run.locked())
-            run.checkpoints.sweep()
-            run.rewind(checkpoint.state["position"]["epoch"])
         setup = set_up(config, group, watching, weights=checkpoint.state["weights"])
         position = checkpoint.state["position"]
         place = f"{run.folder}, from epoch {position['epoch'] + 1}, step {position['step'] + 1}"
         watching.decided([*sentences(setup), ("resume", place)])
-        if changes and group.writes:
-            run.write_config(setup.config)
+        if group.writes:
+            run.checkpoints.sweep()
+            run.rewind(position["epoch"])
+            if changes:
+                run.write_config(setup.config)
         if checkpoint.state["world_size"] != group.world_size:
             watching.warned(
                 f"The run had {checkpoint.state['world_size']} processes and now has "
@@ -106,6 +111,8 @@ class _Training:
         self.setup, self.events = setup, events
         self.config = setup.config
         self.writer = Writer(setup, run, events) if run else None
+        if self.config.keep_freed_memory and not keep_freed_memory():
+            events.warned("Freed memory cannot be kept: it needs Linux with the GNU C library.")
         self.loop = Loop(setup, checkpoint)
         self.started = time.perf_counter()
 
@@ -185,6 +192,17 @@ class _Training:
             epochs=position.epoch,
             seconds=time.perf_counter() - self.started,
             stopped=stopped,
+        )
+
+
+def _refuse_fewer_epochs(config: TrainConfig, checkpoint: Checkpoint) -> None:
+    position = checkpoint.state["position"]
+    begun = position["epoch"] + (position["batch"] > 0)
+    if config.epochs is not None and config.epochs < begun:
+        raise UsageError(
+            "SK-C009",
+            f"--epochs {config.epochs}: the run is in epoch {begun} already.",
+            f"Give {begun} or more, or leave --epochs out.",
         )
 
 

@@ -53,10 +53,12 @@ class Writer:
             )
 
     def save_checkpoint(self, checkpoint: Checkpoint, step: int, *, best: bool) -> None:
+        self.run.refuse_if_gone()
         self.run.checkpoints.save(step, checkpoint, best=best)
 
     def save_model(self, model: SegmentationModel, scores: Scores | None, epoch: int) -> None:
         """Writes the model with what is known of its training; `epoch` from 1."""
+        self.run.refuse_if_gone()
         config, data = self.setup.config, self.setup.data
         training = {
             "segkit": __version__,
@@ -86,6 +88,7 @@ class Writer:
         setup = self.setup
         if not setup.config.samples:
             return
+        self.run.refuse_if_gone()
         try:
             write_samples(
                 model,
@@ -100,6 +103,7 @@ class Writer:
             self.events.warned(str(error))
 
     def log(self, report: EpochReport) -> None:
+        self.run.refuse_if_gone()
         try:
             self.run.append(report)
         except StorageError as error:

@@ -1,21 +1,22 @@
-"""Freed memory is kept by commands, unless they are told not to."""
+"""Freed memory is kept where that was asked for, and only there."""
 
-import os
 import subprocess
 import sys
 
 import pytest
 from click.testing import CliRunner
 
-from segkit.cli import evaluate_command, predict_command, train_command
-from segkit.cpu import allocator as freed_memory
+from segkit.cli import evaluate_command, predict_command
+from segkit.config import layered
+from segkit.cpu import allocator
 from segkit.cpu.allocator import keep_freed_memory
+from segkit.training import training
 
 FAULTS = """
 import resource, sys
 import torch
 from segkit.cpu.allocator import keep_freed_memory
-print(keep_freed_memory())
+print(sys.argv[1] == "kept" and keep_freed_memory())
 def use():
     torch.ones(2**24)
 # The first ones come to lie beside what was in use already.
@@ -28,39 +29,49 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def faults(**environment):
-    command = [sys.executable, "-c", FAULTS]
-    given = {**os.environ, **environment}
-    run = subprocess.run(command, env=given, capture_output=True, text=True, check=True)
+def faults(how):
+    command = [sys.executable, "-c", FAULTS, how]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
     kept, count = run.stdout.split()
     return kept == "True", int(count)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mallopt is the GNU C library's")
 def test_a_tensor_takes_the_pages_of_the_one_before():
-    kept, few = faults()
+    kept, few = faults("kept")
     if not kept:
         pytest.skip("this C library has no mallopt")
-    left, many = faults(SEGKIT_KEEP_FREED_MEMORY="0")
+    left, many = faults("left")
     assert not left
     # 64 MiB five times, in pages of 4 KiB, or of 2 MiB where the system has them always.
     assert few < 5 * 32 <= many
 
 
+@pytest.mark.parametrize("asked", [True, False])
 @pytest.mark.parametrize(
     ("command", "arguments"),
     [
-        (train_command.command, ["--encoder", "unet(width=4,depth=2)", "--dry-run"]),
         (evaluate_command.command, ["no-such-run"]),
         (predict_command.command, ["no-such-run", "no-such-image", "--out", "out"]),
     ],
-    ids=["train", "evaluate", "predict"],
+    ids=["evaluate", "predict"],
 )
-def test_commands_keep_it_before_they_compute(command, arguments, monkeypatch):
+def test_commands_keep_it_where_they_are_asked_to(command, arguments, asked, monkeypatch):
     kept = []
-    monkeypatch.setattr(freed_memory, "keep_freed_memory", lambda: kept.append(True))
-    CliRunner().invoke(command, arguments, standalone_mode=False)
-    assert kept == [True]
+    monkeypatch.setattr(allocator, "keep_freed_memory", lambda: kept.append(True) or True)
+    options = ["--keep-freed-memory"] * asked
+    CliRunner().invoke(command, [*arguments, *options], standalone_mode=False)
+    assert kept == [True] * asked
+
+
+def test_a_training_keeps_it_where_its_settings_say_so(monkeypatch, tmp_path):
+    kept = []
+    monkeypatch.setattr(training, "keep_freed_memory", lambda: kept.append(True) or True)
+    settings = {"encoder": "unet(depth=2, width=4)", "epochs": 1, "weights": "none", "samples": 0}
+    settings |= {"size": 16, "device": "cpu", "out": str(tmp_path / "run")}
+    for wanted in (False, True):
+        training.train(layered(None, settings | {"keep_freed_memory": wanted}))
+        assert kept == [True] * wanted
 
 
 def test_elsewhere_it_is_left_to_the_system(monkeypatch):
