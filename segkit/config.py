@@ -63,7 +63,8 @@ class TrainConfig(BaseModel):
     epochs: int | None = Field(
         default=None,
         ge=1,
-        description="passes over the training images; null: 12 of the demo set, else 1500 steps",
+        description="passes over the training images; null: 12 of the demo set, else 1500 steps "
+        "in 10 epochs or more",
     )
     batch: int = Field(default=8, ge=1, description="images per step, over all processes together")
     size: int | None = Field(

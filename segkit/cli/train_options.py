@@ -113,7 +113,7 @@ TRAINING = (
     training(
         "--epochs",
         type=int,
-        help="Passes over the images. [default: enough for 1500 steps, 12 on the demo set]",
+        help="Passes over the images. [default: 1500 steps, 10 or more; demo set: 12]",
     ),
     training("--batch", type=int, help="Images a step, all processes together. [default: 8]"),
     training("--lr", type=float, help="Highest learning rate. [default: 0.001]"),

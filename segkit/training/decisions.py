@@ -15,7 +15,7 @@ from segkit.errors import UsageError
 
 DEMO_EPOCHS = 12
 USUAL_STEPS = 1500
-FEWEST_EPOCHS, MOST_EPOCHS = 10, 300
+FEWEST_EPOCHS = 10
 EVALUATIONS, SHOWN = 50, 5
 
 
@@ -64,19 +64,16 @@ def decided(config: TrainConfig, data: Data, group: Group) -> TrainConfig:
 
 
 def length_of_training(config: TrainConfig, data: Data) -> Length:
-    """The epochs asked for; else those that make about USUAL_STEPS steps, within bounds."""
+    """The epochs asked for; else those that make USUAL_STEPS steps, and 10 at least."""
     if config.epochs:
         return Length(config.epochs)
     if config.data is None:
         return Length(DEMO_EPOCHS, "enough for the demo set")
     steps = steps_per_epoch(len(data.split("train")), config.batch)
     wanted = math.ceil(USUAL_STEPS / steps)
-    epochs = min(max(wanted, FEWEST_EPOCHS), MOST_EPOCHS)
-    if epochs < wanted:
-        return Length(epochs, f"{MOST_EPOCHS} epochs are the most that segkit chooses")
-    if epochs > wanted:
-        return Length(epochs, f"{FEWEST_EPOCHS} epochs are the fewest that segkit chooses")
-    return Length(epochs, f"about {USUAL_STEPS:,} steps are usual")
+    if wanted < FEWEST_EPOCHS:
+        return Length(FEWEST_EPOCHS, f"{FEWEST_EPOCHS} epochs are the fewest that segkit chooses")
+    return Length(wanted, f"to make {USUAL_STEPS:,} steps")
 
 
 def run_name(config: TrainConfig) -> str:

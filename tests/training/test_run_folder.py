@@ -111,13 +111,13 @@ def test_a_lock_is_held_against_other_processes_and_ends_with_them(tmp_path):
 @pytest.mark.parametrize(
     ("images", "batch", "epochs", "reason"),
     [
-        (24, 8, 300, "300 epochs are the most that segkit chooses"),
+        (24, 8, 500, "to make 1,500 steps"),
         (1600, 8, 10, "10 epochs are the fewest that segkit chooses"),
-        (240, 8, 50, "about 1,500 steps are usual"),
-        (4, 8, 300, "300 epochs are the most that segkit chooses"),
+        (240, 8, 50, "to make 1,500 steps"),
+        (4, 8, 1500, "to make 1,500 steps"),
     ],
 )
-def test_a_training_without_epochs_is_about_1500_steps_long(images, batch, epochs, reason):
+def test_a_training_without_epochs_is_1500_steps_long_or_ten_epochs(images, batch, epochs, reason):
     class Images:
         def split(self, name):
             return range(images)
