@@ -9,14 +9,12 @@ from segkit.errors import (
     DataError,
     EnvironmentFault,
     ModelFileError,
-    PluginError,
-    SegkitError,
     UsageError,
     WeightsUnavailable,
-    did_you_mean,
 )
 from segkit.hookspecs import Factory, hookimpl
 from segkit.interfaces import (
+    Archive,
     Benchmark,
     Dataset,
     Decoder,
@@ -26,13 +24,13 @@ from segkit.interfaces import (
     MakeUpsampler,
     Metric,
     Normalization,
+    PublishedData,
     Sample,
     Upsampler,
 )
 from segkit.model.activation_checkpointing import recomputed
 from segkit.model.weights import (
     PublishedWeights,
-    adapt_input_channels,
     adapt_normalization,
     find_weights,
     load_encoder_weights,
@@ -43,7 +41,6 @@ from segkit.scoring.confusion import ConfusionMatrix
 if TYPE_CHECKING:
     from segkit.data.files.images import read_image
     from segkit.data.files.masks import read_values
-    from segkit.interfaces import Archive, PublishedData
 
 __all__ = [
     "Archive",
@@ -61,17 +58,13 @@ __all__ = [
     "Metric",
     "ModelFileError",
     "Normalization",
-    "PluginError",
     "PublishedData",
     "PublishedWeights",
     "Sample",
-    "SegkitError",
     "Upsampler",
     "UsageError",
     "WeightsUnavailable",
-    "adapt_input_channels",
     "adapt_normalization",
-    "did_you_mean",
     "find_weights",
     "hookimpl",
     "load_encoder_weights",
@@ -83,8 +76,6 @@ __all__ = [
 
 # What data sets need comes from the data room, whose image libraries no other plugin waits for.
 _OF_DATA = {
-    "Archive": "segkit.interfaces",
-    "PublishedData": "segkit.interfaces",
     "read_image": "segkit.data.files.images",
     "read_values": "segkit.data.files.masks",
 }

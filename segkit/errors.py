@@ -129,14 +129,20 @@ class SegkitError(Exception):
 
 
 class UsageError(SegkitError):
+    """What was asked for cannot be done as it was written: another name, option or value."""
+
     exit_code = 2
 
 
 class DataError(SegkitError):
+    """The data are not what was declared, or cannot be used."""
+
     exit_code = 3
 
 
 class EnvironmentFault(SegkitError):
+    """The machine lacks something: a library, a file, memory, a device, a connection."""
+
     exit_code = 4
 
 
@@ -145,6 +151,8 @@ class WeightsUnavailable(EnvironmentFault):
 
 
 class ModelFileError(SegkitError):
+    """A model's file or folder is missing, damaged, or does not fit."""
+
     exit_code = 5
 
 

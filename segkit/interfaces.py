@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from segkit.kinds import KINDS as KINDS
 
@@ -61,20 +61,13 @@ class Encoder(Protocol):
     strides        input pixels per map pixel, increasing powers of two
     normalization  what the pixels are expected to look like
 
-    Optional attributes:
-    provides_pool_indices  True where Features.pool_indices is filled (default False)
-    margins                for unpadded ("valid") convolutions: input pixels lost at each side of
-                           map i, whose height is then (H - 2 * margins[i]) / strides[i]
-                           (default all 0)
-    published_weights      the PublishedWeights behind weights="imagenet", whose licence lists show
-                           (load_encoder_weights sets it)
-    set_grad_checkpointing set_grad_checkpointing(enable): has every stage keep its input alone and
-                           be computed again for its gradient; segkit.api.recomputed does it
+    What it may say about itself besides: EncoderTraits. What it may offer: Checkpointable.
 
     Built with in_channels (any number from 1) and weights: "none", "imagenet" or the path of a
     safetensors file; raises WeightsUnavailable where they cannot be had.
-    Called with image_BCHW, floating point, normalised; H - 2 * margins[-1] and W - 2 * margins[-1]
-    are multiples of strides[-1] (the model pads). Must not modify its input.
+    Called with image_BCHW, floating point, normalised; H and W are multiples of strides[-1] (the
+    model pads), for an unpadded encoder once 2 * margins[-1] is taken off. Must not modify its
+    input. Returns Features.
     """
 
     channels: Sequence[int]
@@ -82,6 +75,68 @@ class Encoder(Protocol):
     normalization: Normalization
 
     def __call__(self, image_BCHW: Tensor) -> Features: ...
+
+
+@dataclass(frozen=True)
+class EncoderTraits:
+    """What an encoder says about itself, in attributes of these names; each may be missing or None.
+
+    provides_pool_indices  whether it fills Features.pool_indices, which unpooling needs
+    margins                of an unpadded encoder: input pixels lost at each side of map i, which
+                           has (H - 2 * margins[i]) / strides[i] rows; empty: none are lost
+    published_weights      the PublishedWeights behind weights="imagenet", whose licence lists show
+                           (load_encoder_weights sets it)
+    """
+
+    provides_pool_indices: bool = False
+    margins: Sequence[int] = ()
+    published_weights: Any = None
+
+    @classmethod
+    def of(cls, encoder: object) -> EncoderTraits:
+        """Those of an encoder, with the defaults for what it does not say: the one place to ask."""
+        return cls(**_said(encoder, cls))
+
+    @property
+    def margin(self) -> int:
+        """Input pixels lost at each side of the deepest map."""
+        return self.margins[-1] if self.margins else 0
+
+
+@dataclass(frozen=True)
+class DecoderTraits:
+    """What a decoder says about itself, in attributes of these names; each may be missing or None.
+
+    margin          of an unpadded decoder: input pixels lost at each side, beyond the encoder's
+    head_kernel     side of the classifier's convolution, odd; networks of other libraries have 3
+    align_corners   whether the logits are enlarged corner to corner, as a network of another
+                    library was trained, and not as if pixels were areas
+    uses_upsampler  False where it never calls make_upsampler: an upsampler chosen by name is then
+                    refused, since it would have no effect
+    """
+
+    margin: int = 0
+    head_kernel: int = 1
+    align_corners: bool = False
+    uses_upsampler: bool = True
+
+    @classmethod
+    def of(cls, decoder: object) -> DecoderTraits:
+        """Those of a decoder, with the defaults for what it does not say: the one place to ask."""
+        return cls(**_said(decoder, cls))
+
+
+@runtime_checkable
+class Checkpointable(Protocol):
+    """An encoder or decoder that can keep less for the gradient and compute it again."""
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Has every stage keep its input alone; segkit.api.recomputed does that for one stage."""
+
+
+def _said(component: object, traits: type[Any]) -> dict[str, Any]:
+    said = {each.name: getattr(component, each.name, None) for each in fields(traits)}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 class MakeUpsampler(Protocol):
@@ -97,16 +152,7 @@ class Decoder(Protocol):
     channels  channels of the map returned
     stride    input pixels per pixel of the map returned (the model resizes the logits from there)
 
-    Optional attributes:
-    margin         for unpadded convolutions: input pixels lost at each side, beyond the encoder's
-                   margins[-1] (default 0)
-    head_kernel    side of the classifier's convolution, odd (default 1); networks of other
-                   libraries have 3
-    align_corners  True where the logits of a network of another library are to be enlarged corner
-                   to corner, as it was trained (default False: pixels are areas)
-    uses_upsampler False where it never calls make_upsampler: an upsampler chosen by name is then
-                   refused, since it would have no effect (default True)
-    set_grad_checkpointing as an encoder's
+    What it may say about itself besides: DecoderTraits. What it may offer: Checkpointable.
 
     Built with the encoder's channels and strides (assume neither five levels nor a first stride of
     2) and make_upsampler. Returns (B, channels, H / stride, W / stride). A decoder that cannot use
@@ -228,8 +274,7 @@ class MetricTraits:
 
         Raises ValueError where `takes` is neither of the two.
         """
-        said = {each.name: getattr(metric, each.name, None) for each in fields(cls)}
-        traits = cls(**{name: value for name, value in said.items() if value is not None})
+        traits = cls(**_said(metric, cls))
         if traits.takes not in ("labels", "logits"):
             raise ValueError(f"takes is {traits.takes!r}, neither 'labels' nor 'logits'")
         return traits

@@ -11,7 +11,7 @@ from typing import Any
 
 from segkit.describe.compatibility import first_fit
 from segkit.errors import SegkitError
-from segkit.interfaces import MetricTraits
+from segkit.interfaces import EncoderTraits, MetricTraits
 from segkit.model.sizing import built_without_memory
 from segkit.registry.components import Component, Registry, default_registry
 from segkit.registry.expression import parse_component
@@ -83,7 +83,7 @@ def capabilities(component: Component, registry: Registry) -> tuple[str, str]:
 
 def licence_of(encoder: Any) -> str:
     """The licence of an encoder's published weights, or an empty text where none are published."""
-    published = getattr(encoder, "published_weights", None)
+    published = EncoderTraits.of(encoder).published_weights
     return published.licence if published is not None else ""
 
 
@@ -91,11 +91,12 @@ def _encoder_capabilities(encoder: Any, component: Component) -> str:
     texts = [f"strides {encoder.strides[0]} to {encoder.strides[-1]}"]
     if len(encoder.strides) == 1:
         texts = [f"stride {encoder.strides[0]}"]
-    if getattr(encoder, "provides_pool_indices", False):
+    traits = EncoderTraits.of(encoder)
+    if traits.provides_pool_indices:
         texts.append("pooling indices")
     if any(option.name == "output_stride" for option in component.options):
         texts.append("dilation")
-    if any(getattr(encoder, "margins", None) or ()):
+    if traits.margin:
         texts.append("unpadded")
     return ", ".join(texts)
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from segkit.errors import SegkitError, UsageError
+from segkit.interfaces import DecoderTraits
 from segkit.model.compose import build_model
 from segkit.model.sizing import built_without_memory, device_of
 from segkit.registry.components import Registry, default_registry
@@ -128,7 +129,7 @@ def _run(registry: Registry, encoder: str, decoder: str, upsampler: str) -> bool
         ).eval()
         with torch.no_grad():
             model(torch.zeros(1, 3, 64, 96, device=device_of(model)))
-        return bool(getattr(model.decoder, "uses_upsampler", True))
+        return DecoderTraits.of(model.decoder).uses_upsampler
 
 
 def _kinds_of(registry: Registry, name: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from segkit.describe.catalogue import documentation, papers, summary
 from segkit.describe.compatibility import first_fit
 from segkit.errors import SegkitError, UsageError, did_you_mean
-from segkit.interfaces import MetricTraits
+from segkit.interfaces import EncoderTraits, MetricTraits
 from segkit.kinds import KINDS
 from segkit.model.compose import build_model
 from segkit.model.sizing import (
@@ -121,7 +121,8 @@ def _encoder(component: Component, setting: Setting) -> dict[str, Any]:
     image_BCHW = example_image(encoder, setting.in_channels, setting.height, setting.width)
     features, multiply_adds = run_counted(encoder, image_BCHW)
     mean, std = encoder.normalization
-    published = getattr(encoder, "published_weights", None)
+    traits = EncoderTraits.of(encoder)
+    published = traits.published_weights
     return {
         "image": list(image_BCHW.shape[1:]),
         "levels": [
@@ -130,7 +131,7 @@ def _encoder(component: Component, setting: Setting) -> dict[str, Any]:
         ],
         "parameters": parameters_of(encoder),
         "multiply_adds": multiply_adds,
-        "pool_indices": bool(getattr(encoder, "provides_pool_indices", False)),
+        "pool_indices": traits.provides_pool_indices,
         "normalization": {"mean": list(mean), "std": list(std)},
         "weights": published and {"repository": published.repository, "licence": published.licence},
     }

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from segkit.errors import UsageError
+from segkit.interfaces import Checkpointable
 
 
 def recomputed(
@@ -41,7 +42,7 @@ def recomputed(
 def able_to_checkpoint(model: nn.Module) -> list[str]:
     """Which of encoder and decoder can compute their activations again."""
     parts = ("encoder", "decoder")
-    return [part for part in parts if hasattr(getattr(model, part), "set_grad_checkpointing")]
+    return [part for part in parts if isinstance(getattr(model, part), Checkpointable)]
 
 
 def checkpoint_activations(model: nn.Module) -> None:

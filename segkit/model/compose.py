@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from segkit.errors import ModelFileError, PluginError, SegkitError, UsageError, WeightsUnavailable
-from segkit.interfaces import Decoder, Encoder, Metric, Normalization, Upsampler
+from segkit.interfaces import (
+    Decoder,
+    DecoderTraits,
+    Encoder,
+    EncoderTraits,
+    Metric,
+    Normalization,
+    Upsampler,
+)
 from segkit.model.network import ModelRecord, Part, SegmentationModel
 from segkit.registry.components import Component, Registry, default_registry
 from segkit.registry.expression import parse_component, parse_sum
@@ -253,11 +261,13 @@ def _assemble(
 def _build_decoder(
     encoder: Encoder, encoder_named: Component, decoder_named: Component, upsampler_named: Component
 ) -> Decoder:
+    traits = EncoderTraits.of(encoder)
+
     def make_upsampler(*, in_channels: int, out_channels: int, scale: int) -> Upsampler:
         upsampler: Upsampler = upsampler_named.build(
             in_channels=in_channels, out_channels=out_channels, scale=scale
         )
-        if upsampler.needs_pool_indices and not getattr(encoder, "provides_pool_indices", False):
+        if upsampler.needs_pool_indices and not traits.provides_pool_indices:
             raise UsageError(
                 "SK-C007",
                 f"the upsampler '{upsampler_named.name}' needs the indices of the encoder's "
@@ -276,10 +286,10 @@ def _build_decoder(
         if not hasattr(decoder, name):
             raise _contract(decoder_named, f"has no attribute '{name}'")
     _refuse_idle_upsampler(decoder, decoder_named, upsampler_named)
-    if any(getattr(encoder, "margins", ())) != bool(getattr(decoder, "margin", 0)):
+    if bool(traits.margin) != bool(DecoderTraits.of(decoder).margin):
         unpadded = f"the encoder '{encoder_named.name}'"
         padded = f"the decoder '{decoder_named.name}'"
-        if not any(getattr(encoder, "margins", ())):
+        if not traits.margin:
             unpadded, padded = padded, unpadded
         raise UsageError(
             "SK-C007",
@@ -292,7 +302,7 @@ def _build_decoder(
 def _refuse_idle_upsampler(decoder: Decoder, named: Component, upsampler: Component) -> None:
     usual = {option.name: option.default for option in upsampler.options}
     chosen = upsampler.name != DEFAULT_UPSAMPLER or dict(upsampler.values) != usual
-    if chosen and not getattr(decoder, "uses_upsampler", True):
+    if chosen and not DecoderTraits.of(decoder).uses_upsampler:
         raise UsageError(
             "SK-C007",
             f"the decoder '{named.name}' enlarges its maps in its own way: the upsampler "

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segkit.interfaces import Decoder, Encoder, Features, Normalization
+from segkit.interfaces import (
+    Decoder,
+    DecoderTraits,
+    Encoder,
+    EncoderTraits,
+    Features,
+    Normalization,
+)
 from segkit.model.labels import most_likely, most_likely_enlarged
 from segkit.model.streams import in_threads, shared_out, streams_of
 
@@ -76,14 +83,14 @@ class SegmentationModel(nn.Module):
     def __init__(self, encoder: Encoder, decoder: Decoder, record: ModelRecord) -> None:
         super().__init__()
         self.encoder, self.decoder, self.record = encoder, decoder, record
-        kernel = getattr(decoder, "head_kernel", 1)
+        decoder_traits = DecoderTraits.of(decoder)
+        kernel = decoder_traits.head_kernel
         self.head = nn.Conv2d(decoder.channels, record.num_classes, kernel, padding=kernel // 2)
-        self.align_corners = getattr(decoder, "align_corners", False)
+        self.align_corners = decoder_traits.align_corners
         self._expect(encoder.normalization)
         # Unpadded convolutions lose this many pixels at each side; mirroring gives them back.
-        lost = getattr(encoder, "margins", None)
-        self.margin = (lost[-1] if lost else 0) + getattr(decoder, "margin", 0)
-        self.encoder_margin = lost[-1] if lost else 0
+        self.encoder_margin = EncoderTraits.of(encoder).margin
+        self.margin = self.encoder_margin + decoder_traits.margin
 
     def expect_pixels(self, normalization: Normalization) -> None:
         """Has `normalize` do otherwise than the encoder says, and records it."""

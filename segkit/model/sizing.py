@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from segkit.errors import EnvironmentFault, UsageError
+from segkit.interfaces import EncoderTraits
 
 
 def built_without_memory(build: Callable[[], Any]) -> Any:
@@ -45,7 +46,7 @@ def run_counted(module: Any, *inputs: Any, **named: Any) -> tuple[Any, int]:
 
 def example_image(encoder: Any, channels: int, height: int, width: int) -> Tensor:
     """An image of zeros on the encoder's device, enlarged to the next size that it takes."""
-    lost = 2 * (getattr(encoder, "margins", None) or (0,))[-1]
+    lost = 2 * EncoderTraits.of(encoder).margin
     deepest = encoder.strides[-1]
     sides = (side + (lost - side) % deepest for side in (height, width))
     return torch.zeros(1, channels, *sides, device=device_of(encoder))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segkit.interfaces import DecoderTraits
 from segkit.testing.modules import MODULE_CHECKS, STAGE_CHECKS
 from segkit.testing.subject import Breach, Check, NotApplicable, Subject, require
 from segkit.testing.trials import (
@@ -66,17 +68,11 @@ def fits_five_levels_from_stride_1(subject: Subject) -> None:
 
 def takes_features_without_pool_indices(subject: Subject) -> None:
     """Where the upsampler needs no pooling indices, features without them serve as well."""
-    for pyramid in PYRAMIDS:
-        try:
-            decoder = build_decoder(subject, pyramid).eval()
-        except NotApplicable:
-            continue
-        with torch.no_grad():
-            features = pyramid.features(*pyramid.size)._replace(pool_indices=None)
-            out_BCHW = decoder(features)
-        _require_shape(decoder, out_BCHW, pyramid)
-        return
-    raise NotApplicable("refuses every imagined encoder")
+    decoder, pyramid = _over_any_pyramid(subject)
+    with torch.no_grad():
+        features = pyramid.features(*pyramid.size)._replace(pool_indices=None)
+        out_BCHW = decoder.eval()(features)
+    _require_shape(decoder, out_BCHW, pyramid)
 
 
 def unpooling_gets_its_indices(subject: Subject) -> None:
@@ -88,8 +84,26 @@ def unpooling_gets_its_indices(subject: Subject) -> None:
     _require_shape(decoder, out_BCHW, pyramid)
 
 
+def says_what_it_does_with_upsampler_and_head(subject: Subject) -> None:
+    """It calls make_upsampler unless uses_upsampler is False; head_kernel is odd."""
+    made: list[PlainUpsampler] = []
+
+    def make_upsampler(**arguments: int) -> PlainUpsampler:
+        made.append(PlainUpsampler(**arguments))
+        return made[-1]
+
+    traits = DecoderTraits.of(_over_any_pyramid(subject, make_upsampler)[0])
+    if traits.uses_upsampler:
+        require(bool(made), "it never calls make_upsampler, and does not say uses_upsampler=False")
+    else:
+        require(not made, "it says uses_upsampler=False, and calls make_upsampler")
+    kernel = traits.head_kernel
+    require(isinstance(kernel, int) and kernel % 2 == 1, f"head_kernel is {kernel}, not odd")
+
+
 CHECKS: tuple[Check, ...] = (
     takes_some_encoder,
+    says_what_it_does_with_upsampler_and_head,
     fits_five_levels_from_stride_2,
     fits_four_levels_from_stride_4,
     fits_four_levels_from_stride_2,
@@ -119,6 +133,18 @@ class _Unpooling(PlainUpsampler):
                 f"the map to be unpooled is {tuple(y_BCHW.shape)}"
             )
         return F.max_unpool2d(y_BCHW, pool_indices, [2, 2], output_size=size)
+
+
+def _over_any_pyramid(
+    subject: Subject, make_upsampler: Callable[..., Any] = PlainUpsampler
+) -> tuple[Any, Pyramid]:
+    """The decoder over the first imagined encoder that it accepts."""
+    for pyramid in PYRAMIDS:
+        try:
+            return build_decoder(subject, pyramid, make_upsampler), pyramid
+        except NotApplicable:
+            continue
+    raise NotApplicable("refuses every imagined encoder")
 
 
 def _shapes_hold(subject: Subject, pyramid: Pyramid) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import torch
 
 from segkit.errors import SegkitError
-from segkit.interfaces import Features
+from segkit.interfaces import EncoderTraits, Features
 from segkit.model.compose import checked_encoder
 from segkit.testing.modules import MODULE_CHECKS, STAGE_CHECKS
-from segkit.testing.subject import Check, Subject, require
-from segkit.testing.trials import BATCH, image_sizes, margins_of
+from segkit.testing.subject import Check, NotApplicable, Subject, require
+from segkit.testing.trials import BATCH, image_sizes
 
 INPUT_CHANNELS = (1, 3, 4)
 
@@ -51,7 +50,7 @@ def pool_indices_are_as_declared(subject: Subject) -> None:
     height, width = image_sizes(encoder)[0]
     with torch.no_grad():
         features = encoder(torch.randn(BATCH, 3, height, width))
-    if not getattr(encoder, "provides_pool_indices", False):
+    if not EncoderTraits.of(encoder).provides_pool_indices:
         require(
             features.pool_indices is None,
             "it returns pool_indices but does not say that it provides them",
@@ -66,6 +65,29 @@ def pool_indices_are_as_declared(subject: Subject) -> None:
         require(indices.dtype == torch.int64, f"pooling indices are {indices.dtype}, not int64")
         inside = int(indices.min()) >= 0 and int(indices.max()) < finer[2] * finer[3]
         require(inside, "pooling indices point outside the finer map")
+
+
+def margins_are_one_per_level(subject: Subject) -> None:
+    """Lost pixels are whole numbers from 0 on, one per level, and never fewer at a deeper one."""
+    encoder = _build(subject)
+    margins = list(EncoderTraits.of(encoder).margins)
+    if not any(margins):
+        raise NotApplicable("loses no border")
+    whole = all(isinstance(each, int) and each >= 0 for each in margins)
+    require(
+        whole and len(margins) == len(encoder.strides) and margins == sorted(margins),
+        f"margins are {margins} for strides {list(encoder.strides)}",
+    )
+
+
+def published_weights_name_their_licence(subject: Subject) -> None:
+    """What it declares as published has a repository, a licence and an address."""
+    published = EncoderTraits.of(_build(subject)).published_weights
+    if published is None:
+        raise NotApplicable("has no published weights")
+    for name in ("repository", "licence", "address"):
+        text = getattr(published, name, None)
+        require(isinstance(text, str) and bool(text), f"published_weights.{name} is {text!r}")
 
 
 def takes_any_number_of_input_channels(subject: Subject) -> None:
@@ -107,6 +129,8 @@ CHECKS: tuple[Check, ...] = (
     declares_channels_and_strides,
     maps_have_declared_shapes,
     pool_indices_are_as_declared,
+    margins_are_one_per_level,
+    published_weights_name_their_licence,
     takes_any_number_of_input_channels,
     normalization_fits_the_channels,
     missing_weights_file_is_refused,
@@ -120,7 +144,7 @@ def _build(subject: Subject, in_channels: int = 3) -> Any:
 
 
 def _declared_shapes(encoder: Any, height: int, width: int) -> list[tuple[int, int, int, int]]:
-    margins: Sequence[int] = margins_of(encoder)
+    margins = EncoderTraits.of(encoder).margins or [0] * len(encoder.strides)
     return [
         (BATCH, channels, (height - 2 * margin) // stride, (width - 2 * margin) // stride)
         for channels, stride, margin in zip(encoder.channels, encoder.strides, margins, strict=True)

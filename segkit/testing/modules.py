@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segkit.interfaces import Checkpointable
 from segkit.model.activation_checkpointing import statistics_kept
 from segkit.testing.imports import recorded_connections
 from segkit.testing.subject import Check, NotApplicable, Subject, require
@@ -97,11 +98,11 @@ def copies_are_independent(subject: Subject) -> None:
     trial = trial_of(subject)
     module = trial.build().eval()
     before = _evaluated(module, trial)
-    twin = copy.deepcopy(module)
+    copied = copy.deepcopy(module)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(1)
-    require(_equal(before, _evaluated(twin, trial)), "a deep copy does not give the same output")
+    require(_equal(before, _evaluated(copied, trial)), "a deep copy does not give the same output")
 
 
 def the_seed_decides(subject: Subject) -> None:
@@ -163,8 +164,8 @@ def checkpointing_changes_no_number(subject: Subject) -> None:
     results = []
     for checkpoints in (False, True):
         torch.manual_seed(7)
-        module: Any = trial.build().double().train()
-        if not hasattr(module, "set_grad_checkpointing"):
+        module = trial.build().double().train()
+        if not isinstance(module, Checkpointable):
             raise NotApplicable("has no set_grad_checkpointing")
         module.set_grad_checkpointing(checkpoints)
         outputs = _floats(module(*arguments))

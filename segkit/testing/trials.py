@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.errors import UsageError
-from segkit.interfaces import Features
+from segkit.interfaces import DecoderTraits, EncoderTraits, Features
 from segkit.testing.subject import NotApplicable, Subject
 
 BATCH = 2
@@ -83,13 +83,8 @@ def image_sizes(encoder: Any) -> tuple[tuple[int, int], tuple[int, int]]:
     """Two (height, width), neither square, that the encoder's contract promises to take."""
     deepest = encoder.strides[-1]
     unit = max(deepest, MINIMAL_SIDE)
-    lost = 2 * (margins_of(encoder)[-1])
+    lost = 2 * EncoderTraits.of(encoder).margin
     return (2 * unit + lost, 3 * unit + lost), (3 * unit + lost, unit + lost)
-
-
-def margins_of(encoder: Any) -> Sequence[int]:
-    margins: Sequence[int] = getattr(encoder, "margins", None) or [0] * len(encoder.strides)
-    return margins
 
 
 def build_decoder(
@@ -104,7 +99,7 @@ def build_decoder(
         if error.code != "SK-C007":
             raise
         raise NotApplicable(f"refuses {pyramid}: {error.what}") from error
-    if getattr(decoder, "margin", 0):
+    if DecoderTraits.of(decoder).margin:
         raise NotApplicable("convolves without padding: only its own encoder gives fitting maps")
     return decoder
 
@@ -161,7 +156,7 @@ def upsampler_trial(
     height, width = size[0] // scale, size[1] // scale
     x_BCHW = torch.randn(BATCH, in_channels, height, width)
     indices = None
-    if getattr(build(), "needs_pool_indices", False):
+    if build().needs_pool_indices:
         finer = torch.randn(BATCH, out_channels, *size)
         indices = F.max_pool2d(finer, scale, return_indices=True)[1]
     return Trial(build, (x_BCHW, size, indices))

@@ -9,6 +9,7 @@ from segkit.api import UsageError
 from segkit.testing import NotApplicable
 from segkit.testing.decoders import CHECKS
 from segkit.testing.modules import MODULE_CHECKS, STAGE_CHECKS
+from segkit.testing.trials import PlainUpsampler
 
 
 class Sound(nn.Module):
@@ -84,7 +85,21 @@ class WrongIndices(Sound):
         return features.pool_indices[0]
 
 
+class NeverUpsamples(Sound):
+    def __init__(self, channels, strides, make_upsampler) -> None:
+        super().__init__(channels, strides, PlainUpsampler)
+
+
+class UpsamplesInSecret(Sound):
+    uses_upsampler = False
+
+
+class EvenHead(Sound):
+    head_kernel = 2
+
+
 BROKEN = {
+    "says_what_it_does_with_upsampler_and_head": (NeverUpsamples, "never calls make_upsampler"),
     "takes_some_encoder": (RefusesAll, "takes no encoder at all"),
     "fits_five_levels_from_stride_2": (half_size_over(5, 2), "declared was"),
     "fits_four_levels_from_stride_4": (half_size_over(4, 4), "declared was"),
@@ -107,6 +122,14 @@ def test_a_broken_decoder_is_caught(name, subject_of):
     factory, message = BROKEN[name]
     with pytest.raises(Exception, match=message):
         OWN[name](subject_of("decoders", factory))
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"), [(UpsamplesInSecret, "and calls make_upsampler"), (EvenHead, "not odd")]
+)
+def test_a_decoder_that_says_otherwise_than_it_does_is_caught(broken, message, subject_of):
+    with pytest.raises(AssertionError, match=message):
+        OWN["says_what_it_does_with_upsampler_and_head"](subject_of("decoders", broken))
 
 
 def test_indices_of_another_step_are_caught(subject_of):

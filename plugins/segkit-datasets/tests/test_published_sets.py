@@ -12,7 +12,8 @@ from PIL import Image
 from segkit_datasets import DATASETS
 from segkit_datasets.pets import BREEDS
 
-from segkit.api import DataError, SegkitError, UsageError
+from segkit import SegkitError
+from segkit.api import DataError, UsageError
 from segkit.testing import Case, conformance
 
 SIDE = 16

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import segkit
-from segkit.api import SegkitError
+from segkit import SegkitError
 
 
 def refusal(expression: str, classes: int = 3, ignore_index: int | None = None, call=None) -> str:

@@ -14,6 +14,7 @@ from segkit.bench.workloads.contract import load_components
 from segkit.bench.workloads.inputs import layout_of, random_images, rotation
 from segkit.device import autocast
 from segkit.errors import UsageError
+from segkit.interfaces import EncoderTraits
 from segkit.model.compose import checked_encoder
 from segkit.registry.components import default_registry
 
@@ -38,12 +39,12 @@ class EncoderWorkload:
         layout = layout_of(case)
         named = default_registry().component("encoders", str(case.encoder))
         encoder = checked_encoder(named.build(in_channels=case.channels, weights="none"), named)
-        margins = getattr(encoder, "margins", None) or (0,)
-        if (case.size - 2 * margins[-1]) % encoder.strides[-1]:
+        self.deepest, self.margin = encoder.strides[-1], EncoderTraits.of(encoder).margin
+        if (case.size - 2 * self.margin) % self.deepest:
             raise UsageError(
                 "SK-C007",
                 f"{case.encoder} by itself takes no images of {case.size} pixels a side.",
-                f"Choose a multiple of {encoder.strides[-1]}, more by {2 * margins[-1]}.",
+                f"Choose a multiple of {self.deepest}, more by {2 * self.margin}.",
             )
         if not isinstance(encoder, nn.Module):
             raise UsageError("SK-C007", f"{case.encoder} is no module.", "Choose another encoder.")
@@ -71,9 +72,8 @@ class EncoderWorkload:
     def check(self) -> Correctness:
         """All maps beside those of the same weights in float64, in evaluation mode."""
         batch, size = checked_shape(self.case)
-        deepest = max(getattr(self.encoder, "strides", (1,)))
-        size = self.case.size if any(getattr(self.encoder, "margins", ())) else size
-        size = max(size // deepest, 1) * deepest if size != self.case.size else size
+        size = self.case.size if self.margin else size
+        size = max(size // self.deepest, 1) * self.deepest if size != self.case.size else size
         image_BCHW = random_images(self.case, 1, batch, size)[0]
         reference = in_float64(self.encoder).eval()
         self.encoder.eval()

@@ -113,6 +113,7 @@ class UpsamplerWorkload:
         self.upsampler: nn.Module = component.build(
             in_channels=case.channels, out_channels=case.channels, scale=2
         )
+        self.unpools = bool(self.upsampler.needs_pool_indices)
         layout = layout_of(case)
         self.upsampler = self.upsampler.to(case.device, DTYPES[case.precision]).train(self.training)
         if any(p.ndim == 4 for p in self.upsampler.parameters()):
@@ -165,9 +166,8 @@ class UpsamplerWorkload:
 
     def _enlarged(self, upsampler: nn.Module, x_BCHW: Tensor) -> Tensor:
         size = (self.case.size, self.case.size)
-        needed = getattr(upsampler, "needs_pool_indices", False)
         enlarged_BCHW: Tensor = upsampler(
-            x_BCHW, size=size, pool_indices=self.pool_indices if needed else None
+            x_BCHW, size=size, pool_indices=self.pool_indices if self.unpools else None
         )
         return enlarged_BCHW
 
@@ -181,7 +181,7 @@ class UpsamplerWorkload:
 
     def _halved(self, layout: torch.memory_format) -> tuple[list[Tensor], list[Tensor | None]]:
         half = max(1, self.case.size // 2)
-        if not getattr(self.upsampler, "needs_pool_indices", False):
+        if not self.unpools:
             return [self._random(half, layout) for _ in self.larger], [None] * len(self.larger)
         pooled = [F.max_pool2d(each.float(), 2, return_indices=True) for each in self.larger]
         maps = [values.to(DTYPES[self.case.precision]) for values, _ in pooled]

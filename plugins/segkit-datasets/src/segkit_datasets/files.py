@@ -15,7 +15,6 @@ from segkit.api import (
     PublishedData,
     Sample,
     UsageError,
-    did_you_mean,
     read_image,
     read_values,
 )
@@ -54,7 +53,7 @@ class FileDataset(ABC):
             raise UsageError(
                 "SK-D010",
                 f"{self.name} has no split '{split}'.",
-                f"{did_you_mean(split, self.splits)}It has {', '.join(self.splits)}.",
+                f"It has {', '.join(self.splits)}.",
             )
         self.root, self.split = Path(root), split
         self.pairs = tuple(self.find_pairs())

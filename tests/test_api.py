@@ -1,0 +1,52 @@
+"""What a plugin may import, frozen: a change of this list is a decision, told in CHANGELOG.md."""
+
+import subprocess
+import sys
+
+import pytest
+
+import segkit.api
+
+FOR = {
+    "finding a component": ["Factory", "hookimpl"],
+    "what each kind of component is": [
+        *["Encoder", "Decoder", "Upsampler", "Loss", "Metric", "Dataset", "Benchmark"],
+    ],
+    "what they hand to each other": ["Features", "MakeUpsampler", "Normalization", "Sample"],
+    "errors to raise": [
+        *["UsageError", "DataError", "ModelFileError", "EnvironmentFault", "WeightsUnavailable"],
+    ],
+    "pretrained weights": [
+        *["PublishedWeights", "load_encoder_weights", "find_weights", "read_weights"],
+        "adapt_normalization",
+    ],
+    "less memory in training": ["recomputed"],
+    "scores of one confusion matrix": ["ConfusionMatrix"],
+    "data sets": ["Archive", "PublishedData", "read_image", "read_values"],
+}
+
+
+def test_the_names_are_those_agreed_upon():
+    agreed = [name for names in FOR.values() for name in names]
+    assert sorted(segkit.api.__all__) == sorted(agreed)
+    assert len(agreed) == len(set(agreed)) <= 30
+
+
+@pytest.mark.parametrize("name", segkit.api.__all__)
+def test_every_name_is_there_and_explained(name):
+    thing = getattr(segkit.api, name)
+    assert (thing.__doc__ or "").strip() or name in ("Factory", "hookimpl")
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'DenseLayers'"):
+        segkit.api.DenseLayers  # noqa: B018
+
+
+def test_importing_it_loads_no_image_library_and_nothing_of_the_cpu_room():
+    code = "import sys, segkit.api; print(*[m for m in sys.modules if m.startswith(%r)])"
+    forbidden = ("PIL", "cv2", "tifffile", "segkit.cpu", "segkit.data")
+    ran = subprocess.run(
+        [sys.executable, "-c", code % (forbidden,)], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == ""
