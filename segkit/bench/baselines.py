@@ -65,7 +65,7 @@ def with_ratios(
 
 def _relative(row: Row, baseline: Row, band: float, seed: int) -> Relative | None:
     own, theirs = lengthened(row), lengthened(baseline)
-    if row.status != "ok" or baseline.status != "ok" or not own or not theirs:
+    if row.status != "ok" or baseline.status != "ok" or min(len(own), len(theirs)) < 2:
         return None
     paired = row.group == baseline.group
     compute = paired_ratio if paired else ratio_interval

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit.bench.baselines import Baseline, baselines_of, together, with_ratios
+from segkit.bench.budget import Budget
 from segkit.bench.case import Case
 from segkit.bench.cases import Grid, cases_of, overridden
 from segkit.bench.compact_json import compact
@@ -24,7 +25,8 @@ from segkit.bench.quality import QualitySettings, with_quality
 from segkit.bench.records import Run
 from segkit.bench.roofline import achieved
 from segkit.bench.row import Row
-from segkit.bench.runner import Runner, Settings
+from segkit.bench.runner import NO_BUDGET, Runner
+from segkit.bench.settings import Settings
 from segkit.bench.suites import Suite
 from segkit.bench.watching import Watcher
 from segkit.errors import EnvironmentFault, StorageError, UsageError
@@ -41,6 +43,7 @@ class Order:
     quality   how each case is trained briefly; None leaves it out
     ceilings  whether the machine's ceilings are measured first
     baseline  the case that all others are held against, in place of the suite's own
+    budget    the time that all but the quality may take
     """
 
     suite: Suite
@@ -51,6 +54,7 @@ class Order:
     ceilings: bool = True
     command: str = ""
     baseline: str | None = None
+    budget: Budget = NO_BUDGET
 
 
 def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
@@ -61,7 +65,7 @@ def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
     Raises UsageError SK-B004 where not one case could be measured; the files are there all the
     same.
     """
-    started, clock = datetime.now(UTC), time.monotonic()
+    started, clock, budget = datetime.now(UTC), time.monotonic(), order.budget
     grids = overridden(order.suite.grids, order.axes)
     precisions = sorted({precision for grid in grids for precision in grid.precision})
     environment, ceilings = survey(order, precisions, threads_of(grids))
@@ -71,12 +75,13 @@ def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
         watcher.noticed(unmet)
     make_folder(folder)
     settings = replace(order.settings, memory_bytes=environment.device_memory_bytes)
-    runner = Runner(settings, watcher, ceilings)
+    runner = Runner(settings, watcher, ceilings, budget=budget.before_closing())
     by_name = {case.name: case for case in cases}
     groups = together(list(by_name), baselines)
     complete = runner.run(cases, [[by_name[name] for name in group] for group in groups])
     write_samples(runner.samples, folder)
-    if complete:
+    # Within a budget, the time is the cases'.
+    if complete and budget.minutes is None:
         ceilings = ceilings_again(order, ceilings)
     rows = with_ratios([runner.rows[case.name] for case in cases], baselines, runner.controls)
     run = Run(
@@ -86,7 +91,7 @@ def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
         suite=order.suite.name,
         about=order.suite.about,
         environment=environment.model_copy(update={"load_after": load()}),
-        method=order.settings.method,
+        method=order.settings.method(budget.minutes),
         ceilings=ceilings,
         aa=runner.controls,
         rows=tuple(row.model_copy(update={"achieved": achieved(row, ceilings)}) for row in rows),
@@ -174,7 +179,8 @@ def survey(
     worker = WorkerProcess()
     try:
         asked: dict[str, Any] = {"do": "conditions", "device": order.device}
-        environment = Environment.model_validate(worker.ask(asked, timeout=ASK_SECONDS)["found"])
+        timeout = min(ASK_SECONDS, order.budget.left)
+        environment = Environment.model_validate(worker.ask(asked, timeout=timeout)["found"])
         return environment, _ceilings(worker, order, precisions, threads)
     except WorkerFailed as error:
         raise EnvironmentFault(
@@ -223,7 +229,8 @@ def _ceilings(
         wanted = [each for each in wanted if each != "fp16"]
     asked: dict[str, Any] = {"do": "ceilings", "device": order.device, "precisions": wanted}
     asked["threads"] = threads
-    return Ceilings.model_validate(worker.ask(asked, timeout=ASK_SECONDS)["found"])
+    timeout = min(ASK_SECONDS, order.budget.left)
+    return Ceilings.model_validate(worker.ask(asked, timeout=timeout)["found"])
 
 
 def write_results(run: Run, folder: Path) -> None:

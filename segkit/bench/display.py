@@ -14,6 +14,7 @@ from segkit.bench.case import Case
 from segkit.bench.controls import Controls
 from segkit.bench.machine import Ceilings, Environment
 from segkit.bench.pages.labels import (
+    FASTEST,
     baselines_line,
     limit_text,
     memory_beside_baseline,
@@ -28,7 +29,7 @@ from segkit.training.progress import duration
 
 COLUMNS = (
     *("case", "ms/step", "95 %", "images/s", "times as fast"),
-    *("peak MiB", "of its", "M par.", "times limit", "notes"),
+    *("peak MiB", "of its", "M par.", "x fastest", "notes"),
 )
 STYLES = {"ok": "", "skipped": "dim", "refused": "yellow", "oom": "red", "crashed": "red"}
 
@@ -57,6 +58,11 @@ class PlainDisplay(Quiet):
         what = part if part.startswith("round") else f"{part} {case.name}"
         self.write(f"  {share:4.0%}  {what}{left}")
 
+    def preliminary(self, row: Row) -> None:
+        # After that, all rounds of all cases would be a flood.
+        if not row.steps:
+            self.write(f"        about {one_line(row)}")
+
     def finished_row(self, row: Row) -> None:
         self.write(f"  {row.case.name}: {one_line(row)}")
 
@@ -78,6 +84,7 @@ class LiveDisplay(Quiet):
         self.cases: Sequence[Case] = ()
         self.shared, self.own = "", dict[str, str]()
         self.rows: dict[str, Row] = {}
+        self.done: set[str] = set()
         self.now: tuple[Case, str] | None = None
         self.share, self.left = 0.0, ""
         self.live = Live(console=console, refresh_per_second=4, transient=True)
@@ -97,8 +104,13 @@ class LiveDisplay(Quiet):
         self.left = f"{duration(seconds_left)} left" if seconds_left is not None else ""
         self._show()
 
+    def preliminary(self, row: Row) -> None:
+        self.rows[row.case.name] = row
+        self._show()
+
     def finished_row(self, row: Row) -> None:
         self.rows[row.case.name] = row
+        self.done.add(row.case.name)
         self._show()
 
     def noticed(self, text: str) -> None:
@@ -131,8 +143,7 @@ class LiveDisplay(Quiet):
             row = self.rows.get(case.name)
             working = self.now is not None and self.now[0].name == case.name
             stage = self.now[1] if self.now and working else ""
-            name = self.own[case.name]
-            cells.append(table_cells(row, name) if row else _without_figures(name, stage))
+            cells.append(self._cells(case, row, stage))
             rows.append(row)
         bar = Table.grid(padding=(0, 2))
         bar.add_row(
@@ -141,6 +152,16 @@ class LiveDisplay(Quiet):
             Text("Ctrl-C skips the case, twice ends", style="dim"),
         )
         return Group(Text(f"all: {self.shared}"), _rich_table(cells, rows), bar)
+
+    def _cells(self, case: Case, row: Row | None, stage: str) -> list[str]:
+        """A line of the table; of a case that is not done, its note says so."""
+        name = self.own[case.name]
+        if row is None:
+            return _without_figures(name, stage)
+        cells = table_cells(row, name)
+        if case.name not in self.done:
+            cells[-1] = stage or "so far"
+        return cells
 
 
 def opening_lines(environment: Environment, ceilings: Ceilings | None) -> list[str]:
@@ -176,7 +197,7 @@ def table_cells(row: Row, name: str) -> list[str]:
     return [
         name,
         _milliseconds(step.median),
-        f"{_milliseconds(step.low)} to {_milliseconds(step.high)}",
+        interval_text(row),
         f"{row.images_per_s:.1f}" if row.images_per_s else "",
         speed_beside_baseline(row),
         f"{row.memory.peak_bytes / 2**20:,.0f}" if row.memory else "",
@@ -193,10 +214,9 @@ def one_line(row: Row) -> str:
         return f"{row.status}: {row.reason}"
     cells = table_cells(row, row.case.name)
     known = dict(zip(COLUMNS, cells, strict=True))
-    return (
-        f"{known['ms/step']} ms a step ({known['95 %']}), {known['images/s']} {row.unit}s/s, "
-        f"{known['peak MiB']} MiB"
-    )
+    interval = f" ({known['95 %']})" * bool(known["95 %"])
+    memory = f", {known['peak MiB']} MiB" * bool(known["peak MiB"])
+    return f"{known['ms/step']} ms a step{interval}, {known['images/s']} {row.unit}s/s{memory}"
 
 
 def plain_table(rows: Sequence[Row]) -> str:
@@ -214,14 +234,13 @@ def closing_lines(run: Run) -> list[str]:
     if told := baselines_line(run.rows):
         lines.append(told)
     if run.ceilings:
-        lines.append(
-            "times limit: a step's time over the least it could take at this machine's own best "
-            "arithmetic and copying, everything fused that can be."
-        )
+        lines.append(f"x fastest: {FASTEST}")
     noisy = sum(1 for row in run.rows if row.noisy)
     if noisy:
         rows = "1 row is" if noisy == 1 else f"{noisy} rows are"
         lines.append(f"{rows} noisy: {quieter(run)}")
+    if out := [row for row in run.rows if row.status == "skipped" and not run.interrupted]:
+        lines.append(f"{len(out)} of {len(run.rows)} cases were left out: {out[0].reason}.")
     if run.interrupted:
         lines.append("Ended by hand: rows are missing.")
     lines.append(f"{len(run.rows)} cases in {duration(run.seconds)}.")
@@ -241,14 +260,14 @@ def quieter(run: Run) -> str:
 def controls_line(controls: Controls | None) -> str:
     """What this run would call a difference where there is none."""
     if controls is None:
-        return "A/A: no case was measured twice."
+        return "Same case twice (A/A): none was, so small differences cannot be told from noise."
     ratios = ", ".join(f"{pair.ratio:.3f}" for pair in controls.pairs)
     memory = ""
     if any(pair.memory_bytes for pair in controls.pairs):
         memory = f"; of memory, within {controls.memory_band / 2**20:.1f} MiB"
     return (
-        f"A/A: the same case in two processes gave ratios of {ratios}; "
-        f"within {controls.band - 1:.1%} either way, rows are a tie{memory}."
+        f"Same case twice (A/A): two processes of one and the same case gave ratios of {ratios}; "
+        f"rows within {controls.band - 1:.1%} of one another are a tie{memory}."
     )
 
 
@@ -272,6 +291,14 @@ def _filled(cells: Sequence[Sequence[str]]) -> list[int]:
 
 def _without_figures(name: str, note: str) -> list[str]:
     return [name, *[""] * (len(COLUMNS) - 2), note]
+
+
+def interval_text(row: Row) -> str:
+    """The 95 % interval of a step, ms; "" of a row that has none yet."""
+    step = row.times["step"]
+    if step.low == step.high:
+        return ""
+    return f"{_milliseconds(step.low)} to {_milliseconds(step.high)}"
 
 
 def _milliseconds(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from segkit.bench.controls import ControlPair
 from segkit.bench.machine import Ceilings
 from segkit.bench.process import WorkerFailed, WorkerProcess
 from segkit.bench.roofline import achieved
-from segkit.bench.row import Counts, Memory, Row
+from segkit.bench.row import Counts, Memory, Row, Summary
 from segkit.bench.statistics import by_phase, noise, paired_ratio, round_ratios, shortened
 
 
@@ -24,6 +25,7 @@ class MeasuredCase:
     rounds    each round's seconds of every step, by phase
     joules    of a step, each round's mean, where the device tells
     lost      how the worker failed during the rounds
+    turn_seconds   that its longest turn took
     """
 
     case: Case
@@ -34,7 +36,13 @@ class MeasuredCase:
     rounds: list[dict[str, list[float]]] = field(default_factory=list)
     joules: list[float] = field(default_factory=list)
     lost: WorkerFailed | None = None
+    turn_seconds: float = 0.0
     files: tuple[str, ...] = ()
+
+    def expected_turn(self, round_seconds: float) -> float:
+        """Seconds that its next turn will take: the longest so far, or by the steps of a turn."""
+        usual = float(self.found.get("usual_step_s", 0.0))
+        return self.turn_seconds or max(round_seconds, 2 * usual) + usual
 
     @property
     def samples(self) -> dict[str, list[list[float]]]:
@@ -79,6 +87,28 @@ def row_of(measured: MeasuredCase, ceilings: Ceilings | None, seed: int = 0) -> 
         group=measured.group,
     )
     return row.model_copy(update={"achieved": achieved(row, ceilings)})
+
+
+def so_far(measured: MeasuredCase) -> Row:
+    """What is known of a case before it is done: its median step without an interval, its memory.
+
+    Before its first turn the step is that of the warm-up.
+    """
+    found = measured.found
+    steps = [s for each in measured.rounds for s in each["step"]] or [found["usual_step_s"]]
+    median = statistics.median(steps)
+    flat = dict.fromkeys(("median", "p10", "p90", "p99", "low", "high"), median)
+    return Row(
+        case=measured.case,
+        status="ok",
+        unit=found["unit"],
+        units_per_step=found["units_per_step"],
+        times={"step": Summary(n=len(steps), **flat)},
+        steps=tuple(len(each["step"]) for each in measured.rounds),
+        images_per_s=found["units_per_step"] / median,
+        memory=Memory.model_validate(found["memory"]),
+        counts=Counts.model_validate(found["counts"]) if "counts" in found else None,
+    )
 
 
 def control_pair(control: MeasuredCase, first: MeasuredCase, seed: int = 0) -> ControlPair:

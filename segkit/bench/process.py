@@ -33,6 +33,10 @@ class WorkerFailed(Exception):
         self.status, self.reason = status, reason
 
 
+class NoAnswer(WorkerFailed):
+    """The worker did not answer in time, and was ended."""
+
+
 class WorkerProcess:
     """One `python -m segkit.bench.worker`; in a process group of its own, so that Ctrl-C on the
     terminal reaches the benchmark alone, which then decides."""
@@ -134,7 +138,7 @@ class WorkerProcess:
                     raise self._death() from None
                 if time.monotonic() > deadline:
                     self.kill()
-                    raise WorkerFailed("crashed", f"no answer in {timeout:.0f} s") from None
+                    raise NoAnswer("crashed", f"no answer in {timeout:.0f} s") from None
                 continue
             if line is None:
                 raise self._death()

@@ -30,6 +30,7 @@ class Method(Record):
     workers_alive: int = Field(description="most processes kept at once, all but one paused")
     order: str
     seed: int
+    minutes: float | None = Field(default=None, description="that all of it could take at most")
 
 
 class Run(Record):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from segkit.bench.budget import Budget
 from segkit.bench.process import WorkerFailed, WorkerProcess
 
 LOAD_SECONDS = 120.0
@@ -16,8 +17,8 @@ class Reserve:
     while times or memory are taken: `settle` waits for its end before they are.
     """
 
-    def __init__(self, start: Callable[[], WorkerProcess]) -> None:
-        self.start = start
+    def __init__(self, start: Callable[[], WorkerProcess], budget: Budget) -> None:
+        self.start, self.budget = start, budget
         self._worker: WorkerProcess | None = None
         self._loading = False
 
@@ -34,7 +35,7 @@ class Reserve:
             return
         self._loading = False
         try:
-            self._worker.hear(timeout=LOAD_SECONDS)
+            self._worker.hear(timeout=min(LOAD_SECONDS, self.budget.left))
         # The next one is asked for a case and tells what is wrong, in the row.
         except WorkerFailed:
             self.close()

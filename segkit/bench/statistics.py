@@ -34,10 +34,13 @@ FEWEST_ROUNDS = 5
 
 
 def summarise(rounds: Rounds, seed: int = 0) -> Summary:
-    """All rounds together; the interval is of the median, 95 %."""
+    """All rounds together, and the 95 % interval of the median; of one round, its whole range."""
     pooled = np.concatenate([np.asarray(each, float) for each in rounds])
     p10, median, p90, p99 = np.quantile(pooled, [0.1, 0.5, 0.9, 0.99])
-    low, high = _widened(float(median), bootstrap_medians(rounds, seed), len(rounds))
+    low, high = float(pooled.min()), float(pooled.max())
+    # One round tells nothing of how rounds differ.
+    if len(rounds) > 1:
+        low, high = _widened(float(median), bootstrap_medians(rounds, seed), len(rounds))
     return Summary(
         n=len(pooled),
         median=float(median),
@@ -124,7 +127,8 @@ def noise(rounds: Rounds, summary: Summary) -> str:
     """Why times are to be doubted, in a few words; "" where they are quiet."""
     reasons = []
     if len(rounds) < FEWEST_ROUNDS:
-        reasons.append(f"{len(rounds)} rounds are too few")
+        rounds_are = "round is" if len(rounds) == 1 else "rounds are"
+        reasons.append(f"{len(rounds)} {rounds_are} too few")
     width = (summary.high - summary.low) / summary.median
     if width > NOISY_INTERVAL:
         reasons.append(f"interval {width:.0%} of the median")

@@ -23,6 +23,7 @@ class Suite(BaseModel):
 
     rounds         how often every case has its turn, at least
     round_seconds  how long a turn lasts, at least
+    minutes        that all of it may take; null: no limit
     baseline       the case that all others are held against (segkit.bench.baselines); a grid's own
                    comes first
     needs          the command that installs what it measures beside segkit, where something is
@@ -34,6 +35,7 @@ class Suite(BaseModel):
     about: str = ""
     rounds: int = Field(default=5, ge=2)
     round_seconds: float = Field(default=1.0, gt=0)
+    minutes: float | None = Field(default=None, gt=0)
     baseline: str | dict[str, str | int | bool] | None = None
     needs: str | None = None
     grids: tuple[Grid, ...] = Field(min_length=1)

@@ -19,7 +19,8 @@ from torch._subclasses import FakeTensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
+
+from segkit.bench.flops import flops_formula
 
 aten = torch.ops.aten
 
@@ -136,7 +137,7 @@ class Trace(TorchDispatchMode):
             return
         if self.reorders and func is aten.convolution.default and _reorders(args[1]):
             self._held_for_a_moment(extent(args[1]))
-        formula = flop_registry.get(func._overloadpacket)
+        formula = flops_formula(func)
         traffic = sum(extent(each) for each in [*inputs, *fresh, *changed])
         flops = int(formula(*args, **kwargs, out_val=returned)) if formula else 0
         self.operations.append(Operation(self.current, flops, traffic))

@@ -21,6 +21,9 @@ class Watcher(Protocol):
     def working(self, case: Case, stage: str, share: float, seconds_left: float | None) -> None:
         """`share` of the whole benchmark that is done, 0 to 1."""
 
+    def preliminary(self, row: Row) -> None:
+        """What is known of a case so far: after it was prepared, and after each of its turns."""
+
     def finished_row(self, row: Row) -> None: ...
 
     def noticed(self, text: str) -> None: ...
@@ -39,6 +42,9 @@ class Quiet:
 
     def working(self, case: Case, stage: str, share: float, seconds_left: float | None) -> None:
         """A case has entered a stage."""
+
+    def preliminary(self, row: Row) -> None:
+        """A case has first figures, or more of them."""
 
     def finished_row(self, row: Row) -> None:
         """A case is done, or will not be."""

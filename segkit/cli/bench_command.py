@@ -62,6 +62,12 @@ class BenchCommand(TorchCommand):
     help="Length of a turn. [default: the suite's]",
 )
 @click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="That all but --quality may take; what does not fit is left out, and said. "
+    "[default: the suite's; 3 for quick]",
+)
+@click.option(
     "--baseline",
     metavar="NAME",
     help="The case, or its component, that all are held against. [default: the suite's]",
@@ -89,6 +95,9 @@ def command(suite: str, **given: Any) -> None:
 
     Options take one value or several with commas, and replace those of the suite; names may be
     patterns, or all. Ctrl-C skips the case at work, twice ends with what there is.
+
+    Without a SUITE it takes three minutes at most; cases that do not fit them are left out, which
+    is said.
     """
     from segkit.bench.suites import QUICK, find_suite
     from segkit.errors import UsageError
@@ -98,7 +107,9 @@ def command(suite: str, **given: Any) -> None:
     found = find_suite(suite, Index.of_installed())
     named = any(axis in axes for axis in ("encoder", "decoder", "upsampler", "loss"))
     if suite == QUICK and named:
-        found = found.model_copy(update={"name": "options", "about": "", "grids": _plain_grid()})
+        found = found.model_copy(
+            update={"name": "options", "about": "", "grids": _plain_grid(), "minutes": None}
+        )
     if given["checkerboard"] and not given["quality"]:
         raise UsageError("SK-C009", "--checkerboard was given without --quality.", "Add --quality.")
     if given["dry_run"]:
@@ -177,10 +188,21 @@ def _show_cases(suite: Any, axes: dict[str, list[Any]], device: str) -> None:
     click.echo(f"{len(names)} cases, {suite.rounds} rounds of {suite.round_seconds:g} s.")
 
 
+def _first_line(suite: Any, minutes: float | None) -> str:
+    """Said before anything that takes seconds is imported."""
+    within = "" if minutes is None else f", within {minutes:g} minute" + "s" * (minutes != 1)
+    return f"Suite {suite.name}{within}. First, what this machine can do at its best."
+
+
 def _measure(suite: Any, axes: dict[str, list[Any]], given: dict[str, Any]) -> None:
+    from segkit.bench.budget import Budget
+
+    budget = Budget.starting(given["minutes"] or suite.minutes)
+    if not given["as_json"]:
+        click.echo(_first_line(suite, budget.minutes))
     from segkit.bench.benchmark import Order, run_benchmark
     from segkit.bench.quality import QualitySettings
-    from segkit.bench.runner import Settings
+    from segkit.bench.settings import Settings
     from segkit.bench.watching import Quiet
 
     device = _device(given["device"])
@@ -199,7 +221,7 @@ def _measure(suite: Any, axes: dict[str, list[Any]], given: dict[str, Any]) -> N
             device=device,
             checkerboard=given["checkerboard"],
         )
-    order = Order(suite, device, axes, settings, quality, baseline=given["baseline"])
+    order = Order(suite, device, axes, settings, quality, baseline=given["baseline"], budget=budget)
     live, watcher = None, Quiet()
     if sys.stdout.isatty() and not given["as_json"]:
         from rich.console import Console

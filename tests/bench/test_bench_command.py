@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from segkit.bench.benchmark import Order, run_benchmark
 from segkit.bench.records import Run, read_run
-from segkit.bench.runner import Settings
+from segkit.bench.settings import Settings
 from segkit.bench.suites import find_suite
 from segkit.bench.watching import Quiet
 from segkit.cli.bench_command import command
@@ -59,7 +59,7 @@ def test_a_run_leaves_results_pictures_and_a_page(probes, tmp_path):
     assert run.ceilings.flops("fp32") > 1e9 and run.ceilings.copy_bytes > 1e8
     assert len(run.aa.pairs) == 1 and run.aa.band >= 1
     assert {"results.json", "results.csv", "report.html"} <= {f.name for f in out.iterdir()}
-    assert "A/A: the same case in two processes" in result.output
+    assert "Same case twice (A/A): two processes" in result.output
     assert "crashed: ValueError: a fault of the component" in result.output
 
 

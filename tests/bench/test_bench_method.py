@@ -3,7 +3,8 @@
 import pytest
 
 from segkit.bench.case import Case
-from segkit.bench.runner import Runner, Settings
+from segkit.bench.runner import Runner
+from segkit.bench.settings import Settings
 from segkit.bench.watching import Quiet
 
 SETTINGS = Settings(rounds=2, round_seconds=0.3, prepare_timeout=240, controls=False)

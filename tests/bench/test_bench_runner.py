@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from segkit.bench.benchmark import higher
+from segkit.bench.budget import Budget
 from segkit.bench.case import Case
 from segkit.bench.controls import Controls
 from segkit.bench.interrupts import Interrupts
@@ -13,10 +14,11 @@ from segkit.bench.machine import Ceilings
 from segkit.bench.measuring import MeasuredCase, file_name, row_of
 from segkit.bench.process import WorkerFailed
 from segkit.bench.roofline import achieved
+from segkit.bench.rounds import rotated
 from segkit.bench.row import Counts, Row
-from segkit.bench.runner import Runner, Settings
+from segkit.bench.runner import NO_BUDGET, Runner
+from segkit.bench.settings import Settings
 from segkit.bench.statistics import summarise
-from segkit.bench.turns import Progress, rotated
 from segkit.bench.watching import Quiet
 
 CASES = [Case(encoder=name, decoder="unet", upsampler="bilinear", loss="ce") for name in "abcde"]
@@ -85,12 +87,12 @@ class Pretender:
 @pytest.fixture
 def pretend(monkeypatch):
     # However little is free where the tests run: pretenders need none.
-    monkeypatch.setattr("segkit.bench.runner.available_bytes", lambda: 2**40)
+    monkeypatch.setattr("segkit.bench.preparing.available_bytes", lambda: 2**40)
 
-    def make(behaviour=lambda worker, request: None, **settings):
+    def make(behaviour=lambda worker, request: None, budget=NO_BUDGET, **settings):
         Pretender.turns, Pretender.everyone, Pretender.alive, Pretender.most = [], [], 0, 0
         settings = {"rounds": 3, "controls": False} | settings
-        return Runner(Settings(**settings), Quiet(), None, lambda: Pretender(behaviour))
+        return Runner(Settings(**settings), Quiet(), None, lambda: Pretender(behaviour), budget)
 
     return make
 
@@ -112,8 +114,8 @@ def test_no_more_workers_live_than_allowed_and_all_cases_are_measured(pretend):
     assert Pretender.most == 3
 
 
-def test_a_heat_ends_where_the_next_worker_might_not_fit(pretend, monkeypatch):
-    monkeypatch.setattr("segkit.bench.runner.available_bytes", lambda: 10 * 2**30)
+def test_a_group_ends_where_the_next_worker_might_not_fit(pretend, monkeypatch):
+    monkeypatch.setattr("segkit.bench.preparing.available_bytes", lambda: 10 * 2**30)
     large = {"memory": FOUND["memory"] | {"peak_bytes": 2 * 2**30}}
     runner = pretend(lambda worker, request: large)
     runner.run(CASES)
@@ -121,7 +123,7 @@ def test_a_heat_ends_where_the_next_worker_might_not_fit(pretend, monkeypatch):
     assert [runner.rows[case.name].group for case in CASES] == [1, 1, 2, 2, 3]
 
 
-def test_the_first_case_of_a_heat_has_a_twin_and_no_second_row(pretend):
+def test_the_first_case_of_a_group_has_a_control_and_no_second_row(pretend):
     runner = pretend(controls=True)
     runner.run(CASES[:2])
     assert Pretender.turns.count("a") == 6 and Pretender.turns.count("b") == 3
@@ -130,16 +132,16 @@ def test_the_first_case_of_a_heat_has_a_twin_and_no_second_row(pretend):
     assert runner.controls.pairs[0].ratio == 1
 
 
-def test_twins_stand_half_a_round_apart_and_every_sixth_case_has_one(pretend):
+def test_controls_stand_half_a_round_apart_and_every_sixth_case_has_one(pretend):
     runner = pretend(controls=True, rounds=1)
     cases = [Case(encoder=name, decoder="unet", upsampler="bilinear") for name in "abcdefg"]
     runner.run(cases)
-    assert "".join(Pretender.turns) == "abcfdaefg" and len(runner.pairs) == 2
+    assert "".join(Pretender.turns) == "abcfdaefg"
     assert {row.group for row in runner.rows.values()} == {1}
 
 
 @pytest.mark.parametrize(("band", "seconds", "rounds"), [(2.0, 30, 9), (1.05, 30, 3), (2.0, 0, 3)])
-def test_a_heat_whose_twins_stray_has_more_rounds_while_there_is_time(
+def test_a_group_whose_controls_stray_has_more_rounds_while_there_is_time(
     pretend, monkeypatch, band, seconds, rounds
 ):
     monkeypatch.setattr(Controls, "band", property(lambda self: band))
@@ -149,17 +151,17 @@ def test_a_heat_whose_twins_stray_has_more_rounds_while_there_is_time(
     assert len(runner.pairs[0].rounds) == rounds
 
 
-def test_all_heats_together_have_the_extra_time(pretend, monkeypatch):
+def test_all_groups_together_have_the_extra_time(pretend, monkeypatch):
     monkeypatch.setattr(Controls, "band", property(lambda self: 2.0))
     clock = iter(range(10**6))
-    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    budget = Budget(clock=lambda: next(clock))
 
     def extra_rounds(cases):
-        runner = pretend(controls=True, rounds=3, extra_seconds=20, most_alive=2)
+        runner = pretend(controls=True, rounds=3, extra_seconds=20, most_alive=2, budget=budget)
         runner.run(cases)
         return [len(pair.rounds) - 3 for pair in runner.pairs]
 
-    # Every heat is a case and its control, and a round of them takes as many ticks.
+    # Every group is a case and its control, and a round of them takes as many ticks.
     (first,) = extra_rounds(CASES[:1])
     assert 0 < first < 6
     assert extra_rounds(CASES) == [first, 0, 0, 0, 0]
@@ -192,12 +194,11 @@ def test_a_worker_in_reserve_ends_with_the_benchmark(pretend):
     assert Pretender.alive == 0
 
 
-def test_a_group_that_fits_a_heat_is_not_torn(pretend):
+def test_cases_that_belong_together_stay_in_one_group(pretend):
     runner = pretend(most_alive=4, rounds=1)
-    groups = [CASES[:3], CASES[3:5]]
-    runner.run(CASES, groups)
-    heats = {name: runner.rows[case.name].group for name, case in zip("abcde", CASES, strict=True)}
-    assert heats == {"a": 1, "b": 1, "c": 1, "d": 2, "e": 2}
+    runner.run(CASES, [CASES[:3], CASES[3:5]])
+    groups = {name: runner.rows[case.name].group for name, case in zip("abcde", CASES, strict=True)}
+    assert groups == {"a": 1, "b": 1, "c": 1, "d": 2, "e": 2}
 
 
 def test_a_case_out_of_memory_beside_others_is_tried_again_alone(pretend):
@@ -316,16 +317,6 @@ def test_a_ceiling_is_the_most_seen():
     found = higher(low, high)
     assert (found.matmul_flops["fp32"], found.convolution_flops["fp32"]) == (2, 4)
     assert found.copy_bytes == 6
-
-
-def test_the_time_left_is_known_from_the_first_case_on():
-    progress = Progress(rounds=2)
-    progress.start(3)
-    assert progress.seconds_left is None and progress.share == 0
-    progress.prepared(10)
-    assert progress.seconds_left == 2 * 10 + 6 * 1.0
-    progress.turned(2)
-    assert progress.seconds_left == 2 * 10 + 5 * 2
 
 
 def test_a_cases_name_becomes_a_files_name():

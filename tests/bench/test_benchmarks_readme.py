@@ -60,7 +60,7 @@ def test_a_section_holds_conditions_figures_and_the_a_a_line(writer):
     assert "segkit bench densenets\n" in text
     assert "a processor, 2 cores, 16 GiB, x86_64, cpu" in text and "torch 2.15" in text
     assert "123.4 | 120 to 130 | 6.95 | noisy: rounds 30% apart |" in text
-    assert "within 4.0% either way, rows are a tie." in text
+    assert "rows within 4.0% of one another are a tie." in text
     assert "oom: too large" in text and "timm/a\\|b" in text
     # As Keras' own model counts them: 8,062,504.
     assert "| densenet121 | 8.06 | 8.1 | 33 | 242 | 77.1 | 5.4 |" in text

@@ -40,6 +40,47 @@ def test_a_convolution_has_the_arithmetic_that_hand_calculation_gives():
     assert count.flops("backward") == 2 * multiply_adds
 
 
+# Images of 16 x 16 pixels, two of them: batch x weights x places the kernel stands at.
+BY_HAND = {
+    "plain": (nn.Conv2d(8, 12, 3, padding=1), 2 * (12 * 8 * 9) * 256),
+    "in 4 groups": (nn.Conv2d(8, 12, 3, padding=1, groups=4), 2 * (12 * 2 * 9) * 256),
+    "depthwise": (nn.Conv2d(8, 8, 5, padding=2, groups=8), 2 * (8 * 1 * 25) * 256),
+    "depthwise, two a channel": (nn.Conv2d(8, 16, 3, padding=1, groups=8), 2 * (16 * 9) * 256),
+    "strided": (nn.Conv2d(8, 12, 3, stride=2, padding=1), 2 * (12 * 8 * 9) * 64),
+    "strided, in 2 groups": (nn.Conv2d(8, 12, 3, 2, 1, groups=2), 2 * (12 * 4 * 9) * 64),
+    "dilated": (nn.Conv2d(8, 12, 3, padding=2, dilation=2), 2 * (12 * 8 * 9) * 256),
+    "dilated, unpadded": (nn.Conv2d(8, 12, 3, dilation=2), 2 * (12 * 8 * 9) * 144),
+    "transposed": (nn.ConvTranspose2d(8, 12, 2, stride=2), 2 * (12 * 8 * 4) * 256),
+    "transposed, in 4 groups": (
+        *(nn.ConvTranspose2d(8, 12, 4, 2, 1, groups=4), 2 * (8 * 3 * 16) * 256),
+    ),
+    "transposed, depthwise": (nn.ConvTranspose2d(8, 8, 3, groups=8), 2 * (8 * 9) * 256),
+}
+
+
+@pytest.mark.parametrize("kind", BY_HAND)
+def test_any_convolutions_backward_pass_has_twice_its_forward_arithmetic(kind):
+    convolution, multiply_adds = BY_HAND[kind]
+    image_BCHW = torch.zeros(2, 8, 16, 16, requires_grad=True)
+    trace = Trace()
+    with trace:
+        with trace.phase("forward"):
+            y_BCHW = convolution(image_BCHW)
+        with trace.phase("backward"):
+            y_BCHW.sum().backward()
+    flops = {
+        phase: sum(each.flops for each in trace.operations if each.phase == phase)
+        for phase in ("forward", "backward")
+    }
+    assert flops == {"forward": 2 * multiply_adds, "backward": 4 * multiply_adds}
+
+
+def test_depthwise_networks_need_about_twice_the_forward_arithmetic_backward():
+    pytest.importorskip("timm")
+    count = count_step(Step("timm/efficientnet_b0", height=64, width=64, batch=2))
+    assert count.flops("backward") / count.flops("forward") == pytest.approx(2, abs=0.1)
+
+
 def test_a_matrix_product_has_the_arithmetic_that_hand_calculation_gives():
     count = counted(nn.Linear(16, 7, bias=False))
     rows = 2 * 3 * 16

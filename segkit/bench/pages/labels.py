@@ -7,6 +7,12 @@ from collections.abc import Sequence
 from segkit.bench.case import Case
 from segkit.bench.row import Row
 
+FASTEST = (
+    "how many times as long a step takes as the fastest this machine could: all its arithmetic at "
+    "the machine's own best rate, or its fewest bytes at that of a copy, whichever takes longer, "
+    "with everything fused that can be."
+)
+
 
 def shared_and_own(cases: Sequence[Case]) -> tuple[str, dict[str, str]]:
     """What all cases share, in words, and by case name what only some of them have.
