@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +147,16 @@ def convert_command(source: Path, out: Path, **asked: Any) -> None:
 
     with progress_bar(False, "converting") as progress:
         written = convert(source, out, data_options(None, asked), progress)
-    counts = ", ".join(f"{count} {split}" for split, count in written.splits.items())
+    counts = ", ".join(_images(count, split) for split, count in written.splits.items())
     click.echo(f"{written.kind}: {counts} written to {written.out}.")
     if written.note:
         click.echo(written.note)
-    click.echo(f"segkit train --data {written.out}")
+    click.echo(f"segkit train --data {shlex.quote(str(written.out))}")
+
+
+def _images(count: int, split: str) -> str:
+    """As 20 train; 1 image where there are no splits."""
+    return f"{count} {split}" if split != "all" else f"{count} image{'s' * (count != 1)}"
 
 
 command.add_command(check_command)

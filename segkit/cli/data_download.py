@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +76,7 @@ def download_command(
         click.echo(f"{archive.url}: {archive.bytes:,} bytes, SHA-256 {archive.sha256} ({held})")
     click.echo(f"{done.files:,} files in {done.folder}. Licence: {published.licence}.")
     click.echo(f"Please cite: {published.citation}.")
-    click.echo(f"segkit train --dataset {plain} --data {done.folder}")
+    click.echo(f"segkit train --dataset {plain} --data {shlex.quote(str(done.folder))}")
 
 
 def _table(registry: Registry) -> str:

@@ -17,6 +17,8 @@ from segkit.errors import DataError, UsageError, did_you_mean
 
 FILE_NAMES = ("data.yaml", "data.yml")
 IGNORED = "ignore"
+# What tools for YOLO write into their data.yaml besides; it says nothing about masks.
+OTHER_TOOLS_KEYS = ("nc", "download", "roboflow", "kpt_shape", "flip_idx")
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def read_settings(file: Path) -> DataSettings:
         raise _wrong(file, "holds no keys", f"It may say {', '.join(KEYS)}.")
     read: dict[str, Any] = {}
     for key, value in content.items():
-        if key == "nc":  # the number of names, which other tools write beside them
+        if key in OTHER_TOOLS_KEYS:
             continue
         if key not in KEYS:
             hint = did_you_mean(str(key), KEYS)

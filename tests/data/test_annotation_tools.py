@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def test_labelme_shapes_without_area_are_refused(tmp_path: Path, wrong: dict[str
 def test_a_labelme_file_without_its_image_is_named(tmp_path: Path):
     labelled(tmp_path / "set" / "a.png", shape("car", []))
     (tmp_path / "set" / "a.png").unlink()
-    with pytest.raises(DataError, match=r"a\.json belongs to a\.png, which is not beside it\."):
+    with pytest.raises(DataError, match=r"a\.json names a\.png, which is not below .*set\."):
         converted(tmp_path / "set", tmp_path / "out")
 
 
@@ -166,3 +167,28 @@ def test_a_label_studio_brush_of_another_size_is_refused(tmp_path: Path):
     save(tmp_path / "set" / "task-7.png", noise(1, 30, 30, 3))
     with pytest.raises(DataError, match="is 32 x 24, its image 30 x 30"):
         converted(tmp_path / "set", tmp_path / "out")
+
+
+def test_labelme_and_label_studio_folders_are_named_with_the_line_that_converts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    labelled(tmp_path / "my set" / "imgs" / "a.png", shape("car", [[6, 4], [10, 4], [10, 8]]))
+    json_file = tmp_path / "my set" / "imgs" / "a.json"
+    text = json_file.read_text().replace('"a.png"', '"..\\\\imgs\\\\a.png"')
+    (tmp_path / "my set" / "jsons").mkdir()
+    (tmp_path / "my set" / "jsons" / "a.json").write_text(text)
+    json_file.unlink()
+    brush(tmp_path / "brushes", 7, "car", np.full((HEIGHT, WIDTH), 255, np.uint8))
+    save(tmp_path / "brushes" / "task-7.png", noise(3))
+    for folder, kind in (("my set", "LabelMe"), ("brushes", "Label Studio brush")):
+        for command in (["data", "check", folder], ["train", "--data", folder, "--dry-run"]):
+            with pytest.raises(SystemExit, match="3"):
+                main(command)
+            told = capsys.readouterr().err
+            assert f"{folder} holds annotations of {kind}, which are no masks yet." in told
+            line = next(each for each in told.splitlines() if "segkit data convert" in each)
+        with pytest.raises(SystemExit, match="0"):
+            main(shlex.split(line.partition("segkit ")[2]))
+        assert f"1 image written to {folder}-masks." in capsys.readouterr().out
+        assert open_data(Path(f"{folder}-masks")).classes == ("background", "car")

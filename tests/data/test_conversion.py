@@ -150,7 +150,7 @@ def test_yolo_polygons_become_ours_and_are_proposed_where_masks_are_missing(tmp_
     root = make_yolo(tmp_path / "yolo")
     with pytest.raises(DataError) as error:
         open_data(root)
-    assert "`segkit data convert FOLDER OUT`" in error.value.fix
+    assert error.value.fix == f"segkit data convert {root} yolo-masks"
     assert convert(root, tmp_path / "ours", DataOptions()).kind == "YOLO"
     data = open_data(tmp_path / "ours")
     assert data.classes == ("background", "cat", "dog")
@@ -204,3 +204,58 @@ def test_an_existing_folder_and_the_data_itself_are_refused(make_set, tmp_path):
         convert(root, root, DataOptions())
     with pytest.raises(UsageError, match="lies in the data folder"):
         convert(root, root / "ours", DataOptions())
+
+
+def moved(root: Path, how: str) -> Path:
+    """A COCO set as other tools leave it."""
+    if how == "imgs":
+        (root / "val2017").rename(root / "imgs")
+        (root / "train2017").rename(root / "imgs" / "train")
+    if how == "pictures":
+        (root / "deep").mkdir()
+        for part in ("train2017", "val2017"):
+            (root / part).rename(root / "deep" / part)
+        for file in (root / "annotations").glob("*.json"):
+            text = file.read_text().replace('"file_name": "', '"file_name": "C:\\\\me\\\\deep\\\\')
+            file.write_text(text)
+    if how == "top":
+        for file in (root / "annotations").glob("*.json"):
+            file.rename(root / file.name)
+        (root / "annotations").rmdir()
+    if how == "more":
+        (root / "annotations" / "captions_train2017.json").write_text('{"images": []}')
+        (root / "annotations" / "person_keypoints_train2017.json").write_text('{"images": []}')
+    return root
+
+
+@pytest.mark.parametrize("how", ["as they are", "imgs", "pictures", "top", "more"])
+def test_coco_images_are_found_wherever_their_names_lead_below_the_folder(tmp_path, how):
+    root = moved(make_coco(tmp_path / "coco"), how)
+    with pytest.raises(DataError) as error:
+        open_data(root)
+    assert error.value.what == f"{root} holds annotations of COCO, which are no masks yet."
+    assert error.value.fix == f"segkit data convert {root} coco-masks"
+    assert convert(root, tmp_path / "ours", DataOptions()).splits == {"train": 2, "val": 1}
+    assert len(open_data(tmp_path / "ours").split("all")) == 3
+
+
+def test_two_images_that_a_name_may_mean_are_no_guess(tmp_path):
+    root = make_coco(tmp_path / "coco")
+    (root / "val2017").rename(root / "here")
+    write_image(root / "there" / "3.jpg")
+    with pytest.raises(DataError, match=r"3.jpg, which .*here/3.jpg and .*there/3.jpg may be"):
+        convert(root, tmp_path / "ours", DataOptions())
+
+
+def test_yolo_folders_by_split_with_other_tools_keys_become_ours(tmp_path):
+    root = make_yolo(tmp_path / "yolo")
+    for split, name in (("train", "train"), ("val", "valid")):
+        (root / name).mkdir()
+        for part in ("images", "labels"):
+            (root / part / split).rename(root / name / part)
+    text = "train: ../train/images\nval: ../valid/images\nnc: 2\nnames: [cat, dog]\n"
+    (root / "data.yaml").write_text(text + "roboflow:\n  workspace: me\n")
+    with pytest.raises(DataError, match=r"holds annotations of YOLO, which are no masks yet"):
+        open_data(root / "data.yaml")
+    assert convert(root, tmp_path / "ours", DataOptions()).splits == {"train": 2, "val": 1}
+    assert open_data(tmp_path / "ours").classes == ("background", "cat", "dog")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from segkit.data.layouts.drawings import (
 from segkit.data.layouts.label_studio import label_studio
 from segkit.data.layouts.labelme import labelme
 from segkit.data.layouts.layout import SPLITS
+from segkit.data.layouts.named_images import NamedImages
 from segkit.data.layouts.shapes import from_run_lengths
 from segkit.data.settings import find_settings
 from segkit.errors import DataError
@@ -34,14 +35,58 @@ from segkit.errors import DataError
 
 def read_annotations(source: Path) -> Drawings | None:
     """The annotations of a folder (or of one COCO file), or None where it holds none we know."""
+    coco = _coco_files(source)
+    if coco:
+        return _coco(coco, _folder_of(source))
     if source.is_file():
-        return _coco({"all": source}) if source.suffix == ".json" else None
-    files = sorted(source.glob("annotations/*.json")) + sorted(source.glob("*/_annotations*.json"))
-    if files:
-        return _coco({_split_of(file): file for file in files})
-    if (source / "labels").is_dir() and (source / "images").is_dir():
+        return None
+    if _yolo_images(source):
         return _yolo(source)
     return label_studio(source) or labelme(source)
+
+
+def annotation_kind(source: Path) -> str | None:
+    """Whose annotations a folder or a file holds that are no masks yet; None where it holds none.
+
+    They may be faulty: `read_annotations` says so.
+    """
+    if _coco_files(source):
+        return "COCO"
+    if source.is_file():
+        return None
+    if _yolo_images(source):
+        return "YOLO"
+    try:
+        drawings = label_studio(source) or labelme(source)
+    except DataError:
+        return "Label Studio or LabelMe"
+    return drawings.kind if drawings is not None else None
+
+
+def _coco_files(source: Path) -> dict[str, Path]:
+    """The JSON files of objects by split: in annotations/, beside the images, or at the top."""
+    if source.is_file():
+        return {"all": source} if source.suffix == ".json" else {}
+    for pattern in ("annotations/instances*.json", "annotations/*.json", "*/_annotations*.json"):
+        files = sorted(source.glob(pattern))
+        if files and (pattern != "annotations/*.json" or any(map(_is_coco, files))):
+            return {_split_of(file): file for file in files}
+    return {_split_of(file): file for file in sorted(source.glob("*.json")) if _is_coco(file)}
+
+
+def _folder_of(source: Path) -> Path:
+    """The data set's folder."""
+    if source.is_dir():
+        return source
+    return source.parent.parent if source.parent.name == "annotations" else source.parent
+
+
+def _is_coco(file: Path) -> bool:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()
 
 
 def _split_of(file: Path) -> str:
@@ -52,7 +97,8 @@ def _split_of(file: Path) -> str:
     return next((split for split in SPLITS if split in words), "all")
 
 
-def _coco(files: Mapping[str, Path]) -> Drawings:
+def _coco(files: Mapping[str, Path], folder: Path) -> Drawings:
+    images = NamedImages(folder)
     contents = {split: _coco_content(file) for split, file in files.items()}
     categories: dict[int, str] = {}
     for content in contents.values():
@@ -65,7 +111,7 @@ def _coco(files: Mapping[str, Path]) -> Drawings:
         for annotation in content["annotations"]:
             objects.setdefault(annotation["image_id"], []).append(annotation)
         splits[split] = tuple(
-            _coco_drawing(files[split], image, objects.get(image["id"], []), label_of)
+            _coco_drawing(files[split], image, objects.get(image["id"], []), label_of, images)
             for image in content["images"]
         )
     names = tuple(categories[id] for id in sorted(categories))
@@ -88,10 +134,14 @@ def _coco_content(file: Path) -> dict[str, Any]:
 
 
 def _coco_drawing(
-    file: Path, image: dict[str, Any], objects: Sequence[dict[str, Any]], label_of: dict[int, int]
+    file: Path,
+    image: dict[str, Any],
+    objects: Sequence[dict[str, Any]],
+    label_of: dict[int, int],
+    images: NamedImages,
 ) -> Drawing:
-    name = Path(image["file_name"])
-    path = _coco_image(file, name)
+    name = str(image["file_name"])
+    path = images.find(name, file, file.stem.removeprefix("instances_"))
 
     def draw(height: int, width: int) -> np.ndarray:
         try:
@@ -103,29 +153,9 @@ def _coco_drawing(
                 "Export the annotations again.",
             ) from error
 
-    return Drawing(name.with_suffix("").as_posix(), path, draw)
-
-
-def _coco_image(file: Path, name: Path) -> Path:
-    """The image beside the JSON file, or in the folder that COCO itself would put it."""
-    split = file.stem.removeprefix("instances_")
-    base = file.parent
-    if name.is_absolute() or ".." in name.parts:
-        raise DataError(
-            "SK-D002",
-            f"{file} names {name}, which leads out of the data set.",
-            "Export the annotations with plain file names.",
-        )
-    places = [base / name, base.parent / split / name, base.parent / "images" / name]
-    places += [base.parent / "images" / split / name, base.parent / name]
-    for place in places:
-        if place.is_file():
-            return place
-    raise DataError(
-        "SK-D002",
-        f"{file} names {name}, which is not below {base.parent}.",
-        f"Put the images beside the file, or into {base.parent / split}.",
-    )
+    parts = PurePosixPath(name.replace("\\", "/"))
+    below = [part for part in parts.with_suffix("").parts if part not in ("..", parts.anchor)]
+    return Drawing("/".join(below), path, draw)
 
 
 def _coco_area(
@@ -145,20 +175,37 @@ def _coco_area(
     return polygons(label, shape)
 
 
+def _yolo_images(source: Path) -> dict[Path, Path]:
+    """Images below folders called images/, with the files of labels that their labels/ may hold.
+
+    Both images/train with labels/train and train/images with train/labels.
+    """
+    found: dict[Path, Path] = {}
+    if not source.is_dir():
+        return found
+    for folder in sorted({source / "images", *source.glob("*/images")}):
+        labels = folder.with_name("labels")
+        if folder.is_dir() and any(labels.rglob("*.txt")):
+            for id, files in list_files(folder).items():
+                found[files[0]] = labels / f"{id}.txt"
+    return found
+
+
 def _yolo(source: Path) -> Drawings:
     """images/ and labels/, alike but for the suffix; a line is `class x1 y1 x2 y2 …`, 0 to 1."""
     names = find_settings(source).names
     refuse_many(len(names), source)
-    present = [split for split in SPLITS if (source / "images" / split).is_dir()]
-    splits = {}
-    for split in present or ["all"]:
-        part = split if present else ""
-        images = list_files(source / "images" / part)
-        splits[split] = tuple(
-            _yolo_drawing(id, files[0], source / "labels" / part / f"{id}.txt", names)
-            for id, files in images.items()
-        )
-    return Drawings("YOLO", (BACKGROUND, *names), splits)
+    splits: dict[str, list[Drawing]] = {}
+    for image, labels in _yolo_images(source).items():
+        parts = list(image.relative_to(source).with_suffix("").parts)
+        parts.remove("images")
+        split = {"valid": "val"}.get(parts[0], parts[0]) if len(parts) > 1 else "all"
+        if split in SPLITS:
+            del parts[0]
+        drawing = _yolo_drawing("/".join(parts), image, labels, names)
+        splits.setdefault(split if split in SPLITS else "all", []).append(drawing)
+    drawings = {split: tuple(each) for split, each in splits.items()}
+    return Drawings("YOLO", (BACKGROUND, *names), drawings)
 
 
 def _yolo_drawing(id: str, image: Path, file: Path, names: Sequence[str]) -> Drawing:

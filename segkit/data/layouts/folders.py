@@ -121,7 +121,8 @@ def _masks_beside(images: Path, base: Path) -> Path:
             masks = base.joinpath(*parts[:i], "masks", *parts[i + 1 :])
             if masks.is_dir():
                 return masks
-    fix = "Call the folders images/… and masks/…, alike but for that word."
-    if (base / "labels").is_dir():
-        fix = "labels/ looks like YOLO's polygons: `segkit data convert FOLDER OUT` draws them."
-    raise DataError("SK-D009", f"no folder of masks belongs to {images}.", fix)
+    raise DataError(
+        "SK-D009",
+        f"no folder of masks belongs to {images}.",
+        "Call the folders images/… and masks/…, alike but for that word.",
+    )

@@ -11,6 +11,7 @@ import numpy as np
 
 from segkit.data.layouts.drawings import BACKGROUND, Drawing, Drawings, drawn, polygons, refuse_many
 from segkit.data.layouts.layout import SPLITS
+from segkit.data.layouts.named_images import NamedImages
 from segkit.data.settings import find_settings
 from segkit.errors import DataError
 
@@ -36,9 +37,10 @@ def labelme(source: Path) -> Drawings | None:
     declared = tuple(n for n in find_settings(source).names if n != BACKGROUND)
     names = declared or tuple(sorted(used - {*NO_OBJECT, BACKGROUND}))
     refuse_many(len(names), source)
+    images = NamedImages(source)
     splits: dict[str, list[Drawing]] = {}
     for file, content in contents.items():
-        drawing = _drawing(source, file, content, names)
+        drawing = _drawing(file, content, names, images)
         splits.setdefault(_split_of(file, source), []).append(drawing)
     return Drawings("LabelMe", (BACKGROUND, *names), {s: tuple(d) for s, d in splits.items()})
 
@@ -56,25 +58,25 @@ def _split_of(file: Path, source: Path) -> str:
     return first if first in SPLITS else "all"
 
 
-def _drawing(source: Path, file: Path, content: Mapping[str, Any], names: Sequence[str]) -> Drawing:
-    # Written on Windows, the path has backslashes; the image lies beside its JSON file.
+def _drawing(
+    file: Path, content: Mapping[str, Any], names: Sequence[str], images: NamedImages
+) -> Drawing:
+    # LabelMe remembers where the image lay; after a move it mostly lies beside the JSON file.
     name = content["imagePath"].replace("\\", "/").rpartition("/")[2]
     image = file.parent / name
     if not image.is_file():
-        raise DataError(
-            "SK-D002",
-            f"{file} belongs to {name}, which is not beside it.",
-            "Put each image and its JSON file into one folder.",
-        )
+        image = images.find(content["imagePath"], file)
+    source = images.folder
 
     def draw(height: int, width: int) -> np.ndarray:
         shapes = [shape for shape in content["shapes"] if shape["label"] not in NO_OBJECT]
         areas = [polygons(_label(file, shape, names), [_outline(file, shape)]) for shape in shapes]
         return drawn(areas, height, width)
 
-    below = image.relative_to(source).with_suffix("")
-    split = _split_of(file, source)
-    return Drawing((below.relative_to(split) if split != "all" else below).as_posix(), image, draw)
+    below, split = image.relative_to(source).with_suffix(""), _split_of(file, source)
+    if split != "all" and below.is_relative_to(split):
+        below = below.relative_to(split)
+    return Drawing(below.as_posix(), image, draw)
 
 
 def _label(file: Path, shape: Mapping[str, Any], names: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ is an error, the second shows all that was found.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,10 +15,11 @@ from typing import TypeVar
 
 from segkit.data.files.facts import FactCache, ImageFacts, Progress, look_at_all
 from segkit.data.files.masks import MaskFacts
-from segkit.data.files.pairing import Pair
+from segkit.data.files.pairing import EXPECTED, Pair
 from segkit.data.files.pixels import Pixels, find_pixels, joined
 from segkit.data.files.reading import Reading
 from segkit.data.findings import ERROR, WARNING, Finding, from_error
+from segkit.data.layouts.annotations import annotation_kind
 from segkit.data.layouts.folders import find_layout
 from segkit.data.layouts.layout import Declared, Layout
 from segkit.data.layouts.neighbours import neighbours_across_splits
@@ -91,8 +93,7 @@ def inspect(
     """
     if not root.exists():
         raise DataError("SK-D001", f"there is no folder {root}.", "Check the path given as --data.")
-    settings = find_settings(root)
-    layout = find_layout(root, settings, val_share=options.val_share, seed=options.seed)
+    settings, layout = _layout(root, options)
     wishes = Wishes(**vars(options)).with_settings(with_declared(settings, layout.declared))
     settings, pairs = wishes.settings, layout.pairs
     reading = settings.reading()
@@ -130,6 +131,26 @@ def inspect(
         reading,
         {path: cache.stamp_of(path) for path in (*images, *masks)},
     )
+
+
+def _layout(root: Path, options: DataOptions) -> tuple[DataSettings, Layout]:
+    """Where images and masks lie; annotations that are no masks yet are named, with the repair."""
+    try:
+        if root.suffix == ".json" and root.is_file():
+            raise DataError("SK-D001", f"{root} is no data.yaml.", EXPECTED)
+        settings = find_settings(root)
+        return settings, find_layout(root, settings, val_share=options.val_share, seed=options.seed)
+    except DataError as error:
+        source = root.parent if root.suffix in (".yaml", ".yml") else root
+        kind = annotation_kind(source)
+        if kind is None or (source / "masks").is_dir():
+            raise
+        out = f"{source.resolve().stem}-masks"
+        raise DataError(
+            "SK-D001",
+            f"{source} holds annotations of {kind}, which are no masks yet.",
+            f"segkit data convert {shlex.quote(str(source))} {shlex.quote(out)}",
+        ) from error
 
 
 def _tried(find: Callable[[], Found], findings: list[Finding]) -> Found | None:
