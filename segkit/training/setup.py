@@ -14,7 +14,7 @@ from torch import nn
 from segkit.config import TrainConfig
 from segkit.data.loader import TrainingLoader
 from segkit.data.opening.open import open_data
-from segkit.data.opening.opened import Data
+from segkit.data.opening.opened import Data, untrainable
 from segkit.data.options import options_of
 from segkit.device import make_deterministic
 from segkit.distributed import Group
@@ -169,12 +169,9 @@ def _refuse_unknown_names(config: TrainConfig) -> None:
 def _open(config: TrainConfig) -> Data:
     root = Path(config.data).expanduser() if config.data else None
     data = open_data(root, options_of(config))
-    if "train" not in data.splits or not len(data.split("train")):
-        raise DataError(
-            "SK-T004",
-            f"{config.data} holds no training images; its splits are {', '.join(data.splits)}.",
-            "Name one of them train.",
-        )
+    missing = untrainable({split: len(data.split(split)) for split in data.splits})
+    if missing is not None:
+        raise DataError(missing.code, missing.what, missing.fix)
     return data
 
 

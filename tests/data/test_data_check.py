@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from segkit.cli.data_command import command
+from segkit.cli.main import main
 from segkit.data.checks.statistics import balanced_weights, measure
 from segkit.data.opening.open import open_data
 from segkit.data.options import DataOptions
@@ -30,7 +31,7 @@ def run(tmp_path, monkeypatch):
         result = CliRunner().invoke(command, [str(each) for each in arguments])
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
-        return result.exit_code, result.output
+        return result.exit_code, result.stdout
 
     return invoke
 
@@ -175,7 +176,7 @@ def test_the_line_that_stats_proposes_is_a_loss(run, make_set):
 
 def test_every_real_set_gets_its_verdict(run, real_data):
     ready = ["camvid", "drive", "dsb2018", "isbi2012", "m2nist", "pets_cat_dog"]
-    ready += ["quirks/gif_mask", "quirks/palette_png_void255"]
+    ready.append("quirks/palette_png_void255")
     faulty = {
         "ctc_dic_hela": "--instances foreground",
         "ctc_phc_u373": "--instances foreground",
@@ -186,6 +187,8 @@ def test_every_real_set_gets_its_verdict(run, real_data):
     }
     for name in ready:
         assert run("check", real_data / name, "--out", "report")[0] == 0, name
+    told = run("check", real_data / "quirks/gif_mask", "--out", "report")[1]
+    assert "there is 1 image with its mask" in told and "train: 1 error, 0" in told
     for name, fix in faulty.items():
         status, told = run("check", real_data / name, "--out", "report")
         assert (status, fix in told) == (3, True), name
@@ -211,3 +214,24 @@ def test_no_command_writes_below_the_data(run, make_set, tmp_path):
     assert run("convert", root, tmp_path / "ours")[0] == 0
     assert fingerprint(root) == before
     assert (tmp_path / "ours" / "data.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("names", "what"),
+    [
+        (["test/a", "test/b"], "there are no training images: the splits are 2 test."),
+        (["val/a", "test/b"], "there are no training images: the splits are 1 val, 1 test."),
+        (["a"], "there is 1 image with its mask: too few to train and to validate."),
+    ],
+)
+def test_check_and_train_agree_on_sets_that_have_nothing_to_train_on(
+    make_set, monkeypatch, tmp_path, capsys, names, what
+):
+    monkeypatch.chdir(tmp_path)
+    make_set(dict.fromkeys(names, MASK * 1))
+    for words in (["data", "check", "set"], ["train", "--data", "set", "--dry-run"]):
+        with pytest.raises(SystemExit, match="3"):
+            main(words)
+        told = capsys.readouterr()
+        assert "SK-T004" in told.out + told.err and what in told.out + told.err
+    assert "not ready to train" not in told.out

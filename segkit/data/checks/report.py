@@ -14,7 +14,7 @@ from segkit.data.masks.label_rule import UNKNOWN, Labelling
 from segkit.data.opening.folder import data_of
 from segkit.data.opening.inspection import Inspection, label_counts
 from segkit.data.opening.named import Named, data_of_named
-from segkit.data.opening.opened import Data
+from segkit.data.opening.opened import Data, untrainable
 from segkit.data.opening.samples import SampleFacts, SampleLook
 from segkit.data.options import DataOptions
 from segkit.errors import CODES, SegkitError
@@ -67,12 +67,14 @@ class CheckReport:
 def report_on(seen: Inspection, more: Sequence[Finding] = ()) -> CheckReport:
     """The report of a look at a data set, and what was found besides."""
     edges = edge_agreement(seen)
-    findings = [*seen.findings, *edge_finding(edges), *more]
+    splits = {split: len(pairs) for split, pairs in seen.layout.splits.items()}
+    missing = untrainable(splits)
+    findings = [*seen.findings, *edge_finding(edges), *([missing] if missing else []), *more]
     images = seen.images.values()
     sizes = Counter(f"{facts.width} x {facts.height}" for facts in images)
     kinds = Counter(f"{facts.channels} x {facts.dtype} {facts.format}" for facts in images)
     return CheckReport(
-        splits={split: len(pairs) for split, pairs in seen.layout.splits.items()},
+        splits=splits,
         classes=tuple(_class_table(seen)),
         sizes=dict(sizes.most_common()),
         kinds=dict(kinds.most_common()),
@@ -87,7 +89,9 @@ def report_on_named(
 ) -> tuple[CheckReport, Data | None]:
     """The report of a look at a set by name, and the data where they can be opened."""
     train, readable = named.datasets["train"], look.readable
-    findings = [*look.findings, *more]
+    splits = {split: len(dataset) for split, dataset in named.datasets.items()}
+    missing = untrainable(splits)
+    findings = [*look.findings, *([missing] if missing else []), *more]
     data = None
     try:
         if as_error(look.findings) is None:
@@ -95,7 +99,7 @@ def report_on_named(
     except SegkitError as error:
         findings.append(from_error(error))
     return CheckReport(
-        splits={split: len(dataset) for split, dataset in named.datasets.items()},
+        splits=splits,
         classes=tuple(_labels_of(train, readable)),
         sizes=dict(Counter(f"{f.width} x {f.height}" for f in readable).most_common()),
         kinds=dict(Counter(f"{f.channels} x {f.dtype}" for f in readable).most_common()),

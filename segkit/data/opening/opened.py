@@ -68,6 +68,26 @@ def crop_size_for(sizes: Iterable[tuple[int, int]]) -> int:
     return min(512, max(32, side // 32 * 32))
 
 
+def untrainable(counts: Mapping[str, int]) -> Finding | None:
+    """Why a set of so many samples by split cannot be trained on, however sound; None where it can.
+
+    It may be scored. `segkit data check` tells it, and a training refuses it.
+    """
+    if counts.get("train"):
+        return None
+    if set(counts) == {ALL}:
+        what = f"there is {counts[ALL]} image with its mask: too few to train and to validate."
+        return Finding("SK-T004", what, "Add images: two at least.")
+    have = ", ".join(f"{count} {split}" for split, count in counts.items())
+    first = next((split for split, count in counts.items() if count), "test")
+    return Finding(
+        "SK-T004",
+        f"there are no training images: the splits are {have}.",
+        "To train on them, call a split train. To score a model on them: "
+        f"segkit evaluate RUN --data FOLDER --split {first}",
+    )
+
+
 def warned(warnings: Sequence[Finding]) -> list[str]:
     """A sentence per kind of warning: the first in full, the others counted."""
     notes = []
