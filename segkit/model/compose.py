@@ -219,6 +219,7 @@ def _with_weights(
 ) -> tuple[Encoder, dict[str, str]]:
     start = {"asked": weights, "used": weights, "reason": ""}
     asked = "imagenet" if weights == "auto" else weights
+    random_state = torch.get_rng_state()
     try:
         encoder = component.build(in_channels=in_channels, weights=asked)
         start["used"] = asked
@@ -231,6 +232,8 @@ def _with_weights(
             warnings.warn(
                 f"{error}\nTraining of {component.name} starts from RANDOM weights.", stacklevel=3
             )
+        # Where the attempt has drawn random numbers: the start is that of --weights none.
+        torch.set_rng_state(random_state)
         encoder = component.build(in_channels=in_channels, weights="none")
     return checked_encoder(encoder, component), start
 

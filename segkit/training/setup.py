@@ -184,29 +184,22 @@ def _build(
 ) -> SegmentationModel:
     with group.first(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = _seeded(config, data, "none" if started_from else config.weights)
+        seed_everything(config.seed)
+        model = build_model(
+            config.encoder,
+            config.decoder,
+            config.upsampler,
+            num_classes=len(data.classes),
+            in_channels=data.in_channels,
+            weights="none" if started_from else config.weights,
+        )
     for each in caught:
         if issubclass(each.category, UserWarning) and group.writes:
             events.warned(str(each.message))
     start = started_from or model.record.weights
-    if start["used"] == "none" and config.weights == "auto":
-        # The attempt drew random numbers; a repetition with --weights none makes no attempt.
-        model = _seeded(config, data, "none")
     model.record = replace(model.record, weights=dict(start))
     if config.checkpoint_activations:
         checkpoint_activations(model)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     group.synchronise_norms_(model)
     return model.to(group.device).to(memory_format=layout)
-
-
-def _seeded(config: TrainConfig, data: Data, weights: str) -> SegmentationModel:
-    seed_everything(config.seed)
-    return build_model(
-        config.encoder,
-        config.decoder,
-        config.upsampler,
-        num_classes=len(data.classes),
-        in_channels=data.in_channels,
-        weights=weights,
-    )

@@ -163,6 +163,16 @@ def test_auto_weights_that_cannot_be_had_are_a_loud_random_start(parts):
     }
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_the_start_without_weights_is_the_same_whether_they_were_looked_for_or_not(parts):
+    starts = []
+    for weights in ("auto", "none"):
+        torch.manual_seed(3)
+        starts.append(build(parts, weights=weights).state_dict())
+    for name, tensor in starts[0].items():
+        assert torch.equal(tensor, starts[1][name]), name
+
+
 def test_auto_weights_of_an_encoder_that_has_none_are_recorded_quietly(parts):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -14,6 +14,7 @@ from segkit.api import (
     Normalization,
     UsageError,
     adapt_normalization,
+    find_weights,
     load_encoder_weights,
 )
 from segkit_densenet.blocks import DenseBlock, DenseLayer, Transition
@@ -128,6 +129,8 @@ def _factory(name: str, variant: Variant) -> Factory:
         memory_efficient: bool = False,
         dropout: float = 0.0,
     ) -> DenseNetEncoder:
+        # Before anything is built: they may not be had.
+        file = find_weights(name, weights, PUBLISHED[name])
         encoder = DenseNetEncoder(
             variant,
             in_channels=in_channels,
@@ -137,7 +140,7 @@ def _factory(name: str, variant: Variant) -> Factory:
         )
         load_encoder_weights(
             encoder,
-            weights,
+            str(file or "none"),
             published=PUBLISHED[name],
             rename=encoder_key,
             first_convolution="features.conv0.weight",

@@ -19,6 +19,7 @@ from segkit.api import (
     PublishedWeights,
     UsageError,
     adapt_normalization,
+    find_weights,
     load_encoder_weights,
 )
 from segkit_smp.normalization import normalization_of
@@ -33,6 +34,7 @@ class SmpEncoder(nn.Module):
 
     network  SMP's module, with SMP's key names
     levels   which of SMP's maps are given, by place
+    published_weights   those that --weights imagenet takes
     """
 
     def __init__(
@@ -41,8 +43,10 @@ class SmpEncoder(nn.Module):
         levels: Sequence[int],
         strides: Sequence[int],
         normalization: Normalization,
+        published_weights: PublishedWeights,
     ) -> None:
         super().__init__()
+        self.published_weights = published_weights
         self.network, self.levels = network, tuple(levels)
         self.channels = tuple(int(network.out_channels[level]) for level in levels)
         self.strides = tuple(strides)
@@ -72,21 +76,17 @@ def encoder_factory(name: str) -> Factory:
         output_stride: Literal[8, 16, 32] = 32,
         pretrained: str = usual,
     ) -> SmpEncoder:
+        published = _published(name, settings[pretrained])
+        # Before anything is built: they may not be had.
+        file = find_weights(f"smp/{name}", weights, published)
         network = _network(name, depth, output_stride)
         levels, strides = _levels(name, network, output_stride)
         statistics = adapt_normalization(normalization_of(name, pretrained), in_channels)
         trim(network)
-        load_encoder_weights(
-            network,
-            weights,
-            published=_published(name, settings[pretrained]),
-            rename=_own_name,
-        )
+        load_encoder_weights(network, str(file or "none"), published=published, rename=_own_name)
         # After loading: SMP folds or repeats the three published channels.
-        network.set_in_channels(in_channels, pretrained=weights != "none")
-        encoder = SmpEncoder(network, levels, strides, statistics)
-        encoder.published_weights = network.published_weights
-        return encoder
+        network.set_in_channels(in_channels, pretrained=file is not None)
+        return SmpEncoder(network, levels, strides, statistics, published)
 
     # The tags are known only here, so the annotation is written by hand: a wrong tag is refused.
     build.__annotations__["pretrained"] = Literal[tags]

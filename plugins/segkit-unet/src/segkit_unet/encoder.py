@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segkit.api import Features, Normalization, UsageError, load_encoder_weights
+from segkit.api import Features, Normalization, UsageError, find_weights, load_encoder_weights
 from segkit_unet.checkpointing import Checkpointing
 from segkit_unet.convolution import (
     Conv,
@@ -60,6 +60,7 @@ class UnetEncoder(Checkpointing):
             raise UsageError(
                 "SK-C006", f"unet: option 'depth' cannot be {depth}.", "It is 2 to 8 levels."
             )
+        file = find_weights("unet", weights, None)
         style = Style(padding, norm, conv)
         doubled = [width * 2**level for level in range(depth)]
         self.channels = (*doubled[:-1], deepest or doubled[-1])
@@ -75,7 +76,7 @@ class UnetEncoder(Checkpointing):
         self.provides_pool_indices = padding == "same"
         initialise(self)
         load_encoder_weights(
-            self, weights, published=None, first_convolution=self._first_convolution()
+            self, str(file or "none"), published=None, first_convolution=self._first_convolution()
         )
 
     def forward(self, image_BCHW: Tensor) -> Features:

@@ -14,6 +14,7 @@ from segkit.api import (
     Normalization,
     PublishedWeights,
     adapt_normalization,
+    find_weights,
     load_encoder_weights,
 )
 from segkit_unet.checkpointing import Checkpointing
@@ -88,10 +89,12 @@ def encoder_key(key: str) -> str | None:
 
 def _factory(name: str, convolutions: tuple[int, ...]) -> Factory:
     def build(*, in_channels: int, weights: str, depth: Literal[2, 3, 4, 5, 6] = 6) -> VggEncoder:
+        # Before anything is built: they may not be had.
+        file = find_weights(name, weights, PUBLISHED[name])
         encoder = VggEncoder(convolutions, in_channels=in_channels, depth=depth)
         load_encoder_weights(
             encoder,
-            weights,
+            str(file or "none"),
             published=PUBLISHED[name],
             rename=encoder_key,
             first_convolution="features.0.weight",
