@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segkit.cli.completion import ComponentName
+from segkit.cli.data_options import data_choices, data_options
 from segkit.cli.declaring import TorchCommand
 from segkit.cli.memory_option import keep_freed_memory_option
 
@@ -37,7 +38,8 @@ DEVICE = "auto, cpu, cuda, cuda:N or mps."
     type=ComponentName("datasets"),
     help="Published set that --data holds. [default: as in training, without --data]",
 )
-@click.option("--split", default="val", show_default=True, help="Which part of the data.")
+@click.option("--split", default="val", show_default=True, help="Which part; all is taken too.")
+@data_choices
 @click.option(
     "--metric",
     type=ComponentName("metrics"),
@@ -72,6 +74,7 @@ def command(
     precision: str,
     workers: int | None,
     as_json: bool,
+    **choices: Any,
 ) -> None:
     """Score RUN, a run folder, a model folder or hf:owner/name, on a split of a data set.
 
@@ -86,7 +89,7 @@ def command(
         model=run,
         split=split,
         data=data,
-        dataset=dataset,
+        options=data_options(dataset, choices),
         metric=metric,
         batch=batch,
         device=device,
@@ -128,6 +131,7 @@ def _as_json(evaluation: Evaluation) -> dict[str, Any]:
         "confusion": None if counts_KK is None else counts_KK.tolist(),
         "device": evaluation.device,
         "precision": evaluation.precision,
+        "notes": list(evaluation.notes),
     }
 
 
@@ -139,6 +143,7 @@ def _as_text(evaluation: Evaluation) -> str:
     lines = [
         f"{evaluation.model} on {scores.images} images of {evaluation.data}, {evaluation.split} "
         f"({evaluation.device}, {evaluation.precision})",
+        *evaluation.notes,
         "",
         aligned(rows),
         "",

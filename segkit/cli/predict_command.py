@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DEVICE = "auto, cpu, cuda, cuda:N or mps."
 BATCH = "Images of one size, or tiles, at a time. [default: on a CPU one for each core, else 1]"
 TILE = "Cut larger images into tiles of so many pixels a side. [default: images whole]"
+INTENSITY = "Which pixel values are black and white. [default: as in training]"
 OVERLAP = "Share of a tile that neighbours have in common."
 
 
@@ -37,6 +38,7 @@ OVERLAP = "Share of a tile that neighbours have in common."
 @click.option(
     "--max-pixels", type=click.IntRange(1), help="Largest image, pixels. [default: 178956970]"
 )
+@click.option("--intensity", metavar="per-image|fixed(BLACK, WHITE)", help=INTENSITY)
 @click.option("--device", default="auto", help=DEVICE, show_default=True)
 @click.option(
     "--precision",
@@ -57,6 +59,7 @@ def command(
     tile: int | None,
     overlap: float,
     max_pixels: int | None,
+    intensity: str | None,
     device: str,
     precision: str,
     as_json: bool,
@@ -78,11 +81,13 @@ def command(
     from segkit.device import choose_device, choose_precision
     from segkit.inference.files import Output, Report, predict_files
     from segkit.inference.predictor import Predictor
+    from segkit.inference.reading import asked_intensity
     from segkit.inference.sources import find_sources
     from segkit.inference.tiling import Tiling
     from segkit.model.folder import load_model
     from segkit.model.streams import streams_of
 
+    scaling = asked_intensity(intensity)
     sources = find_sources(images)
     chosen = choose_device(device)
     batch = batch or streams_of(chosen)
@@ -97,6 +102,7 @@ def command(
             sources,
             Output(out, overlays=overlay, overwrite=overwrite),
             report,
+            intensity=scaling,
             batch=1 if tiling else batch,
             reading=Reading(max_pixels=max_pixels or MAX_PIXELS),
             on_image=lambda: bar.update(1),

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from segkit.data.files.images import read_image
 from segkit.data.files.reading import PLAIN, Reading
+from segkit.data.intensity import Intensity
 from segkit.errors import DataError, SegkitError, StorageError, UsageError
-from segkit.inference.predictor import Predictor, as_pixels, full_scale_of
+from segkit.inference.predictor import Predictor
+from segkit.inference.reading import Given, as_trained
 from segkit.inference.sources import Source
 from segkit.model.network import ModelRecord
 from segkit.reporting.pictures import overlay, palette_for, to_uint8, write_mask, write_picture
@@ -133,25 +135,33 @@ def predict_files(
     output: Output,
     report: Report,
     *,
+    intensity: Intensity | None = None,
     batch: int = 1,
     reading: Reading = PLAIN,
     on_image: Callable[[], None] = lambda: None,
 ) -> Report:
     """Predicts every source and writes the results at the image's own size; fills the report.
 
+    intensity which stored values are black and white; None: as recorded with the model
     batch     images of one size to compute together
     reading   how files are read, the largest image allowed among it
     on_image  called after each image, predicted or failed
 
-    An image that cannot be read is put into report.failed, and the others go on. Raises UsageError
+    An image that cannot be read, or whose values the model does not know (SK-D034), is put into
+    report.failed, and the others go on. Raises UsageError
     SK-C012 before anything is written, StorageError where the disk refuses.
     """
     output.refuse_clashes(sources)
-    read = _read(predictor.model.record, sources, report, reading, on_image)
-    for group in _alike(read, batch):
-        label_maps = predictor.label_maps([image_HWC for _, image_HWC in group])
-        for (source, image_HWC), label_HW in zip(group, label_maps, strict=True):
-            report.images.append(_write(output, source, image_HWC, label_HW, report.record))
+    given = as_trained(predictor.model.record, intensity)
+
+    def read(source: Source) -> Given:
+        return given(read_image(source.path, reading=reading), str(source.path))
+
+    for group in _alike(_readable(sources, read, report, on_image), batch):
+        images = [image for _, image in group]
+        label_maps = predictor.label_maps([each.pixels for each in images], images[0].full_scale)
+        for (source, image), label_HW in zip(group, label_maps, strict=True):
+            report.images.append(_write(output, source, image, label_HW, report.record))
             on_image()
     with storage_errors(output.folder):
         output.folder.mkdir(parents=True, exist_ok=True)
@@ -167,21 +177,20 @@ def class_names(record: ModelRecord) -> list[str]:
     return [str(number) for number in range(max(record.num_classes, 2))]
 
 
-def _read(
-    record: ModelRecord,
+def _readable(
     sources: Sequence[Source],
+    read: Callable[[Source], Given],
     report: Report,
-    reading: Reading,
     on_image: Callable[[], None],
-) -> Iterator[tuple[Source, NDArray[np.generic]]]:
+) -> Iterator[tuple[Source, Given]]:
     for source in sources:
         try:
-            image_HWC = read_image(source.path, channels=record.in_channels, reading=reading)
+            image = read(source)
         except (DataError, StorageError) as error:
             report.failed.append(_failure(source, error))
             on_image()
         else:
-            yield source, image_HWC
+            yield source, image
 
 
 def _failure(source: Source, error: SegkitError) -> Failed:
@@ -189,17 +198,15 @@ def _failure(source: Source, error: SegkitError) -> Failed:
 
 
 def _alike(
-    images: Iterable[tuple[Source, NDArray[np.generic]]], batch: int
-) -> Iterator[list[tuple[Source, NDArray[np.generic]]]]:
-    """Groups of neighbours of one shape and type."""
-    group: list[tuple[Source, NDArray[np.generic]]] = []
-    for source, image_HWC in images:
-        first = group[0][1] if group else image_HWC
-        other = (first.shape, first.dtype) != (image_HWC.shape, image_HWC.dtype)
-        if other or len(group) == batch:
+    images: Iterable[tuple[Source, Given]], batch: int
+) -> Iterator[list[tuple[Source, Given]]]:
+    """Groups of neighbours of one shape, type and scale."""
+    group: list[tuple[Source, Given]] = []
+    for source, image in images:
+        if len(group) == batch or (group and not group[0][1].is_alike(image)):
             yield group
             group = []
-        group.append((source, image_HWC))
+        group.append((source, image))
     if group:
         yield group
 
@@ -207,7 +214,7 @@ def _alike(
 def _write(
     output: Output,
     source: Source,
-    image_HWC: NDArray[np.generic],
+    image: Given,
     label_HW: NDArray[np.integer],
     record: ModelRecord,
 ) -> Predicted:
@@ -217,9 +224,7 @@ def _write(
     picture = None
     if output.overlays:
         picture = output.overlay(source)
-        shown_HWC = to_uint8(
-            image_HWC, full_scale_of(as_pixels(image_HWC[None]), record.training.get("full_scale"))
-        )
+        shown_HWC = to_uint8(image.pixels, image.full_scale)
         laid_HWC = overlay(shown_HWC, label_HW, palette)
         _in_one_step(picture, lambda path: write_picture(path, laid_HWC))
     names = class_names(record)

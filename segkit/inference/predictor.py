@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,7 +25,6 @@ class Predictor:
     model          is put into evaluation mode; on `device`
     precision      fp32, bf16 or fp16
     tiling         how images larger than a tile are cut; None computes them whole
-    full_scale     the pixel value that counts as 1; None: as `full_scale_of` has it
     channels_last  memory layout that the model is given and computes in
     rewrites       whether a copy of the network is rewritten to predict sooner, where that can be
 
@@ -37,7 +37,6 @@ class Predictor:
     device: torch.device
     precision: str = "fp32"
     tiling: Tiling | None = None
-    full_scale: float | None = None
     channels_last: bool = True
     rewrites: bool = True
     network: SegmentationModel = field(init=False)
@@ -49,41 +48,47 @@ class Predictor:
         object.__setattr__(self, "network", network)
 
     @torch.no_grad()
-    def labels(self, pixels_BCHW: Tensor) -> Tensor:
-        """The class of every pixel, label_BHW, on the device."""
+    def labels(self, pixels_BCHW: Tensor, full_scale: float) -> Tensor:
+        """The label of every pixel, label_BHW, on the device; of one logit 1 where it is above 0.
+
+        full_scale   the pixel value that counts as 1
+        """
+        prepare = partial(self._normalized, full_scale=full_scale)
         with autocast(self.device, self.precision):
-            return labels_of_images(self.network, pixels_BCHW, self.normalized, self.tiling)
+            return labels_of_images(self.network, pixels_BCHW, prepare, self.tiling)
 
     @torch.no_grad()
-    def logits(self, pixels_BCHW: Tensor) -> Tensor:
-        """logits_BKHW of whole images, on the device."""
+    def logits(self, pixels_BCHW: Tensor, full_scale: float) -> Tensor:
+        """logits_BKHW of whole images, on the device; a single logit is given one of 0 beside it,
+        for the background."""
         with autocast(self.device, self.precision):
-            logits_BKHW: Tensor = self.network(self.normalized(pixels_BCHW))
+            logits_BKHW: Tensor = self.network(self._normalized(pixels_BCHW, full_scale))
+        if logits_BKHW.shape[1] == 1:
+            logits_BKHW = torch.cat((torch.zeros_like(logits_BKHW), logits_BKHW), dim=1)
         return logits_BKHW
 
-    def normalized(self, pixels_BCHW: Tensor) -> Tensor:
+    def _normalized(self, pixels_BCHW: Tensor, full_scale: float) -> Tensor:
         """Pixels of any type as the network takes them, on the device."""
-        scale = self.full_scale
-        if scale is None:
-            scale = full_scale_of(pixels_BCHW, self.model.record.training.get("full_scale"))
         pixels_BCHW = pixels_BCHW.to(self.device, non_blocking=True)
-        return self.model.normalize(pixels_BCHW.contiguous(memory_format=self._layout), scale)
+        return self.model.normalize(pixels_BCHW.contiguous(memory_format=self._layout), full_scale)
 
-    def label_maps(self, images: Sequence[NDArray[np.generic]]) -> list[NDArray[np.integer]]:
+    def label_maps(
+        self, images: Sequence[NDArray[np.generic]], full_scale: float
+    ) -> list[NDArray[np.integer]]:
         """A label map (H, W) for each image (H, W, C): all of one size, type and channels.
 
         Where the device's memory does not suffice, half as many at a time are tried; raises
         OutOfMemory SK-T002 where it does not suffice for one.
         """
         try:
-            return list(self.labels(as_pixels(np.stack(images))).cpu().numpy())
+            return list(self.labels(as_pixels(np.stack(images)), full_scale).cpu().numpy())
         except (RuntimeError, MemoryError) as error:
             if not ran_out_of_memory(error):
                 raise
             if len(images) == 1:
                 raise self._too_large(images[0]) from error
-        half = len(images) // 2
-        return [*self.label_maps(images[:half]), *self.label_maps(images[half:])]
+        halves = images[: len(images) // 2], images[len(images) // 2 :]
+        return [label_HW for half in halves for label_HW in self.label_maps(half, full_scale)]
 
     @property
     def _layout(self) -> torch.memory_format:
@@ -111,21 +116,3 @@ def as_pixels(image_BHWC: NDArray[np.generic]) -> Tensor:
     if image_BHWC.dtype == np.uint16:
         image_BHWC = image_BHWC.astype(np.int32)
     return torch.from_numpy(image_BHWC).permute(0, 3, 1, 2)
-
-
-def full_scale_of(pixels: Tensor, trained: float | None) -> float:
-    """The pixel value that counts as 1.
-
-    trained   what it was in training, where that is known
-
-    An 8-bit image has 255, whatever the network was trained on; 16-bit images and floating point
-    keep the training's scale where that was of their kind, else they have 65535 and 1.
-    """
-    if pixels.dtype == torch.uint8:
-        return 255.0
-    if not pixels.is_floating_point():
-        return float(trained) if trained and 255 < trained <= 65535 else 65535.0
-    # Floats between 0 and 1 are normalised already, even where the training's pixels were integers.
-    if trained and (trained not in (255, 65535) or (pixels.numel() and float(pixels.max()) > 1)):
-        return float(trained)
-    return 1.0

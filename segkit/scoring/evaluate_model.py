@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from segkit.config import TrainConfig, read_config
-from segkit.data.intensity import recorded
 from segkit.data.loader import EvaluationLoader
-from segkit.data.opening.open import open_data
 from segkit.data.opening.opened import Data
-from segkit.data.options import DataOptions, options_of
+from segkit.data.options import PLAIN_OPTIONS, DataOptions
 from segkit.device import choose_precision, default_workers, describe, device_errors
 from segkit.distributed import Group, process_group
-from segkit.errors import UsageError
+from segkit.errors import DataError
 from segkit.inference.predictor import Predictor
 from segkit.inference.tiling import Tiling
 from segkit.model.folder import load_model
-from segkit.model.network import ModelRecord
 from segkit.registry.components import default_registry
 from segkit.registry.expression import parse_list
+from segkit.scoring.data_for_model import TrainedModel, data_for
 from segkit.scoring.evaluation import evaluate
 from segkit.scoring.evaluator import Evaluator, Scores
 
@@ -34,7 +32,7 @@ class EvaluationSettings:
     model      a run folder, a model folder or a hub id
     split      which part of the data
     data       a folder; None is the data the run was trained on
-    dataset    published set that it holds; None without data is the run's
+    options    how the data are opened; what is left out is as the model's record has it
     metric     None is the run's, and the overlap of every class
     batch      images at once, all processes together
     device     auto, cpu, cuda, cuda:N or mps
@@ -46,7 +44,7 @@ class EvaluationSettings:
     model: str
     split: str = "val"
     data: Path | None = None
-    dataset: str | None = None
+    options: DataOptions = PLAIN_OPTIONS
     metric: str | None = None
     batch: int = 8
     device: str = "auto"
@@ -60,6 +58,7 @@ class Evaluation:
     """Scores and their conditions.
 
     classes   names in label order
+    notes     what was found in the data and decided, a sentence each
     """
 
     scores: Scores
@@ -70,6 +69,7 @@ class Evaluation:
     ignore_index: int | None
     device: str
     precision: str
+    notes: tuple[str, ...] = ()
 
 
 def evaluate_model(
@@ -81,33 +81,53 @@ def evaluate_model(
     Raises ModelFileError (no model), DataError (images, masks, classes), UsageError (split).
     """
     with process_group(asked.device) as group, device_errors(group.device, LESS_MEMORY):
-        model = load_model(asked.model, group.device)
-        trained, record = _trained_with(Path(asked.model)), model.record
-        root = _root(asked, trained)
-        data = _open(asked, trained, record, root)
+        network = load_model(asked.model, group.device)
+        settings = _settings(Path(asked.model))
+        model = TrainedModel(asked.model, network.record, settings)
+        data = data_for(model, asked.data, asked.options)
         count = len(data.split(asked.split))
         precision = choose_precision(asked.precision, group.device)
         scores = evaluate(
-            Predictor(model, group.device, precision, asked.tiling, full_scale=data.full_scale),
+            Predictor(network, group.device, precision, asked.tiling),
             _loader(asked, data, group),
             Evaluator(
-                asked.metric or _with_classes(trained.metric),
-                num_classes=record.num_classes,
+                asked.metric or _with_classes((settings or TrainConfig()).metric),
+                num_classes=model.label_count,
                 ignore_index=data.ignore_index,
                 group=group,
             ),
+            full_scale=data.full_scale,
             progress=lambda done: progress(min(done * group.world_size, count), count),
         )
+        _refuse_one_class_left(scores, data)
+        trained_on = settings.data if settings is not None else None
         return Evaluation(
             scores,
             asked.model,
-            str(root) if root else "demo set",
+            str(asked.data or trained_on or "demo set"),
             asked.split,
-            tuple(record.classes) or tuple(data.classes),
+            tuple(data.classes),
             data.ignore_index,
             describe(group.device),
             precision,
+            data.notes,
         )
+
+
+def _refuse_one_class_left(scores: Scores, data: Data) -> None:
+    """Raises DataError SK-T004 where all that is not ignored is one class: any model is perfect."""
+    truth_K = scores.counts_KK.sum(dim=1)
+    left = truth_K.nonzero().flatten().tolist()
+    if len(left) != 1 or not scores.ignored or len(truth_K) == 1:
+        return
+    raise DataError(
+        "SK-T004",
+        f"all {int(truth_K.sum()):,} pixels that count are of the class '{data.classes[left[0]]}', "
+        f"and {scores.ignored:,} are ignored (label {data.ignore_index}): a score would say "
+        "nothing.",
+        f"If {data.ignore_index} is a class, count it: --ignore-index none, or `label_mapping` in "
+        "data.yaml.",
+    )
 
 
 def _loader(asked: EvaluationSettings, data: Data, group: Group) -> EvaluationLoader:
@@ -123,35 +143,6 @@ def _loader(asked: EvaluationSettings, data: Data, group: Group) -> EvaluationLo
     )
 
 
-def _root(asked: EvaluationSettings, trained: TrainConfig) -> Path | None:
-    """Where the data lie; None: the demo set."""
-    if asked.data is not None:
-        return asked.data
-    # A model folder remembers no data: without --data the demo set would be scored unasked.
-    if not _is_run(Path(asked.model)):
-        raise UsageError(
-            "SK-C009", f"{asked.model} is no run folder.", "Say on which --data to score it."
-        )
-    return Path(trained.data) if trained.data else None
-
-
-def _open(
-    asked: EvaluationSettings, trained: TrainConfig, record: ModelRecord, root: Path | None
-) -> Data:
-    """The data asked for; what the training was on where nothing is."""
-    named = asked.dataset or (trained.dataset if asked.data is None else None)
-    ignored = None if named else record.ignore_index
-    options = replace(
-        DataOptions(dataset=named) if named else options_of(trained),
-        ignore_index="auto" if ignored is None else ignored,
-        num_classes=record.num_classes,
-        in_channels=record.in_channels,
-        intensity=recorded(record.training),
-        cache="off",
-    )
-    return open_data(root, options)
-
-
 def _with_classes(metric: str) -> str:
     """The run's metrics, and the overlap of every class where a plugin offers it."""
     named = {each.name for each in parse_list(metric)}
@@ -159,10 +150,7 @@ def _with_classes(metric: str) -> str:
     return metric if "iou" in named or "iou" not in offered else f"{metric}, iou"
 
 
-def _is_run(folder: Path) -> bool:
-    return (folder / "config.yaml").is_file()
-
-
-def _trained_with(folder: Path) -> TrainConfig:
-    """The settings of the run, or the defaults for a model without one."""
-    return read_config(folder / "config.yaml") if _is_run(folder) else TrainConfig()
+def _settings(folder: Path) -> TrainConfig | None:
+    """Those of the run; None for a model without one."""
+    file = folder / "config.yaml"
+    return read_config(file) if file.is_file() else None

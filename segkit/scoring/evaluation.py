@@ -21,11 +21,13 @@ def evaluate(
     batches: Iterable[Batch],
     evaluator: Evaluator,
     *,
+    full_scale: float,
     progress: Callable[[int], None] = lambda images: None,
 ) -> Scores:
     """Scores the predictor's labels on this process's share of the images.
 
-    progress   called with the images scored so far, by this process
+    full_scale   the pixel value that counts as 1
+    progress     called with the images scored so far, by this process
     Raises DataError SK-D012 (a label out of range, with the file's name), SK-T004 (no image), and
     UsageError SK-C007 for tiles where a metric takes logits.
     """
@@ -41,10 +43,10 @@ def evaluate(
         refuse_labels_out_of_range(batch, evaluator.num_classes, evaluator.ignore_index)
         logits_BKHW = None
         if evaluator.takes_logits:
-            logits_BKHW = predictor.logits(batch.image_BCHW)
+            logits_BKHW = predictor.logits(batch.image_BCHW, full_scale)
             label_BHW = most_likely(logits_BKHW)
         else:
-            label_BHW = predictor.labels(batch.image_BCHW)
+            label_BHW = predictor.labels(batch.image_BCHW, full_scale)
         if evaluator.num_classes == 1:
             # The only class is everywhere, whatever its logit.
             label_BHW = torch.zeros_like(label_BHW)

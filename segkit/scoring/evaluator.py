@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from segkit.data.batches import Batch
 from segkit.distributed import Group
-from segkit.errors import DataError, PluginError
+from segkit.errors import DataError, PluginError, UsageError
 from segkit.interfaces import CountedMetric, Metric, MetricTraits, SummedMetric
 from segkit.model.compose import build_metric
 from segkit.registry.expression import parse_list
@@ -61,6 +61,7 @@ class Evaluator:
             if isinstance(metric, nn.Module):  # torchmetrics'
                 metric.to(group.device)
             self.metrics[name], self.traits[name] = metric, MetricTraits.of(metric)
+        self._refuse_a_single_class()
         self._refuse_what_cannot_be_summed()
 
     @property
@@ -128,6 +129,16 @@ class Evaluator:
             counts_KK,
             self.confusion.ignored,
         )
+
+    def _refuse_a_single_class(self) -> None:
+        ignored = self.ignore_index
+        if self.num_classes == 2 and ignored in (0, 1):
+            raise UsageError(
+                "SK-C009",
+                f"of the classes 0 and 1 the ignored label {ignored} leaves one, and any answer "
+                "would be perfect.",
+                "Ignore no class: --ignore-index none, or leave ignore_index out of data.yaml.",
+            )
 
     def _refuse_what_cannot_be_summed(self) -> None:
         if self.group.world_size == 1:

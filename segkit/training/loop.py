@@ -110,11 +110,11 @@ class Loop:
                 self.learner.average.model,
                 group.device,
                 config.precision,
-                full_scale=data.full_scale,
                 channels_last=config.channels_last,
             ),
             loader,
             self.setup.evaluator,
+            full_scale=data.full_scale,
             progress=lambda done: progress(min(done * group.world_size, images), images),
         )
         self.clock.evaluation_seconds = time.perf_counter() - started

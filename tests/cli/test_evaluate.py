@@ -70,4 +70,4 @@ def test_a_folder_without_model_is_refused(segkit, tmp_path):
 def test_a_model_without_run_needs_data(segkit, trained):
     status, _, err = segkit("evaluate", str(trained / "model"))
     assert status == 2
-    assert "Say on which --data to score it." in err
+    assert "Say on which data to score it: segkit evaluate" in err

@@ -11,7 +11,7 @@ from torch import nn
 
 from segkit.errors import OutOfMemory, UsageError
 from segkit.inference.files import Output, Report, predict_files
-from segkit.inference.predictor import Predictor, full_scale_of
+from segkit.inference.predictor import Predictor
 from segkit.inference.sources import find_sources
 from segkit.model.labels import most_likely
 from segkit.model.network import ModelRecord, Part
@@ -156,19 +156,6 @@ def test_grey_images_go_into_a_model_of_three_channels(images, tmp_path):
     )
 
 
-def test_the_scale_is_that_of_training_where_the_image_is_of_its_kind():
-    eight, sixteen = torch.zeros(1, dtype=torch.uint8), torch.zeros(1, dtype=torch.int32)
-    small, large = torch.ones(1), torch.full((1,), 90.0)
-    assert [full_scale_of(eight, trained) for trained in (None, 255, 4095)] == [255, 255, 255]
-    assert [full_scale_of(sixteen, trained) for trained in (None, 255, 4095)] == [
-        65535,
-        65535,
-        4095,
-    ]
-    assert [full_scale_of(small, trained) for trained in (None, 255, 90)] == [1, 1, 90]
-    assert [full_scale_of(large, trained) for trained in (None, 255, 90)] == [1, 255, 90]
-
-
 def test_a_single_logit_is_a_class_where_it_is_positive():
     logits_BKHW = torch.tensor([[[[-1.0, 0.5]]]])
     assert most_likely(logits_BKHW).tolist() == [[[0, 1]]]
@@ -185,13 +172,13 @@ def test_memory_that_is_too_small_halves_the_batch_and_then_says_so():
     predictor = Predictor(model, torch.device("cpu"))
     images = [np.full((4, 6, 1), value, np.uint8) for value in (0, 100, 250)]
     model.fits = 1
-    assert [int(label_HW[0, 0]) for label_HW in predictor.label_maps(images)] == [0, 1, 2]
+    assert [int(label_HW[0, 0]) for label_HW in predictor.label_maps(images, 255)] == [0, 1, 2]
     model.fits = 0
     with pytest.raises(
         OutOfMemory,
         match=r"an image of 4 x 6 pixels \(height x width\) does not fit into cpu's memory",
     ):
-        predictor.label_maps(images)
+        predictor.label_maps(images, 255)
 
 
 def test_real_images_of_any_size_are_predicted(tmp_path):

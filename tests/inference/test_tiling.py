@@ -214,8 +214,8 @@ def model(**options):
 def test_images_no_larger_than_a_tile_are_computed_whole():
     image_HWC = np.random.default_rng(0).integers(0, 256, (50, 64, 3), dtype=np.uint8)
     network, device = model(), torch.device("cpu")
-    (tiled_HW,) = Predictor(network, device, tiling=Tiling(64)).label_maps([image_HWC])
-    (whole_HW,) = Predictor(network, device).label_maps([image_HWC])
+    (tiled_HW,) = Predictor(network, device, tiling=Tiling(64)).label_maps([image_HWC], 255)
+    (whole_HW,) = Predictor(network, device).label_maps([image_HWC], 255)
     assert (tiled_HW == whole_HW).all()
 
 
@@ -235,12 +235,12 @@ def test_memory_that_does_not_suffice_proposes_tiles():
     with pytest.raises(
         OutOfMemory, match=r"an image of 40 x 60 pixels .height x width. does not fit"
     ) as caught:
-        Predictor(Small(), torch.device("cpu")).label_maps(images)
+        Predictor(Small(), torch.device("cpu")).label_maps(images, 255)
     assert "Use --tile 512" in str(caught.value)
     with pytest.raises(
         OutOfMemory, match=r"40 x 60 pixels .height x width. in tiles of 32 x 32"
     ) as caught:
-        Predictor(Small(), torch.device("cpu"), tiling=Tiling(32)).label_maps(images)
+        Predictor(Small(), torch.device("cpu"), tiling=Tiling(32)).label_maps(images, 255)
     assert "smaller tiles with --tile" in str(caught.value)
 
 
@@ -255,7 +255,7 @@ def test_other_faults_of_the_network_are_not_taken_for_memory():
             raise RuntimeError("shapes do not fit")
 
     with pytest.raises(RuntimeError, match="shapes do not fit"):
-        Predictor(Broken(), torch.device("cpu")).label_maps([np.zeros((4, 4, 3), np.uint8)])
+        Predictor(Broken(), torch.device("cpu")).label_maps([np.zeros((4, 4, 3), np.uint8)], 255)
 
 
 @pytest.fixture
@@ -281,7 +281,7 @@ def test_the_command_predicts_in_tiles(folder):
     image_HWC = np.asarray(Image.open(folder / "data/images/val/one.png"))
     tiling = Tiling(32, 0.5, 3)
     predictor = Predictor(segkit.load_model(folder / "run"), torch.device("cpu"), tiling=tiling)
-    (expected_HW,) = predictor.label_maps([image_HWC])
+    (expected_HW,) = predictor.label_maps([image_HWC], 255)
     with Image.open(folder / "out/masks/one.png") as mask:
         assert (np.asarray(mask) == expected_HW).all()
 
@@ -311,7 +311,7 @@ def test_an_evaluation_in_tiles_scores_the_tiled_labels(folder):
     for name in ("one", "two"):
         image_HWC = np.asarray(Image.open(folder / f"data/images/val/{name}.png"))
         mask_HW = np.asarray(Image.open(folder / f"data/masks/val/{name}.png"))
-        (label_HW,) = predictor.label_maps([image_HWC])
+        (label_HW,) = predictor.label_maps([image_HWC], 255)
         metric.update(torch.from_numpy(label_HW)[None], torch.from_numpy(mask_HW.copy())[None])
     assert found["scores"]["miou"] == pytest.approx(metric.compute()["miou"])
 
@@ -333,5 +333,5 @@ def test_tiles_of_a_stride_that_divides_them_are_the_networks_own(monkeypatch):
         network, "_pad", lambda x, pad=network._pad: (seen.append(tuple(x.shape[2:])), pad(x))[1]
     )
     image_HWC = np.zeros((70, 100, 3), np.uint8)
-    Predictor(network, torch.device("cpu"), tiling=Tiling(32)).label_maps([image_HWC])
+    Predictor(network, torch.device("cpu"), tiling=Tiling(32)).label_maps([image_HWC], 255)
     assert set(seen) == {(32, 32)}

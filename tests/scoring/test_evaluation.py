@@ -47,9 +47,9 @@ def evaluator(expression, group):
 
 
 def score(expression, group, given=None, model=None):
-    predictor = Predictor(model or ByColour(), group.device, full_scale=255)
+    predictor = Predictor(model or ByColour(), group.device)
     evaluates = evaluator(expression, group) if isinstance(expression, str) else expression
-    return evaluate(predictor, batches() if given is None else given, evaluates)
+    return evaluate(predictor, batches() if given is None else given, evaluates, full_scale=255)
 
 
 def test_the_count_is_scikit_learns(alone):

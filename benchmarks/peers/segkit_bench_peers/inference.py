@@ -135,7 +135,7 @@ class SegkitLabels(PlainLoop):
 
     def run(self) -> int:
         self.turn += 1
-        self.predictor.label_maps(turned(self.pictures, self.turn, self.batch))
+        self.predictor.label_maps(turned(self.pictures, self.turn, self.batch), 255.0)
         return self.batch
 
     def check(self) -> tuple[float, float]:
@@ -143,7 +143,7 @@ class SegkitLabels(PlainLoop):
         many may; in bfloat16 random weights tell nothing of a trained network's score."""
         plain = self.predictor.model
         image = self.pictures[0]
-        found = self.predictor.label_maps([image])[0]
+        found = self.predictor.label_maps([image], 255.0)[0]
         pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None]
         with torch.inference_mode():
             expected = plain(plain.normalize(pixels)).argmax(dim=1)[0].cpu().numpy()
