@@ -215,7 +215,7 @@ class SegkitTraining(PlainLoop):
 def _without_one_pass_losses() -> None:
     from segkit_losses import one_pass
 
-    one_pass._has_one_pass = lambda device: False  # type: ignore[assignment]
+    one_pass._in_tiles = lambda logits: False  # type: ignore[assignment]
 
 
 def _without_fused_optimizer() -> None:

@@ -13,7 +13,7 @@ from segkit_losses.distance import distance_to
 from segkit_losses.inputs import Batch, InputReader
 from segkit_losses.means import weighted_mean
 from segkit_losses.pixelwise import pixel_errors, pixel_weights
-from segkit_losses.settings import at_least, class_weights_of, one_class
+from segkit_losses.settings import ClassWeights, at_least, one_class
 
 
 class BorderWeightedCrossEntropy(nn.Module):
@@ -37,7 +37,6 @@ class BorderWeightedCrossEntropy(nn.Module):
     """
 
     needs_instances = True
-    class_weight_K: Tensor
 
     def __init__(
         self,
@@ -58,8 +57,7 @@ class BorderWeightedCrossEntropy(nn.Module):
         self.gap = int(at_least("weighted_ce", "gap", gap, 0))
         self.balanced = class_weights == "balanced"
         given = None if isinstance(class_weights, str) else class_weights
-        weight_K = class_weights_of("weighted_ce", given, num_classes)
-        self.register_buffer("class_weight_K", weight_K, persistent=False)
+        self.class_weights = ClassWeights("weighted_ce", given, num_classes)
 
     def forward(
         self, logits_BKHW: Tensor, target_BHW: Tensor, instances_BHW: Tensor | None = None
@@ -78,7 +76,9 @@ class BorderWeightedCrossEntropy(nn.Module):
         border_BHW = torch.from_numpy(
             np.stack([border_weights(each, self.w0, self.sigma) for each in objects_BHW])
         )
-        weight_K = balanced_weights(batch) if self.balanced else self.class_weight_K
+        weight_K = (
+            balanced_weights(batch) if self.balanced else self.class_weights(batch.logits_BKHW)
+        )
         weight_BHW = pixel_weights(batch, weight_K)
         weight_BHW = weight_BHW + torch.where(batch.valid, border_BHW.to(weight_BHW), 0)
         return weighted_mean(weight_BHW * pixel_errors(batch), weight_BHW)

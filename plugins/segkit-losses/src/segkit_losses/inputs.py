@@ -75,7 +75,7 @@ class InputReader:
             return self._multilabel(logits_BKHW, target)
         return self._multiclass(logits_BKHW, target.long())
 
-    def refuse_strays(self, target_BHW: Tensor) -> None:
+    def refuse_out_of_range(self, target_BHW: Tensor) -> None:
         """Raises DataError SK-D012 where a label is no class, if the host can see it."""
         target_BHW = target_BHW.long()
         self._refuse(self._stray(target_BHW), target_BHW)
@@ -139,7 +139,7 @@ class InputReader:
         """Raises where looking costs nothing; elsewhere the NaN of `_replaced` tells."""
         if target.device.type != "cpu" or torch.compiler.is_compiling() or not bool(stray.any()):
             return
-        labels = ", ".join(f"{label:g}" for label in target[stray].unique()[:5].tolist())
+        labels = ", ".join(f"{label:g}" for label in sorted(set(target[stray].tolist()))[:5])
         known = "0 and 1" if self.multilabel else f"0 to {self.num_classes - 1}"
         raise DataError(
             "SK-D012",

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from segkit_losses.inputs import IGNORED, Batch, InputReader
 from segkit_losses.means import weighted_mean
 from segkit_losses.one_pass import ClassSums, OnePassLoss
-from segkit_losses.settings import at_least, class_weights_of, share
-from segkit_losses.tiles import Wanted
+from segkit_losses.settings import ClassWeights, at_least, share
+from segkit_losses.tile import Wanted
 
 
 class CrossEntropy(OnePassLoss):
@@ -22,8 +22,6 @@ class CrossEntropy(OnePassLoss):
     label_smoothing  share of the truth spread over all classes, 0 to 1 (Szegedy et al. 2016)
     multilabel       classes do not exclude each other: sigmoid, target_BKHW of 0 and 1
     """
-
-    class_weight_K: Tensor
 
     def __init__(
         self,
@@ -37,18 +35,18 @@ class CrossEntropy(OnePassLoss):
         super().__init__()
         self.read = InputReader("ce", num_classes, ignore_index, multilabel)
         self.label_smoothing = share("ce", "label_smoothing", label_smoothing)
-        weight_K = class_weights_of("ce", class_weights, num_classes)
-        self.register_buffer("class_weight_K", weight_K, persistent=False)
+        self.class_weights = ClassWeights("ce", class_weights, num_classes)
         if not multilabel and not label_smoothing:
-            self.wanted = Wanted(overlap=False, squared=False, entropy=True, gamma=None)
+            self.wanted = Wanted(entropy=True)
 
     def plainly(self, logits_BKHW: Tensor, target: Tensor) -> Tensor:
         batch = self.read(logits_BKHW, target)
-        weight = pixel_weights(batch, self.class_weight_K)
-        return weighted_mean(pixel_errors(batch, self.class_weight_K, self.label_smoothing), weight)
+        weight_K = self.class_weights(batch.logits_BKHW)
+        weight = pixel_weights(batch, weight_K)
+        return weighted_mean(pixel_errors(batch, weight_K, self.label_smoothing), weight)
 
     def from_sums(self, sums: ClassSums) -> Tensor:
-        weight_K = self.class_weight_K.to(sums.pixels_K)
+        weight_K = self.class_weights(sums.pixels_K)
         return weighted_mean(weight_K * sums.entropy_K, weight_K * sums.pixels_K)
 
 
@@ -62,8 +60,6 @@ class Focal(OnePassLoss):
     multilabel     classes do not exclude each other: sigmoid, target_BKHW of 0 and 1
     """
 
-    class_weight_K: Tensor
-
     def __init__(
         self,
         num_classes: int,
@@ -76,23 +72,21 @@ class Focal(OnePassLoss):
         super().__init__()
         self.read = InputReader("focal", num_classes, ignore_index, multilabel)
         self.gamma = at_least("focal", "gamma", gamma, 0)
-        weight_K = class_weights_of("focal", class_weights, num_classes)
-        self.register_buffer("class_weight_K", weight_K, persistent=False)
+        self.class_weights = ClassWeights("focal", class_weights, num_classes)
         if not multilabel:
             # Without focus it is cross-entropy, to the last bit.
-            entropy, focus = self.gamma == 0, self.gamma or None
-            self.wanted = Wanted(overlap=False, squared=False, entropy=entropy, gamma=focus)
+            self.wanted = Wanted(entropy=not self.gamma, gamma=self.gamma or None)
 
     def plainly(self, logits_BKHW: Tensor, target: Tensor) -> Tensor:
         batch = self.read(logits_BKHW, target)
         error = pixel_errors(batch)
-        weight = pixel_weights(batch, self.class_weight_K)
+        weight = pixel_weights(batch, self.class_weights(batch.logits_BKHW))
         # 1 - p without cancellation; the floor keeps the power's slope finite where gamma < 1.
         miss = (-torch.expm1(-error)).clamp_min(torch.finfo(error.dtype).tiny)
         return weighted_mean(weight * miss.pow(self.gamma) * error, weight)
 
     def from_sums(self, sums: ClassSums) -> Tensor:
-        weight_K = self.class_weight_K.to(sums.pixels_K)
+        weight_K = self.class_weights(sums.pixels_K)
         error_K = sums.focal_K if self.gamma else sums.entropy_K
         return weighted_mean(weight_K * error_K, weight_K * sums.pixels_K)
 
@@ -151,7 +145,7 @@ def pixel_errors(
     return F.cross_entropy(
         batch.logits_BKHW,
         batch.target,
-        weight=None if class_weight_K is None else class_weight_K.to(batch.logits_BKHW),
+        weight=class_weight_K,
         ignore_index=IGNORED,
         # Summed by our means: torch's own sum is not deterministic on a CUDA device.
         reduction="none",
@@ -164,7 +158,6 @@ def pixel_weights(batch: Batch, class_weight_K: Tensor | None = None) -> Tensor:
     valid = batch.valid.to(batch.logits_BKHW.dtype)
     if class_weight_K is None:
         return valid
-    weight_K = class_weight_K.to(valid)
     if valid.dim() == 4:
-        return valid * weight_K[:, None, None]
-    return valid * weight_K[batch.target.clamp_min(0)]
+        return valid * class_weight_K[:, None, None]
+    return valid * class_weight_K[batch.target.clamp_min(0)]

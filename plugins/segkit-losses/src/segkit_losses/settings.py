@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import inf
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segkit.api import UsageError
 
@@ -43,14 +43,28 @@ def counted_classes(name: str, classes: Sequence[int] | None, num_classes: int) 
     return counted_K
 
 
-def class_weights_of(name: str, weights: Sequence[float] | None, num_classes: int) -> Tensor:
-    """The option `class_weights` as a tensor, ones where not given."""
-    if weights is None:
-        return torch.ones(num_classes)
-    if len(weights) != num_classes or any(not 0 <= each < inf for each in weights):
-        fix = f"Give {num_classes} numbers from 0 up, one per class."
-        raise _refusal(name, "class_weights", list(weights), fix)
-    return torch.tensor(weights, dtype=torch.float32)
+class ClassWeights(nn.Module):
+    """The option `class_weights`: a weight per class, all 1 where not given.
+
+    Called with a tensor; returns weight_K of its type and on its device, exact in float64 too.
+    """
+
+    float32_K: Tensor
+
+    def __init__(self, name: str, weights: Sequence[float] | None, num_classes: int) -> None:
+        super().__init__()
+        self.given = (1.0,) * num_classes if weights is None else tuple(weights)
+        if len(self.given) != num_classes or any(not 0 <= each < inf for each in self.given):
+            fix = f"Give {num_classes} numbers from 0 up, one per class."
+            raise _refusal(name, "class_weights", list(self.given), fix)
+        # Where the loss is moved to, so that no step copies them; some devices have no float64.
+        float32_K = torch.tensor(self.given, dtype=torch.float32)
+        self.register_buffer("float32_K", float32_K, persistent=False)
+
+    def forward(self, like: Tensor) -> Tensor:
+        if like.dtype == torch.float64:
+            return torch.tensor(self.given, dtype=like.dtype, device=like.device)
+        return self.float32_K.to(like)
 
 
 def _refusal(name: str, option: str, value: object, fix: str) -> UsageError:
