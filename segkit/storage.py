@@ -65,20 +65,35 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def replace_text(file: Path, text: str) -> None:
-    """Writes a small file in one step."""
-    handle, name = tempfile.mkstemp(prefix=f"{file.name}{TEMPORARY}", dir=file.parent)
+@contextmanager
+def new_file(file: Path, *, durable: bool = True) -> Iterator[Path]:
+    """A temporary file beside `file`, with its suffix, that takes its place when it is written.
+
+    Where the block fails, `file` stays as it was.
+
+    durable   False: what can be made again is not waited for until it is on the disk
+    """
+    handle, name = tempfile.mkstemp(
+        prefix=f"{file.name}{TEMPORARY}", suffix=file.suffix, dir=file.parent
+    )
+    os.close(handle)
     work = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as opened:
-            opened.write(text)
-            opened.flush()
-            os.fsync(opened.fileno())
+        yield work
+        if durable:
+            flush(work)
         work.chmod(0o644)
         work.replace(file)
-        flush(file.parent)
+        if durable:
+            flush(file.parent)
     finally:
         work.unlink(missing_ok=True)
+
+
+def replace_text(file: Path, text: str, *, durable: bool = True) -> None:
+    """Writes a small file in one step (see `new_file`)."""
+    with new_file(file, durable=durable) as work:
+        work.write_text(text, encoding="utf-8")
 
 
 def flush(path: Path) -> None:

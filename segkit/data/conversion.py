@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +25,7 @@ from segkit.data.options import DataOptions
 from segkit.errors import StorageError, UsageError
 from segkit.interfaces import Dataset
 from segkit.reporting.pictures import write_mask
+from segkit.storage import new_folder
 
 OVERLAP = "Where objects overlap, the smaller one lies on top."
 
@@ -84,20 +84,16 @@ def convert(
             in_channels = data.in_channels
         kind = seen.layout.notes[0].removeprefix("Layout: ").rstrip(".")
     out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        _write(pieces, unfinished, palette, ignore, progress)
-        _write_yaml(unfinished, pieces, classes, palette, ignore, in_channels)
-        unfinished.chmod(0o755)
-        unfinished.rename(out)
+        with new_folder(out) as unfinished:
+            _write(pieces, unfinished, palette, ignore, progress)
+            _write_yaml(unfinished, pieces, classes, palette, ignore, in_channels)
     except OSError as error:
         raise StorageError(
             "SK-D024",
-            f"{unfinished} cannot be written ({error.strerror}).",
+            f"{out} cannot be written ({error.strerror}).",
             "Free space, or choose another place.",
         ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     counts = {split: sum(piece.split == split for piece in pieces) for split in _splits(pieces)}
     return Converted(out, kind, counts, OVERLAP if drawings is not None else "")
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Template
@@ -12,6 +10,7 @@ from string import Template
 from segkit.errors import StorageError, UsageError
 from segkit.hookspecs import HOOKS
 from segkit.registry.index import Index, a, canonical, checked_kind, singular
+from segkit.storage import new_folder
 from segkit.version import __version__
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -76,15 +75,10 @@ def write_plugin(kind: str, name: str, parent: Path, index: Index | None = None)
     _refuse_taken(names, folder, index if index is not None else Index.of_installed())
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp-", dir=parent))
-        try:
+        with new_folder(folder) as work:
             for file, text in _rendered(names).items():
                 (work / file).parent.mkdir(parents=True, exist_ok=True)
                 (work / file).write_text(text, encoding="utf-8")
-            work.chmod(0o755)
-            work.rename(folder)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise StorageError(
             "SK-S002",

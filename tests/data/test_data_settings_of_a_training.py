@@ -44,7 +44,7 @@ def test_the_command_takes_crops_and_boundaries_and_says_where_pixels_are_kept(
     told = capsys.readouterr().out
     assert end.value.code == 0, told
     assert "background, foreground, boundary" in told
-    assert f"Decoded pixels are kept in {own_cache / 'pixels'}: 111 kB." in told
+    assert f"Decoded pixels are cached in {own_cache / 'pixels'}: 111 kB." in told
 
 
 def test_crops_of_another_word_are_refused(cells: str, capsys: pytest.CaptureFixture[str]):

@@ -21,6 +21,7 @@ from segkit.data.opening.open import open_data
 from segkit.data.options import DataOptions
 from segkit.errors import UsageError
 from segkit.interfaces import Dataset
+from segkit.storage import TEMPORARY
 
 SIDE = 48
 MakeSet = Callable[..., Path]
@@ -212,7 +213,7 @@ def test_where_nothing_can_be_kept_training_goes_on(
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("SEGKIT_CACHE", str(tmp_path / "file"))
     data = open_data(photos, DataOptions(cache="auto"))
-    assert data.notes[-1].startswith("Decoded pixels are not kept:")
+    assert data.notes[-1].startswith("Decoded pixels are not cached:")
     assert same(open_data(photos).split("all"), data.split("all"))
 
 
@@ -258,7 +259,7 @@ def test_what_a_killed_process_leaves_is_no_entry_and_is_swept_later(photos: Pat
     ended = subprocess.run([sys.executable, "-c", code, str(photos)], check=False)
     assert ended.returncode == 9
     (left,) = kept(own_cache)
-    assert left.suffix == ".tmp" and left.parent == folder
+    assert TEMPORARY in left.name and left.parent == folder
     os.utime(left, (1e9, 1e9))
     assert same(
         open_data(photos).split("all"), open_data(photos, DataOptions(cache="on")).split("all")

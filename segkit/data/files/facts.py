@@ -26,6 +26,7 @@ from segkit.data.files.masks import MaskFacts, scan_mask
 from segkit.data.files.reading import PLAIN, Reading
 from segkit.data.findings import Finding, from_error
 from segkit.errors import SegkitError
+from segkit.storage import replace_text
 
 THREADS = 4
 # Raise it where facts change their meaning: older caches are then forgotten.
@@ -151,12 +152,10 @@ class FactCache:
         """Writes the file, whole or not at all; where that fails, the next start looks again."""
         if not self.changed or len(self.entries) < WORTH_KEEPING:
             return
-        temporary = self.file.with_suffix(f".{os.getpid()}.tmp")
         with contextlib.suppress(OSError):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             content = {"version": CACHE_VERSION, "entries": self.entries}
-            temporary.write_text(json.dumps(content), encoding="utf-8")
-            temporary.replace(self.file)
+            replace_text(self.file, json.dumps(content), durable=False)
 
 
 def cache_folder() -> Path:

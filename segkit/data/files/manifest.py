@@ -6,7 +6,6 @@ A few flipped bits in a JPEG still decode; only a manifest from better days find
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from segkit.data.files.facts import THREADS, Progress
 from segkit.data.files.pairing import is_system_file
 from segkit.data.findings import Finding
 from segkit.errors import DataError, StorageError
+from segkit.storage import replace_text
 
 FIX = "Copy the file again from where the manifest was written, or write a new manifest."
 
@@ -26,11 +26,9 @@ def write_manifest(root: Path, file: Path, progress: Progress | None = None) -> 
     """
     names = _names(root)
     lines = [f"{hashed}  {name}\n" for name, hashed in _hashes(root, names, progress).items()]
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text("".join(lines), encoding="utf-8")
-        temporary.replace(file)
+        replace_text(file, "".join(lines))
     except OSError as error:
         raise StorageError(
             "SK-S002", f"{file} cannot be written ({error.strerror}).", "Choose another place."

@@ -1,4 +1,4 @@
-"""Decoded pixels and masks, kept on disk outside the data: from the second epoch on, no JPEG.
+"""Decoded pixels and masks, cached on disk outside the data: from the second epoch on, no JPEG.
 
 A set (one data folder, read in one way) is a folder of entries; an entry is one array, named by the
 hash of its content and mapped into memory when it is read. Entries are written to a temporary file
@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import shutil
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -28,6 +27,7 @@ from segkit.data.files.array_file import ArrayFile
 from segkit.data.files.facts import cache_folder, stamp
 from segkit.data.stored import Window
 from segkit.errors import UsageError
+from segkit.storage import TEMPORARY, new_file
 
 # Raise it where entries change their form or images are decoded to other numbers.
 VERSION = 1
@@ -58,7 +58,7 @@ class PixelCache:
         """The entry, or what `read` gives, which becomes the entry; changes to it change no file.
 
         seen   size and time of change of each file when `name` was made of their content; where
-               one has changed since, they are read anew and not kept
+               one has changed since, they are read anew and not cached
         """
         if not _unchanged(seen):
             return read()
@@ -104,17 +104,15 @@ class PixelCache:
         if array.dtype.name not in TYPES or not array.size:
             return
         header = {"type": array.dtype.name, "shape": array.shape, "crc32": zlib.crc32(array.data)}
-        temporary = self.folder / f"{name}.{os.getpid()}.{threading.get_ident()}.tmp"
         # A full disk, or a set removed meanwhile, costs time and nothing else.
-        try:
+        with contextlib.suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
+            with (
+                new_file(self.folder / name, durable=False) as work,
+                work.open("wb") as file,
+            ):
                 file.write(json.dumps(header).encode().ljust(HEADER_BYTES))
                 file.write(array.data)
-            temporary.replace(self.folder / name)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
 
 def _unchanged(seen: Mapping[Path, Stamp]) -> bool:
@@ -169,7 +167,10 @@ def open_cache(
         os.utime(folder)
         free = shutil.disk_usage(parent).free
     except OSError as error:
-        return None, f"Decoded pixels are not kept: {parent} cannot be written ({error.strerror})."
+        return (
+            None,
+            f"Decoded pixels are not cached: {parent} cannot be written ({error.strerror}).",
+        )
     _prune(folder, set(names))
     sizes = {each: _size_of(each) for each in parent.iterdir() if each.is_dir()}
     limit = min(limit_bytes(), sum(sizes.values()) + int(SHARE_OF_FREE * free))
@@ -182,14 +183,15 @@ def open_cache(
         return None, f"Every epoch decodes the files: {what} (SEGKIT_CACHE_GB)."
     del sizes[folder]
     _evict(sizes, limit - need)
-    return PixelCache(folder), f"Decoded pixels are kept in {parent}: {size(need)}."
+    return PixelCache(folder), f"Decoded pixels are cached in {parent}: {size(need)}."
 
 
 def _prune(folder: Path, names: set[str]) -> None:
     """Removes entries of files that have changed, and what killed processes left behind."""
     for path in folder.iterdir():
-        old = path.suffix == ".tmp" and _seconds_since_change(path) > STALE_SECONDS
-        if old or (path.suffix != ".tmp" and path.name not in names):
+        being_written = TEMPORARY in path.name
+        old = being_written and _seconds_since_change(path) > STALE_SECONDS
+        if old or (not being_written and path.name not in names):
             with contextlib.suppress(OSError):
                 path.unlink()
 

@@ -24,6 +24,7 @@ from segkit.data.findings import WARNING, Finding, from_error
 from segkit.data.opening.inspection import LEAST_SIDE
 from segkit.errors import SegkitError
 from segkit.interfaces import Dataset, Sample
+from segkit.storage import replace_text
 
 # Raise it where facts change their meaning.
 VERSION = 1
@@ -246,8 +247,6 @@ def _remember(file: Path, facts: Mapping[str, Sequence[SampleFacts | None]]) -> 
         split: [asdict(found) for found in each if found is not None]
         for split, each in facts.items()
     }
-    temporary = file.with_suffix(f".{os.getpid()}.tmp")
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps({"version": VERSION, "splits": splits}), encoding="utf-8")
-        temporary.replace(file)
+        replace_text(file, json.dumps({"version": VERSION, "splits": splits}), durable=False)
