@@ -18,6 +18,8 @@ from segkit.bench.pages.labels import (
     baselines_line,
     limit_text,
     memory_beside_baseline,
+    milliseconds,
+    plain,
     shared_and_own,
     speed_beside_baseline,
 )
@@ -196,9 +198,9 @@ def table_cells(row: Row, name: str) -> list[str]:
         notes.append(f"checkerboard {row.checkerboard.at_start:.1%}, trained {after or 0:.1%}")
     return [
         name,
-        _milliseconds(step.median),
+        milliseconds(step.median),
         interval_text(row),
-        f"{row.images_per_s:.1f}" if row.images_per_s else "",
+        plain(row.images_per_s) if row.images_per_s else "",
         speed_beside_baseline(row),
         f"{row.memory.peak_bytes / 2**20:,.0f}" if row.memory else "",
         memory_beside_baseline(row),
@@ -298,9 +300,4 @@ def interval_text(row: Row) -> str:
     step = row.times["step"]
     if step.low == step.high:
         return ""
-    return f"{_milliseconds(step.low)} to {_milliseconds(step.high)}"
-
-
-def _milliseconds(seconds: float) -> str:
-    milliseconds = seconds * 1e3
-    return f"{milliseconds:.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"
+    return f"{milliseconds(step.low)} to {milliseconds(step.high)}"

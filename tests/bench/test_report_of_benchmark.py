@@ -11,7 +11,8 @@ from PIL import Image
 from segkit.bench.case import Case
 from segkit.bench.controls import ControlPair, Controls
 from segkit.bench.machine import Ceilings, Environment
-from segkit.bench.pages.labels import shared_and_own
+from segkit.bench.pages.bars import segments
+from segkit.bench.pages.labels import plain, shared_and_own
 from segkit.bench.pages.page import page, tables
 from segkit.bench.pages.plots import PICTURES
 from segkit.bench.pages.result import write_report
@@ -215,7 +216,7 @@ def test_the_page_needs_nothing_else(report):
 def test_the_page_says_conditions_ties_failures_and_how_to_repeat():
     text = page(run(), [])
     for part in (
-        "Differences up to 4.0 % are ties:",
+        "Differences up to 4.0 % are ties.",
         "2026-01-01 10:20 UTC, 2 min 5 s, on a processor.",
         "0.50 before, 1.50 after",
         "500 GFLOP/s in fp32",
@@ -228,7 +229,7 @@ def test_the_page_says_conditions_ties_failures_and_how_to_repeat():
     assert "<huge>" not in text
 
 
-def test_a_page_without_twins_says_what_that_means():
+def test_a_page_without_a_control_says_what_that_means():
     text = page(run(aa=None), [])
     assert "small differences cannot be told from noise" in text
 
@@ -236,8 +237,8 @@ def test_a_page_without_twins_says_what_that_means():
 def test_a_page_of_noise_says_that_it_tells_nothing_apart():
     controls = Controls(pairs=(ControlPair(case="unet", ratio=1.5, low=1e-8, high=3e7),))
     text = page(run(aa=controls), [])
-    assert "Too few rounds, or too much noise, to tell the cases apart:" in text
-    assert "may differ by\na factor of 1e+08" in text
+    assert "Too few rounds, or too much noise, to tell the cases apart." in text
+    assert "where\nthere is none: a factor of 100,000,000" in text
 
 
 def test_speed_beside_a_baseline_has_a_panel_for_each_and_ties_are_hollow():
@@ -266,12 +267,58 @@ def test_speed_beside_a_baseline_has_a_panel_for_each_and_ties_are_hollow():
     assert PICTURES["beside-baseline"](run(rows=rows[:1]), LIGHT) is None
 
 
-def test_an_interval_beyond_all_sense_does_not_squeeze_the_bars():
+def test_an_interval_beyond_all_sense_does_not_squeeze_the_bars_and_is_said_to_be_cut():
     rows = [row("unet", name, "infer", 0.4) for name in UPSAMPLERS]
     wide = rows[0].times["step"].model_copy(update={"high": 3e4})
     rows[0] = rows[0].model_copy(update={"times": {"step": wide}})
-    drawn = PICTURES["step-times"](run(rows=rows), LIGHT)
-    assert drawn.axes[0].get_xlim()[1] < 1000  # ms, beside bars of 400
+    axes = PICTURES["step-times"](run(rows=rows), LIGHT).axes[0]
+    assert axes.get_xlim()[1] < 1000  # ms, beside bars of 400
+    cut = [text.get_text() for text in axes.texts if "interval to" in text.get_text()]
+    assert cut == ["400 ms  20 images/s  interval to 30,000,000 ms"]
+    assert [line.get_marker() for line in axes.lines].count(">") == 1
+
+
+@pytest.mark.parametrize(
+    ("parts", "drawn"),
+    [
+        ({"forward": 0.3, "backward": 0.6}, [0.3, 0.6, 0.1]),
+        ({"forward": 0.5, "backward": 1.5}, [0.25, 0.75, 0.0]),
+        ({"backward": 0.5}, [1.0]),
+    ],
+)
+def test_the_segments_of_a_bar_add_up_to_the_step(parts, drawn):
+    whole = row("unet", "bilinear", "train", 1.0)
+    step = summarise([[1.0], [1.0]])
+    times = {"step": step} | {name: summarise([[s], [s]]) for name, s in parts.items()}
+    found = segments(whole.model_copy(update={"times": times}), list(parts))
+    assert list(found.values()) == pytest.approx(drawn)
+    assert sum(found.values()) == pytest.approx(1.0)
+
+
+def test_points_that_lie_close_have_numbers_and_their_names_beside():
+    names = [f"upsampler_of_a_long_name_{at}" for at in range(40)]
+    rows = [row("unet", name, "infer", 0.4 + 1e-4 * at) for at, name in enumerate(names)]
+    axes = PICTURES["speed-and-memory"](run(rows=rows), LIGHT).axes[0]
+    told = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert told == [f"{at}  {name}" for at, name in enumerate(names, start=1)]
+    apart = [row("unet", name, "infer", seconds) for name, seconds in (("a", 0.4), ("b", 4.0))]
+    axes = PICTURES["speed-and-memory"](run(rows=apart), LIGHT).axes[0]
+    assert {"a", "b"} <= {text.get_text() for text in axes.texts}
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (20331.4, "20,331"),
+        (2.5, "2.5"),
+        (99.95, "100"),
+        (0.00012345, "0.000123"),
+        (0, "0"),
+        (6000000.0, "6,000,000"),
+    ],
+)
+def test_numbers_are_written_without_powers_of_ten(number, text):
+    assert plain(number) == text
 
 
 def test_tables_show_the_quickest_first_and_no_empty_column():
@@ -279,7 +326,7 @@ def test_tables_show_the_quickest_first_and_no_empty_column():
     assert training.header == [
         *("", "images/s", "step ms", "95 % interval", "times as fast", "peak MiB"),
         "parameters M",
-        *("multiply-adds G", "times limit", "score"),
+        *("multiply-adds G", "x fastest", "score"),
     ]
     assert {"of arithmetic", "of bandwidth", "bound by"} <= set(training.more_header)
     assert "backward ms" in training.more_header

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from segkit.bench.pages.labels import memory_beside_baseline, shared_and_own
+from segkit.bench.pages.labels import memory_beside_baseline, plain, shared_and_own
 from segkit.bench.pages.style import Theme, dress, figure, legend, plain_numbers, title
 from segkit.bench.row import Row
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PHASES = ("forward", "backward", "optimizer")
 MOST_STRETCH = 1.5
+# What of a step lies in no phase: the next input put in place, and what is between the marks.
+REST = "rest"
 
 
 def bar_panels(panels: Sequence[tuple[str, list[Row]]], theme: Theme) -> Figure | None:
@@ -36,32 +38,34 @@ def _bars(axes: Axes, rows: Sequence[Row], theme: Theme) -> None:
     _, own = shared_and_own([row.case for row in rows])
     places = range(len(rows))
     scale, unit = (1e3, "ms") if max(map(seconds_of, rows)) < 1 else (1, "s")
-    left = [0.0] * len(rows)
     # Of two rounds an interval may reach beyond all sense: then it is cut, not the bars squeezed.
     widest = scale * min(
         max(row.times["step"].high for row in rows), MOST_STRETCH * max(map(seconds_of, rows))
     )
-    phases = [p for p in PHASES if all(p in row.times for row in rows)]
-    for at, phase in enumerate(phases if len(phases) > 1 else ["step"]):
-        widths = [scale * row.times[phase].median for row in rows]
-        axes.barh(places, widths, 0.62, left, color=theme.colours[at], label=phase)
+    phases = [name for name in PHASES if any(name in row.times for row in rows)]
+    # A step without phases is one segment, and so are then all.
+    phases *= all(name in row.times for row in rows for name in phases[:1])
+    parts = [segments(row, phases) for row in rows]
+    left = [0.0] * len(rows)
+    for at, name in enumerate(parts[0]):
+        widths = [scale * each[name] for each in parts]
+        colour = theme.faint if name == REST else theme.colours[at]
+        axes.barh(places, widths, 0.62, left, color=colour, label=name)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     for place, row in zip(places, rows, strict=True):
         step = row.times["step"]
-        low, high = scale * (step.median - step.low), scale * (step.high - step.median)
-        axes.errorbar(
-            scale * step.median,
+        end = _whisker(
+            axes,
             place,
-            xerr=[[low], [min(high, widest - scale * step.median)]],
-            color=theme.ink,
-            lw=1.1,
-            capsize=2.5,
-            fmt="none",
+            [scale * each for each in (step.low, step.median, step.high)],
+            widest,
+            theme,
         )
-        speed = f"{row.images_per_s:.3g} {row.unit}s/s" if row.images_per_s else ""
+        speed = f"{plain(row.images_per_s)} {row.unit}s/s" if row.images_per_s else ""
+        cut = f"  interval to {plain(scale * step.high)} {unit}" * (scale * step.high > widest)
         mark = " *" if row.noisy else ""
-        end = min(max(scale * step.high, left[place]), widest)
-        at_end(axes, end, place, f"{scale * step.median:.3g} {unit}  {speed}{mark}", theme)
+        text = f"{plain(scale * step.median)} {unit}  {speed}{mark}{cut}"
+        at_end(axes, end, place, text, theme)
     axes.set_yticks(places, [own[row.case.name] for row in rows])
     axes.invert_yaxis()
     noisy = ", * noisy" if any(row.noisy for row in rows) else ""
@@ -69,9 +73,39 @@ def _bars(axes: Axes, rows: Sequence[Row], theme: Theme) -> None:
     dress(axes, theme, grid="x")
     axes.tick_params(axis="y", labelcolor=theme.ink, length=0)
     axes.set_xlim(0, 1.28 * widest)
-    if len(phases) > 1:
+    if len(parts[0]) > 1:
         # Beside the title, where no bar can reach.
-        legend(axes, theme, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3)
+        legend(axes, theme, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4)
+
+
+def segments(row: Row, phases: Sequence[str]) -> dict[str, float]:
+    """Seconds of a step's phases and of the rest; they add up to the median of the step.
+
+    Medians of parts need not add up to the median of the whole: where they come to more, each is
+    drawn in proportion.
+    """
+    step = row.times["step"].median
+    found = {name: row.times[name].median if name in row.times else 0.0 for name in phases}
+    if len(found) < 2:
+        return {"step": step}
+    total = sum(found.values())
+    share = min(step / total, 1.0)
+    return {name: share * seconds for name, seconds in found.items()} | {
+        REST: max(step - total, 0.0)
+    }
+
+
+def _whisker(
+    axes: Axes, place: int, interval: Sequence[float], widest: float, theme: Theme
+) -> float:
+    """The line of an interval (low, median, high); an arrow where it is cut. Returns its end."""
+    low, middle, high = interval
+    end = min(high, widest)
+    how = {"color": theme.ink, "lw": 1.1, "fmt": "none", "capsize": 2.5}
+    axes.errorbar(middle, place, xerr=[[middle - low], [max(end - middle, 0.0)]], **how)  # type: ignore[arg-type]
+    if high > widest:
+        axes.plot([end], [place], marker=">", ms=5, color=theme.ink)
+    return max(end, middle)
 
 
 def speed_points(axes: Axes, rows: Sequence[Row], theme: Theme) -> None:
@@ -94,7 +128,7 @@ def speed_points(axes: Axes, rows: Sequence[Row], theme: Theme) -> None:
             capsize=2.5,
         )
         memory = memory_beside_baseline(row)
-        text = f"{relative.speed:.3g}" + (f"  memory {memory}" if memory else "")
+        text = plain(relative.speed) + (f"  memory {memory}" if memory else "")
         at_end(axes, relative.high, place, text + "  tie" * relative.tie, theme)
     axes.set_yticks(range(len(found)), [own[row.case.name] for row, _ in found])
     axes.set_ylim(len(found) - 0.5, -0.5)

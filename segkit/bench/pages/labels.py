@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from segkit.bench.case import Case
@@ -12,6 +13,23 @@ FASTEST = (
     "the machine's own best rate, or its fewest bytes at that of a copy, whichever takes longer, "
     "with everything fused that can be."
 )
+
+
+def plain(number: float, digits: int = 3) -> str:
+    """A number with so many digits that mean something, and never as a power of ten.
+
+    2.5, 0.00123, 20,331: digits before the point are all shown, thousands apart.
+    """
+    if number == 0 or not math.isfinite(number):
+        return f"{number:g}"
+    decimals = max(digits - 1 - math.floor(math.log10(abs(number))), 0)
+    text = f"{number:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if decimals else text
+
+
+def milliseconds(seconds: float, digits: int = 3) -> str:
+    """Seconds as milliseconds, without the unit."""
+    return plain(1e3 * seconds, digits)
 
 
 def shared_and_own(cases: Sequence[Case]) -> tuple[str, dict[str, str]]:
@@ -41,9 +59,9 @@ def speed_beside_baseline(row: Row, *, interval: bool = True) -> str:
         return ""
     if relative.baseline == row.case.name:
         return "baseline"
-    text = _three_digits(relative.speed)
+    text = plain(relative.speed)
     if interval:
-        text += f" ({_three_digits(relative.low)} to {_three_digits(relative.high)})"
+        text += f" ({plain(relative.low)} to {plain(relative.high)})"
     return text + ", tie" * relative.tie + ", unpaired" * (not relative.paired)
 
 
@@ -52,13 +70,13 @@ def memory_beside_baseline(row: Row) -> str:
     relative = row.relative
     if relative is None or relative.memory is None or relative.baseline == row.case.name:
         return ""
-    return _three_digits(relative.memory)
+    return plain(relative.memory)
 
 
 def limit_text(row: Row) -> str:
     """How many times the least possible time a row's step takes: "2.9"."""
     times = row.achieved.times_limit if row.achieved else None
-    return "" if times is None else f"{times:.0f}" if times >= 100 else f"{times:.3g}"
+    return "" if times is None else plain(times)
 
 
 def baselines_line(rows: Sequence[Row]) -> str:
@@ -74,10 +92,6 @@ def baselines_line(rows: Sequence[Row]) -> str:
     )
     told = "Speed and memory are beside a baseline, speed with its 95 % interval;"
     return f"{told} {one or many}{drift}"
-
-
-def _three_digits(number: float) -> str:
-    return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _words(case: Case) -> list[str]:

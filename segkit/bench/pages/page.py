@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segkit.bench.pages.labels import (
+    FASTEST,
     baselines_line,
     limit_text,
     memory_beside_baseline,
+    milliseconds,
+    plain,
     shared_and_own,
     speed_beside_baseline,
 )
@@ -23,11 +26,38 @@ CAPTIONS = {
     "score-and-speed": "Right and high is better. A short training tells apart what is very "
     "unlike; it does not rank what is close.",
     "beside-baseline": "Right is better; hollow: a tie.",
-    "step-times": "Short is better. The line is the 95 % interval of the median.",
+    "step-times": "Short is better. The line is the 95 % interval of the median; an arrow: it "
+    "goes on. The parts add up to the median of a step: rest is what lies in no phase, and phases "
+    "that come to more than the step are drawn in proportion.",
     "upsamplers": "Short is better.",
     "checkerboard": "Less is better: energy of the logits at the frequencies that upsampling puts "
     "there.",
-    "roofline": "The nearer to the lines, the less is left to gain on this machine.",
+    "roofline": "The nearer to the lines, the less is left to gain on this machine. Named are the "
+    "slowest and the quickest of each kind.",
+}
+
+# What the columns of the tables mean; those whose header says it all are left out.
+COLUMNS = {
+    "step ms": "milliseconds of a step, the median of all; a step is one batch, in training with "
+    "gradient and optimizer",
+    "95 % interval": "where the median would lie in 95 of 100 repetitions like this one, by "
+    "bootstrap over rounds",
+    "times as fast": "speed over that of the baseline, with its 95 % interval; a tie where that "
+    "holds 1 or the difference is no more than between two processes of one and the same case",
+    "peak MiB": "the most memory needed, in a pass of its own, above what the idle process has "
+    "(on CUDA: allocated)",
+    "of its memory": "peak memory over that of the baseline",
+    "multiply-adds G": "thousand millions of them in the forward pass of a batch",
+    "x fastest": FASTEST,
+    "score": "what a short training reached, the same for every case",
+    "J per image": "energy of the device",
+    "p10 ms": "a tenth of all steps was quicker; p90 and p99: nine tenths, 99 of 100",
+    "of arithmetic": "share of this machine's own best arithmetic rate",
+    "of bandwidth": "share of this machine's own best rate of copying, were everything fused that "
+    "can be",
+    "bound by": "which of the two is nearer its best",
+    "error": "of the output beside the same weights in float64: norm of the difference over norm "
+    "of the reference. Where it is more than is allowed, no times are shown",
 }
 
 
@@ -70,16 +100,21 @@ def page(run: Run, pictures: Sequence[Picture]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["plain"] = plain
+    environment.filters["capitalized"] = lambda text: f"{text[0].upper()}{text[1:].rstrip('.')}."
+    found = tables(run)
+    shown = {name for table in found for name in (*table.header, *table.more_header)}
     return environment.get_template("benchmark.html").render(
         run=run,
         pictures=pictures,
-        tables=tables(run),
+        tables=found,
         failed=[row for row in run.rows if row.status != "ok"],
         conditions=conditions(run),
         duration=_duration(run.seconds),
         controls=run.aa.pairs if run.aa else (),
         band=run.aa.band if run.aa else None,
         baselines=baselines_line(run.rows),
+        columns=[(name, told) for name, told in COLUMNS.items() if name in shown],
         noisy=[row for row in run.rows if row.noisy],
         quality=next((row.quality for row in run.rows if row.quality), None),
     )
@@ -118,13 +153,13 @@ def _main(row: Row) -> dict[str, str]:
     return {
         f"{row.unit}s/s": _number(row.images_per_s),
         "step ms": _scaled(step, "median", 1e3),
-        "95 % interval": f"{1e3 * step.low:.4g} to {1e3 * step.high:.4g}" if step else "",
+        "95 % interval": f"{milliseconds(step.low)} to {milliseconds(step.high)}" if step else "",
         "times as fast": speed_beside_baseline(row),
         "peak MiB": _scaled(row.memory, "peak_bytes", 1 / MIB),
         "of its memory": memory_beside_baseline(row),
         "parameters M": _scaled(counts, "parameters", 1e-6),
         "multiply-adds G": _scaled(counts, "multiply_adds", 1e-9),
-        "times limit": limit_text(row),
+        "x fastest": limit_text(row),
         "score": _score(row),
         "J per image": _number(row.energy_j_per_image),
     }
@@ -193,9 +228,7 @@ def _ceilings(run: Run) -> list[tuple[str, str]]:
 
 
 def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return "" if value is None else plain(value)
 
 
 def _score(row: Row) -> str:

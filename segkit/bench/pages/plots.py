@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from segkit.bench.pages.bars import at_end, bar_panels, seconds_of, speed_points
 from segkit.bench.pages.labels import shared_and_own
-from segkit.bench.pages.scatter import Scatter, coordinates, extremes, pareto
+from segkit.bench.pages.scatter import Panel, coordinates, extremes, scatters
 from segkit.bench.pages.style import (
     Theme,
     dress,
@@ -36,49 +36,40 @@ MOST_BARS, MOST_PANELS = 48, 6
 
 def speed_and_memory(run: Run, theme: Theme) -> Figure | None:
     """Images a second against peak memory, a panel for training and one for inference."""
-    rows = [row for row in measured(run) if row.memory and row.images_per_s]
-    panels = _by_mode(rows)
-    if not rows:
-        return None
-    made = figure(9.5, 4.6 * len(panels), theme)
-    scatters = []
-    for at, (mode, each) in enumerate(panels.items()):
-        axes = made.add_subplot(len(panels), 1, at + 1)
-        points = [(_speed(row), _peak(row) / MIB) for row in each]
-        front = pareto(points, (1, -1))
-        scatters.append(Scatter(axes, each, points, front))
-        note = scatters[-1].draw(theme)
-        axes.set_xlabel(f"{_unit(each)}s a second")
-        axes.set_ylabel("peak memory above idle, MiB")
-        title(axes, f"Speed and memory in {MODES[mode]}", note, theme)
-    settle(made)
-    for scatter in scatters:
-        scatter.name(theme)
-    return made
+    panels = _by_mode([row for row in measured(run) if row.memory and row.images_per_s])
+    plans = [
+        Panel(
+            title=f"Speed and memory in {MODES[mode]}",
+            labels=(f"{_unit(rows)}s a second", "peak memory above idle, MiB"),
+            rows=rows,
+            points=[(_speed(row), _peak(row) / MIB) for row in rows],
+            wanted=(1, -1),
+        )
+        for mode, rows in panels.items()
+    ]
+    return scatters(plans, theme)
 
 
 def score_and_speed(run: Run, theme: Theme) -> Figure | None:
     """The score after a short training against images a second."""
-    rows = [r for r in measured(run) if r.quality and r.quality.score is not None]
-    panels = _by_mode([row for row in rows if row.images_per_s])
-    if not panels:
-        return None
-    made = figure(9.5, 4.6 * len(panels), theme)
-    scatters = []
-    for at, (mode, each) in enumerate(panels.items()):
-        axes = made.add_subplot(len(panels), 1, at + 1)
-        points = [(_speed(row), _score(row)) for row in each]
-        scatters.append(Scatter(axes, each, points, pareto(points, (1, 1))))
-        note = scatters[-1].draw(theme)
-        quality = each[0].quality
+    scored = [r for r in measured(run) if r.quality and r.quality.score is not None]
+    plans = []
+    for mode, rows in _by_mode([row for row in scored if row.images_per_s]).items():
+        quality = rows[0].quality
         assert quality is not None
-        axes.set_xlabel(f"{_unit(each)}s a second")
-        axes.set_ylabel(f"{quality.metric} after {quality.epochs} epochs, {quality.data}")
-        title(axes, f"Score and speed in {MODES[mode]}", note, theme)
-    settle(made)
-    for scatter in scatters:
-        scatter.name(theme)
-    return made
+        plans.append(
+            Panel(
+                title=f"Score and speed in {MODES[mode]}",
+                labels=(
+                    f"{_unit(rows)}s a second",
+                    f"{quality.metric} after {quality.epochs} epochs, {quality.data}",
+                ),
+                rows=rows,
+                points=[(_speed(row), _score(row)) for row in rows],
+                wanted=(1, 1),
+            )
+        )
+    return scatters(plans, theme)
 
 
 def step_times(run: Run, theme: Theme) -> Figure | None:

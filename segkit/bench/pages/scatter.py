@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segkit.bench.case import Case
 from segkit.bench.pages.labels import shared_and_own
@@ -15,14 +15,18 @@ from segkit.bench.pages.style import (
     MARKERS,
     Theme,
     dress,
+    figure,
     legend,
     name_points,
     plain_numbers,
+    settle,
+    title,
 )
 from segkit.bench.row import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 GROUPS = ("encoder", "upsampler", "loss", "decoder", "precision", "benchmark", "compile", "size")
 FEW_GROUPS = 4
@@ -30,12 +34,17 @@ FEW_GROUPS = 4
 
 @dataclass(frozen=True)
 class Scatter:
-    """Cases as points on axes of their own; front: those that no other beats, by index."""
+    """Cases as points on axes of their own.
+
+    front      those that no other beats, by index
+    numbered   whether points bear numbers, told beside the axes, in place of names
+    """
 
     axes: Axes
     rows: Sequence[Row]
     points: Sequence[tuple[float, float]]
     front: Sequence[int]
+    numbered: bool = False
 
     def draw(self, theme: Theme) -> str:
         """Points coloured by what varies most, and the front; returns what all have in common."""
@@ -60,29 +69,57 @@ class Scatter:
             axes.plot(*coordinates(line), color=theme.faint, lw=1.1, ls=(0, (4, 3)), zorder=2)
         dress(axes, theme)
         self._scale()
-        if len(set(names)) > 1:
+        if self.numbered:
+            self._number(theme, group)
+        elif len(set(names)) > 1:
             legend(axes, theme, loc="upper left", bbox_to_anchor=(1.0, 1.0))
         shared, _ = shared_and_own([row.case for row in self.rows])
         beaten = "dashed: no other case is better in both" if len(self.front) > 1 else ""
         return "; ".join(part for part in (shared, beaten) if part)
 
-    def name(self, theme: Theme) -> None:
-        """Writes the cases' names; only once the whole figure has its layout."""
+    def _number(self, theme: Theme, group: str) -> None:
+        """Beside the axes, what each number stands for."""
+        from matplotlib.lines import Line2D
+
+        _, own = shared_and_own([row.case for row in self.rows])
+        values = [value_of(row.case, group) for row in self.rows]
+        kinds = list(dict.fromkeys(values))
+        handles, labels = [], []
+        for at, (row, value) in enumerate(zip(self.rows, values, strict=True), start=1):
+            kind = kinds.index(value)
+            marker = MARKERS[kind % len(MARKERS)]
+            colour = theme.colours[kind % len(theme.colours)]
+            handles.append(Line2D([], [], marker=marker, color=colour, ls="", ms=6))
+            labels.append(f"{at}  {own[row.case.name]}")
+        where: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.03)}
+        small: dict[str, Any] = {"fontsize": 7.5, "labelspacing": 0.25}
+        legend(self.axes, theme, handles=handles, labels=labels, **where, **small)
+
+    def _names(self) -> list[str]:
         _, own = shared_and_own([row.case for row in self.rows])
         group = group_of([row.case for row in self.rows])
         values = [value_of(row.case, group) for row in self.rows]
         names = [own[row.case.name] for row in self.rows]
         if len(set(values)) <= FEW_GROUPS:
             # The colour says the group.
-            names = [_without(name, value) for name, value in zip(names, values, strict=True)]
-        name_points(
+            return [_without(name, value) for name, value in zip(names, values, strict=True)]
+        return names
+
+    def name(self, theme: Theme) -> bool:
+        """Writes names, once the figure has its layout; False where one finds no room."""
+        names = [str(at + 1) for at in range(len(self.rows))]
+        if not self.numbered:
+            names = self._names()
+        left_out = name_points(
             self.axes,
             [
                 (x, y, name, at in self.front)
                 for at, ((x, y), name) in enumerate(zip(self.points, names, strict=True))
             ],
             theme,
+            margin=3.0 if self.numbered else 7.0,
         )
+        return self.numbered or not left_out
 
     def _scale(self) -> None:
         axes = self.axes
@@ -95,6 +132,43 @@ class Scatter:
                 scale("log")
                 plain_numbers(axis)
         axes.margins(0.12)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What one panel of points shows.
+
+    labels   of the axes, x and y
+    wanted   for each coordinate 1 where more is better, -1 where less is
+    """
+
+    title: str
+    labels: tuple[str, str]
+    rows: Sequence[Row]
+    points: Sequence[tuple[float, float]]
+    wanted: tuple[int, int]
+
+
+def scatters(panels: Sequence[Panel], theme: Theme, *, numbered: bool = False) -> Figure | None:
+    """Panels of points, one under the other; numbered where a name would find no room."""
+    if not panels:
+        return None
+    heights = [max(4.6, 0.6 + 0.19 * len(each.rows) * numbered) for each in panels]
+    made = figure(9.5, sum(heights), theme)
+    grid = made.add_gridspec(len(panels), 1, height_ratios=heights)
+    drawn = []
+    for at, each in enumerate(panels):
+        axes = made.add_subplot(grid[at])
+        front = pareto(each.points, each.wanted)
+        drawn.append(Scatter(axes, each.rows, each.points, front, numbered))
+        note = drawn[-1].draw(theme)
+        axes.set_xlabel(each.labels[0])
+        axes.set_ylabel(each.labels[1])
+        title(axes, each.title, note, theme)
+    settle(made)
+    if not all(each.name(theme) for each in drawn):
+        return scatters(panels, theme, numbered=True)
+    return made
 
 
 def pareto(points: Sequence[tuple[float, float]], wanted: tuple[int, int]) -> list[int]:

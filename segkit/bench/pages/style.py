@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from segkit.bench.pages.labels import plain
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -104,7 +106,7 @@ def title(axes: Axes, text: str, note: str, theme: Theme) -> None:
 
 def legend(axes: Axes, theme: Theme, **where: Any) -> None:
     """The axes' legend, without a frame."""
-    shown = axes.legend(frameon=False, fontsize=8.5, **where)
+    shown = axes.legend(**({"frameon": False, "fontsize": 8.5} | where))
     for text in shown.get_texts():
         text.set_color(theme.ink)
 
@@ -114,14 +116,14 @@ def plain_numbers(axis: Any) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     axis.set_minor_formatter(NullFormatter())
 
 
 # Where a label may stand beside its point: offset in points, alignment; the nearest first.
 _PLACES = tuple(
     (dx * reach, dy * reach, horizontal, vertical)
-    for reach in (1, 2, 3.2)
+    for reach in (1, 2, 3.2, 5, 7.5)
     for dx, dy, horizontal, vertical in (
         (6, 3, "left", "bottom"),
         (6, -3, "left", "top"),
@@ -134,19 +136,26 @@ _PLACES = tuple(
 
 
 def name_points(
-    axes: Axes, points: Sequence[tuple[float, float, str, bool]], theme: Theme
+    axes: Axes,
+    points: Sequence[tuple[float, float, str, bool]],
+    theme: Theme,
+    *,
+    margin: float = 7.0,
 ) -> list[str]:
     """Writes each point's name where it covers neither point nor name; returns those left out.
 
     The figure must have its final layout (`settle`).
     points   x, y, name, and whether it matters: these come first and in a stronger colour
+    margin   kept between a name and every other point, pixels
     """
     renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
     where = [axes.transData.transform((x, y)) for x, y, _, _ in points]
+    frame = axes.get_window_extent()
     taken: list[Any] = []
     left_out = []
     for at in sorted(range(len(points)), key=lambda at: not points[at][3]):
         x, y, name, matters = points[at]
+        others = [*where[:at], *where[at + 1 :]]
         for dx, dy, horizontal, vertical in _PLACES:
             text = axes.annotate(
                 name,
@@ -164,7 +173,7 @@ def name_points(
             )
             text.set_in_layout(False)
             box = text.get_window_extent(renderer)
-            if _is_free(box, axes, where, at, taken):
+            if _is_free(box, frame, others, taken, margin):
                 taken.append(box)
                 break
             text.remove()
@@ -173,15 +182,15 @@ def name_points(
     return left_out
 
 
-def _is_free(box: Any, axes: Axes, where: Sequence[Any], own: int, taken: Sequence[Any]) -> bool:
-    frame = axes.get_window_extent()
+def _is_free(
+    box: Any, frame: Any, points: Sequence[Any], taken: Sequence[Any], margin: float
+) -> bool:
+    """Whether a name's box lies within the frame and covers neither a point nor another name."""
     if box.x0 < frame.x0 or box.x1 > frame.x1 or box.y0 < frame.y0 or box.y1 > frame.y1:
         return False
     if any(box.overlaps(other) for other in taken):
         return False
-    margin = 7
     return not any(
         box.x0 - margin < x < box.x1 + margin and box.y0 - margin < y < box.y1 + margin
-        for at, (x, y) in enumerate(where)
-        if at != own
+        for x, y in points
     )
