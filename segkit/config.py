@@ -165,6 +165,11 @@ class TrainConfig(BaseModel):
         ge=1,
         description="steps between checkpoints within an epoch; null writes none there",
     )
+    checkpoint_minutes: float = Field(
+        default=10.0,
+        gt=0,
+        description="minutes between checkpoints, at most: what a killed training loses",
+    )
     samples: int = Field(default=4, ge=0, description="validation images shown in samples/")
     samples_every: int | None = Field(
         default=None, ge=1, description="epochs between pictures of them; null: five times in all"

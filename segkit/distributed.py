@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -75,6 +75,19 @@ class Group:
         summed = tensor.to(self.device)
         dist.all_reduce(summed)
         tensor.copy_(summed)
+
+    def start_maximum(self, value: int) -> Callable[[], int]:
+        """Asks for the largest `value` of all processes; the answer, when called, waits for it."""
+        if self.world_size == 1:
+            return lambda: value
+        largest = torch.tensor([value], device=self.device)
+        work = dist.all_reduce(largest, op=dist.ReduceOp.MAX, async_op=True)
+
+        def answer() -> int:
+            work.wait()
+            return int(largest)
+
+        return answer
 
     def share_(self, module: nn.Module) -> None:
         """Gives every process rank 0's tensors, in place."""

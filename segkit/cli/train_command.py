@@ -97,17 +97,11 @@ def _resume(
 
 def _watched(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None:
     """Runs a training with a live display on a terminal, and with plain lines elsewhere."""
-    from segkit.training.events import Several, Silence
+    from segkit.training.events import Several
     from segkit.training.progress import LiveProgress, PlainProgress
 
-    class Place(Silence):
-        folder: Path | None = None
-
-        def started(self, folder: Path) -> None:
-            self.folder = folder
-
-    live, place = None, Place()
-    watchers: list[Events] = [place]
+    live = None
+    watchers: list[Events] = []
     if sys.stdout.isatty():
         from rich.console import Console
 
@@ -123,10 +117,6 @@ def _watched(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None
         watchers.append(TensorBoardLog())
     try:
         run(Several(*watchers))
-    except KeyboardInterrupt:
-        if place.folder is not None:
-            click.echo(f"Continue with: segkit train --resume {place.folder}", err=True)
-        raise
     finally:
         if live is not None:
             live.close()

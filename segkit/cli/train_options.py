@@ -170,6 +170,11 @@ MACHINE = (
 OUTPUT = (
     output("--out", metavar="RUN", help="Folder of the run. [default: runs/DATA-ENCODER]"),
     output(
+        "--checkpoint-minutes",
+        type=float,
+        help="Minutes of work that a crash may cost, at most. [default: 10.0]",
+    ),
+    output(
         "--tensorboard",
         is_flag=True,
         default=None,

@@ -81,6 +81,10 @@ class CheckpointFolder:
             )
         return _read(self.folder / pointer.read_text(encoding="utf-8").strip())
 
+    def any_yet(self) -> bool:
+        """Whether a checkpoint was ever completed here."""
+        return (self.folder / "last").is_file() or any(self.folder.glob("step-????????"))
+
     def sweep(self) -> None:
         """Removes what an interrupted write left."""
         if self.folder.is_dir():

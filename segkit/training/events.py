@@ -21,6 +21,7 @@ class StepReport:
     data_share          of this epoch's time so far that went into waiting for batches, 0 to 1
     seconds_left        until the training ends, evaluations included
     memory              bytes in use at most so far; None where unknown
+    skipped             steps of this epoch so far that fp16's scaler skipped
     """
 
     epoch: int
@@ -34,6 +35,7 @@ class StepReport:
     seconds_left: float
     memory: int | None
     data_share: float = 0.0
+    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class EpochReport:
     data_share    of the epoch's time of training that went into waiting for batches, 0 to 1
     is_best       whether this epoch's model is the best so far
     seconds       of training and of evaluation
+    skipped       steps that fp16's scaler skipped, since a gradient was no finite number
     """
 
     epoch: int
@@ -58,6 +61,7 @@ class EpochReport:
     seconds: float
     memory: int | None
     data_share: float = 0.0
+    skipped: int = 0
     scores: Mapping[str, float] = field(default_factory=dict)
     conventions: Mapping[str, str] = field(default_factory=dict)
     score_name: str = ""

@@ -114,6 +114,23 @@ class Learner:
             tensors["loss"] = own
         return tensors
 
+    def name_of_infinite(self) -> str:
+        """A tensor of the model or of its average that holds an infinity or NaN, or nothing."""
+        for model, of in ((self.model, ""), (self.average.model, "the average's ")):
+            state = model.state_dict()
+            floating = {
+                name: each
+                for name, each in state.items()
+                if each.is_floating_point() and each.numel()
+            }
+            # The largest value of each tensor, and one answer to wait for.
+            norms = torch._foreach_norm([each.float() for each in floating.values()], math.inf)
+            finite = torch.stack(norms).isfinite().tolist()
+            broken = [name for name, good in zip(floating, finite, strict=True) if not good]
+            if broken:
+                return f"{of}{broken[0]}"
+        return ""
+
     def _loss(self, batch: Batch) -> Tensor:
         device, instances_BHW = self.group.device, batch.instances_BHW
         image_BCHW = move(batch.image_BCHW, device, self.config.channels_last)

@@ -29,7 +29,7 @@ SKIPS_IN_A_ROW = 50
 class DivergedBatch(Diverged):
     """Diverged, with the batch that did it."""
 
-    batch: Batch
+    batch: Batch | None
 
 
 class Loop:
@@ -48,7 +48,8 @@ class Loop:
             self.learner.scaler.load_state_dict(dict(checkpoint.state["scaler"]))
         self.pending: Outcome | None = None
         self.latest: StepReport | None = None
-        self.skipped = 0
+        self.latest_batch: Batch | None = None
+        self.skipped_in_a_row = 0
         self.clock = Clock(self.config.batch)
 
     def train_epoch(self) -> Iterator[StepReport | None]:
@@ -72,7 +73,7 @@ class Loop:
         self.clock.step()
         # The step before has ended by now: asking for its loss keeps no device waiting.
         self.settle()
-        self.pending = outcome
+        self.pending, self.latest_batch = outcome, batch
         self.position.next_batch()
 
     def settle(self) -> None:
@@ -81,10 +82,12 @@ class Loop:
         if pending is None:
             return
         loss, norm = float(pending.loss), float(pending.norm)
-        self.skipped = 0 if math.isfinite(norm) else self.skipped + 1
+        skips = not math.isfinite(norm)
+        self.skipped_in_a_row = self.skipped_in_a_row + 1 if skips else 0
         allowed = SKIPS_IN_A_ROW if self.learner.scaler.is_enabled() else 0
-        if not math.isfinite(loss) or self.skipped > allowed:
+        if not math.isfinite(loss) or self.skipped_in_a_row > allowed:
             raise _diverged(pending, loss, norm, self.position.epoch + 1)
+        self.position.skipped += skips
         self.position.loss_sum += loss
         self.latest = self._step_report(pending)
 
@@ -135,6 +138,7 @@ class Loop:
             seconds=self.clock.seconds_of_epoch,
             data_share=self.clock.data_share,
             memory=memory_in_use(group.device),
+            skipped=position.skipped,
             scores=scores.values if scores else {},
             conventions=scores.conventions if scores else {},
             score_name=scores.first if scores else "",
@@ -162,8 +166,12 @@ class Loop:
         return True
 
     def checkpoint(self) -> Checkpoint:
-        """Everything needed to continue exactly; every process must ask, since all contribute."""
+        """Everything needed to continue exactly; every process must ask, since all contribute.
+
+        Raises DivergedBatch SK-T001 rather than to save a model that is no longer finite.
+        """
         self.settle()
+        self.refuse_infinite_model()
         state = {
             "position": asdict(self.position),
             "weights": dict(self.setup.model.record.weights),
@@ -171,6 +179,20 @@ class Loop:
             "world_size": self.group.world_size,
         }
         return Checkpoint(self.learner.checkpoint_tensors(), state)
+
+    def refuse_infinite_model(self) -> None:
+        """Raises DivergedBatch SK-T001 where a weight or a norm's statistic is no finite number."""
+        name = self.learner.name_of_infinite()
+        if not name:
+            return
+        error = DivergedBatch(
+            "SK-T001",
+            f"the model is broken in epoch {self.position.epoch + 1}: {name} holds values that are "
+            "no finite numbers. It is not saved, and the best model so far stays.",
+            "Lower --lr, or use --precision fp32.",
+        )
+        error.batch = self.latest_batch
+        raise error
 
     def _latest_report(self) -> StepReport | None:
         """The last report that was not given yet."""
@@ -194,6 +216,7 @@ class Loop:
             data_share=self.clock.data_share,
             seconds_left=self.clock.seconds_left(setup.total_steps - position.step, evaluations),
             memory=memory_in_use(self.group.device),
+            skipped=position.skipped,
         )
 
 

@@ -12,6 +12,7 @@ class Position:
     epoch, batch   the next to be trained, from 0
     step           steps done in all
     loss_sum       sum of the losses of this epoch's steps so far
+    skipped        steps of this epoch so far that fp16's scaler skipped
     best           best value of the deciding score so far; None before the first
     best_epoch     the epoch it was reached in, from 1
     best_scores    all scores of that epoch, by name; None where not defined
@@ -22,6 +23,7 @@ class Position:
     batch: int = 0
     step: int = 0
     loss_sum: float = 0.0
+    skipped: int = 0
     best: float | None = None
     best_epoch: int | None = None
     best_scores: dict[str, float | None] = field(default_factory=dict)
@@ -37,3 +39,4 @@ class Position:
         self.epoch += 1
         self.batch = 0
         self.loss_sum = 0.0
+        self.skipped = 0

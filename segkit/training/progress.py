@@ -116,6 +116,8 @@ def step_summary(report: StepReport) -> str:
     ]
     if report.memory is not None:
         parts.append(f"{report.memory / 2**30:.1f} GiB")
+    if report.skipped:
+        parts.append(skips(report.skipped))
     return "  ".join([*parts, f"{duration(report.seconds_left)} left"])
 
 
@@ -142,7 +144,14 @@ def epoch_line(report: EpochReport) -> str:
     ]
     if report.memory is not None:
         parts.append(f"{report.memory / 2**30:.1f} GiB")
+    if report.skipped:
+        parts.append(skips(report.skipped))
     return "  ".join(parts)
+
+
+def skips(number: int) -> str:
+    """Steps that fp16 lost: a few at the start are usual, many ask for --precision bf16."""
+    return f"{plural(number, 'step')} skipped"
 
 
 def closing_lines(result: TrainingResult) -> list[str]:

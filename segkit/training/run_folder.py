@@ -21,7 +21,16 @@ from segkit.storage import replace_text, storage_errors
 from segkit.training.checkpoints import CheckpointFolder
 from segkit.training.events import EpochReport
 
-COLUMNS = ("epoch", "step", "loss", "learning_rate", "images_per_second", "data_share", "seconds")
+COLUMNS = (
+    "epoch",
+    "step",
+    "loss",
+    "learning_rate",
+    "images_per_second",
+    "data_share",
+    "seconds",
+    "skipped",
+)
 
 
 class RunFolder:

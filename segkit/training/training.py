@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from segkit.config import TrainConfig, with_changes
 from segkit.cpu.allocator import keep_freed_memory
 from segkit.data.opening.skipping import skipped_note
 from segkit.device import device_errors
 from segkit.distributed import process_group
-from segkit.errors import UsageError
+from segkit.errors import StorageError, UsageError
 from segkit.training.checkpoints import Checkpoint
 from segkit.training.decisions import run_name
 from segkit.training.events import Events, Silence, TrainingResult
 from segkit.training.loop import DivergedBatch, Loop
+from segkit.training.position import Position
 from segkit.training.run_folder import RunFolder
 from segkit.training.setup import Setup, set_up
+from segkit.training.signals import SAVE, Requests, Signals, end_by, listening
 from segkit.training.summary import sentences
 from segkit.training.writer import Writer, best_scores
 
@@ -34,7 +37,11 @@ def train(
     """
     wanted = Path(config.out or run_name(config)).expanduser()
     RunFolder.refuse_file(wanted)
-    with process_group(config.device) as group, device_errors(group.device, less_memory(config)):
+    with (
+        listening() as signals,
+        process_group(config.device) as group,
+        device_errors(group.device, less_memory(config)),
+    ):
         watching = events if events is not None and group.writes else Silence()
         setup = set_up(config, group, watching)
         watching.decided(sentences(setup))
@@ -49,7 +56,7 @@ def train(
                 run.write_skipped(setup.data.skipped)
                 watching.decided([("run", str(run.folder))])
                 watching.started(run.folder)
-            result = _Training(setup, run, watching).run()
+            result = _Training(setup, run, watching, signals).run()
             if setup.data.skipped:
                 watching.warned(f"{skipped_note(setup.data.skipped)} See skipped.csv.")
             return result
@@ -60,9 +67,12 @@ def resume(
 ) -> TrainingResult:
     """Continues a run exactly from its last checkpoint; one that is complete stays as it is.
 
+    A run that was stopped before its first checkpoint begins again, in the same folder.
+
+
     changes   settings that differ, of segkit.config.CHANGEABLE; epochs stretches the schedule
-    Raises SegkitError: UsageError SK-C009 for a change that cannot be, ModelFileError SK-M004
-    without a checkpoint, else as `train`. Nothing is written before all has been checked.
+    Raises SegkitError: UsageError SK-C009 for a change that cannot be, ModelFileError SK-M002 for a
+    damaged checkpoint, else as `train`. Nothing is written before all has been checked.
     """
     run = RunFolder(folder.expanduser())
     if not run.config_file.is_file():
@@ -70,9 +80,11 @@ def resume(
             "SK-C009", f"{folder} is no run: it holds no config.yaml.", "Give a run's folder."
         )
     config = with_changes(run.config_file, changes or {})
-    checkpoint = run.checkpoints.load()
-    _refuse_fewer_epochs(config, checkpoint)
+    checkpoint = run.checkpoints.load() if run.checkpoints.any_yet() else None
+    position = Position(**checkpoint.state["position"]) if checkpoint else Position()
+    _refuse_fewer_epochs(config, position)
     with (
+        listening() as signals,
         process_group(config.device) as group,
         device_errors(group.device, less_memory(config)),
         ExitStack() as stack,
@@ -80,22 +92,23 @@ def resume(
         watching = events if events is not None and group.writes else Silence()
         if group.writes:
             stack.enter_context(run.locked())
-        setup = set_up(config, group, watching, weights=checkpoint.state["weights"])
-        position = checkpoint.state["position"]
-        place = f"{run.folder}, from epoch {position['epoch'] + 1}, step {position['step'] + 1}"
+        started_from = checkpoint.state["weights"] if checkpoint else None
+        setup = set_up(config, group, watching, weights=started_from)
+        place = f"{run.folder}, from epoch {position.epoch + 1}, step {position.step + 1}"
         watching.decided([*sentences(setup), ("resume", place)])
         if group.writes:
             run.checkpoints.sweep()
-            run.rewind(position["epoch"])
+            run.rewind(position.epoch)
             if changes:
                 run.write_config(setup.config)
-        if checkpoint.state["world_size"] != group.world_size:
+        if checkpoint and checkpoint.state["world_size"] != group.world_size:
             watching.warned(
                 f"The run had {checkpoint.state['world_size']} processes and now has "
                 f"{group.world_size}: it continues, but not bit by bit as it would have."
             )
         watching.started(run.folder)
-        return _Training(setup, run if group.writes else None, watching, checkpoint).run()
+        own = run if group.writes else None
+        return _Training(setup, own, watching, signals, checkpoint).run()
 
 
 class _Training:
@@ -106,25 +119,35 @@ class _Training:
         setup: Setup,
         run: RunFolder | None,
         events: Events,
+        signals: Signals,
         checkpoint: Checkpoint | None = None,
     ) -> None:
-        self.setup, self.events = setup, events
+        self.setup, self.events, self.signals = setup, events, signals
         self.config = setup.config
         self.writer = Writer(setup, run, events) if run else None
         if self.config.keep_freed_memory and not keep_freed_memory():
             events.warned("Freed memory cannot be kept: it needs Linux with the GNU C library.")
         self.loop = Loop(setup, checkpoint)
+        self.requests = Requests(signals, setup.group, self.config.checkpoint_minutes)
         self.started = time.perf_counter()
 
     def run(self) -> TrainingResult:
         if self.writer:
             self.writer.refuse_small_disk()
-        position = self.loop.position
+        self.signals.training = True
         stopped = self._reason_to_stop()
-        while position.epoch < self.setup.epochs and not stopped:
-            self._train_epoch()
-            self._end_epoch()
-            stopped = self._reason_to_stop()
+        try:
+            while self.loop.position.epoch < self.setup.epochs and not stopped:
+                self._train_epoch()
+                self._end_epoch()
+                stopped = self._reason_to_stop()
+        except DivergedBatch as error:
+            if self.writer and error.batch:
+                kept = self.writer.keep_batch(error.batch)
+                error.fix = f"{error.fix}\nThe batch is kept in {kept}."
+            raise
+        finally:
+            self.signals.training = False
         result = self._result(stopped)
         self.events.finished(result)
         return result
@@ -135,18 +158,40 @@ class _Training:
                 if report:
                     self.events.stepped(report)
                 self._after_step()
-        except DivergedBatch as error:
-            if self.writer:
-                kept = self.writer.keep_batch(error.batch)
-                error.fix = f"{error.fix}\nThe batch is kept in {kept}."
-            raise
+        except StorageError:
+            # A signal to all processes ends the reading ones first: the last step stands.
+            if not self.signals.ending or self.setup.group.world_size > 1:
+                raise
+            self._save_and_end(self.signals.ending)
 
     def _after_step(self) -> None:
         position = self.loop.position
         steps = self.config.checkpoint_steps
         at_end = position.batch == self.setup.loader.batches_per_epoch
-        if steps and position.step % steps == 0 and not at_end:
+        request = self.requests.at_step()
+        if request > SAVE:
+            self._save_and_end(request)
+        if request == SAVE or (steps and position.step % steps == 0 and not at_end):
             self._save_checkpoint(best=False)
+
+    def _save_and_end(self, number: int) -> NoReturn:
+        """Saves the state after the last step, says so, and ends as signal `number` asks."""
+        self._save_checkpoint(best=False)
+        position = self.loop.position
+        if self.writer:
+            self.events.warned(
+                f"{signal.Signals(number).name}: saved after step {position.step}, in epoch "
+                f"{position.epoch + 1}. Continue with: segkit train --resume "
+                f"{self.writer.run.folder}"
+            )
+        end_by(number)
+
+    def _scored(self, done: int, images: int) -> None:
+        """Between two images of an evaluation: leaves it where the training is to end."""
+        self.events.evaluating(done, images)
+        if number := self.requests.at_evaluation():
+            # Saved is the end of the epoch's last step, before the evaluation.
+            self._save_and_end(number)
 
     def _end_epoch(self) -> None:
         """Scores, logs and saves the epoch just trained."""
@@ -155,7 +200,8 @@ class _Training:
         due = self.setup.is_due(number)
         scores, is_best = None, False
         if due and self.setup.evaluates:
-            scores = self.loop.evaluate(self.events.evaluating)
+            self.loop.refuse_infinite_model()
+            scores = self.loop.evaluate(self._scored)
             is_best = self.loop.note_score(scores)
         report = self.loop.epoch_report(scores, is_best=is_best)
         if self.writer:
@@ -180,6 +226,7 @@ class _Training:
         checkpoint = self.loop.checkpoint()
         if self.writer:
             self.writer.save_checkpoint(checkpoint, self.loop.position.step, best=best)
+        self.requests.saved()
 
     def _result(self, stopped: str) -> TrainingResult:
         position = self.loop.position
@@ -195,9 +242,8 @@ class _Training:
         )
 
 
-def _refuse_fewer_epochs(config: TrainConfig, checkpoint: Checkpoint) -> None:
-    position = checkpoint.state["position"]
-    begun = position["epoch"] + (position["batch"] > 0)
+def _refuse_fewer_epochs(config: TrainConfig, position: Position) -> None:
+    begun = position.epoch + (position.batch > 0)
     if config.epochs is not None and config.epochs < begun:
         raise UsageError(
             "SK-C009",

@@ -131,19 +131,6 @@ def test_a_name_nobody_offers_is_refused_with_the_nearest(segkit):
     assert "no encoder is called 'densnet121'. Did you mean 'densenet121'" in " ".join(err.split())
 
 
-def test_an_interruption_says_how_to_continue(segkit, monkeypatch, tmp_path):
-    from segkit.training import training
-
-    def interrupted(config, events, dry_run):
-        events.started(tmp_path / "run")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(training, "train", interrupted)
-    status, _, err = segkit("train")
-    assert status == 130
-    assert f"Continue with: segkit train --resume {tmp_path / 'run'}" in err
-
-
 def test_every_option_is_a_setting_and_its_help_states_the_setting_s_default():
     fields = TrainConfig.model_fields
     others = {"file", "assignments", "resume", "dry_run", "help"}

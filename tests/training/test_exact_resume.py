@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from segkit.errors import ModelFileError, StorageError, UsageError
+from segkit.errors import StorageError, UsageError
 from segkit.training.checkpoints import CheckpointFolder
 from segkit.training.training import resume, train
 
@@ -110,13 +110,6 @@ def test_what_an_interrupted_write_left_is_swept(settings, tmp_path):
     left.mkdir()
     resume(tmp_path / "run")
     assert not left.exists()
-
-
-def test_a_run_without_checkpoint_is_refused(settings, tmp_path, interrupted):
-    interrupted(settings(), after=1)
-    with pytest.raises(ModelFileError) as caught:
-        resume(tmp_path / "run")
-    assert str(caught.value).startswith(f"SK-M004: {tmp_path / 'run'} holds no checkpoint")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

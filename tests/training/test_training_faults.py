@@ -1,6 +1,7 @@
 """What goes wrong in a training is refused or named, with what to do; what was saved stays."""
 
 import json
+import math
 import shutil
 from collections import namedtuple
 
@@ -19,9 +20,9 @@ from segkit.errors import (
     StorageError,
     UsageError,
 )
-from segkit.training import writer
+from segkit.training import training, writer
 from segkit.training.events import Silence
-from segkit.training.training import less_memory, train
+from segkit.training.training import less_memory, resume, train
 
 
 def test_a_loss_that_is_no_number_names_the_images_and_keeps_them(settings, tmp_path):
@@ -35,6 +36,47 @@ def test_a_loss_that_is_no_number_names_the_images_and_keeps_them(settings, tmp_
         assert opened.metadata()["ids"] in error.what
         assert opened.get_tensor("image_BCHW").shape == (2, 3, 16, 16)
     assert f"The batch is kept in {kept}." in error.fix
+
+
+@pytest.mark.parametrize("where", ["weight", "statistic", "average"])
+def test_a_model_that_is_no_longer_finite_is_neither_scored_nor_saved(settings, tmp_path, where):
+    class Break(Silence):
+        """After the second epoch: the loss of a batch norm in training does not show it."""
+
+        def finished_epoch(self, report):
+            if report.epoch == 2:
+                model = loops[0].learner.model
+                if where == "average":
+                    loops[0].learner.average.model.head.bias.data[0] = math.inf
+                elif where == "weight":
+                    model.head.bias.data[0] = math.nan
+                else:
+                    norms = (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d))
+                    next(norms).running_var[0] = math.nan
+
+    loops, best = [], {}
+
+    class Remembered(training.Loop):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            loops.append(self)
+
+        def checkpoint(self):
+            best["model"] = (tmp_path / "run/model/model.safetensors").read_bytes()
+            return super().checkpoint()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "Loop", Remembered)
+        with pytest.raises(Diverged) as caught:
+            train(settings(decoder="unet"), Break())
+    assert caught.value.code == "SK-T001"
+    if where != "weight":  # which the very next loss shows
+        name = {"statistic": "running_var", "average": "the average's head.bias"}[where]
+        assert name in caught.value.what
+        assert "It is not saved" in caught.value.what
+    assert "The batch is kept in" in caught.value.fix
+    assert (tmp_path / "run/model/model.safetensors").read_bytes() == best["model"]
+    assert resume(tmp_path / "run").epochs == 4
 
 
 def test_a_batch_of_one_is_refused_before_the_first_step(settings, tmp_path):
