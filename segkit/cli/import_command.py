@@ -50,6 +50,8 @@ def command(
 ) -> None:
     """Turn FILE, a checkpoint from elsewhere, into a model folder that gives the same outputs.
 
+    Where they are the same at some image sizes only, the report says at which.
+
     \b
     segkit import unet.pth --from milesial --out model
 
@@ -68,7 +70,8 @@ def command(
             "SK-C012", f"{out} exists and is not empty.", "Give a new folder with --out."
         )
     imported = import_checkpoint(file, source, Wish(encoder, decoder))
-    save_model(imported.model, out, classes=_names(classes, imported.plan.num_classes))
+    named = _names(classes, imported.plan.num_classes)
+    save_model(imported.model, out, **({"classes": named} if named else {}))
     report = imported.as_json()
     click.echo(json.dumps(report, indent=2) if as_json else _told(imported, report, out))
 
@@ -77,6 +80,8 @@ def _names(classes: str | None, count: int) -> tuple[str, ...]:
     if classes is None:
         return ()
     names = tuple(name.strip() for name in classes.split(","))
+    if count == 1:
+        names, count = (("background", *names) if len(names) == 1 else names), 2
     if len(names) != count or not all(names):
         raise UsageError(
             "SK-C009",
@@ -91,7 +96,8 @@ def _told(imported: Imported, report: dict[str, Any], out: Path) -> str:
     lines = [
         f"{plan.source}",
         f"encoder {plan.encoder}, decoder {plan.decoder}, upsampler {plan.upsampler}",
-        f"{plan.in_channels} channels in, {plan.num_classes} classes out",
+        f"{plan.in_channels} channels in, {plan.num_classes} "
+        f"{'output' if plan.num_classes == 1 else 'classes out'}",
         f"{report['tensors']} tensors taken over ({report['parameters']:,} numbers)",
     ]
     for reason in dict.fromkeys(plan.left_out.values()):

@@ -136,11 +136,19 @@ def _agreement(
             "Please report the encoder, decoder and upsampler: no file was written.",
         )
     largest = max(1.0, float(np.abs(logits_BKHW).max()))
-    label_BHW = found if settings.labels else found.argmax(axis=1)
+    label_BHW = found if settings.labels else _with_background(found).argmax(axis=1)
     difference = None if settings.labels else float(np.abs(found - logits_BKHW).max()) / largest
+    logits_BKHW = _with_background(logits_BKHW)
     return Agreement(
         size, difference, _plainly_different(logits_BKHW, label_BHW, largest), label_BHW.size
     )
+
+
+def _with_background(logits_BKHW: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A network with one output has foreground where that is above 0: the background's logit."""
+    if logits_BKHW.shape[1] > 1:
+        return logits_BKHW
+    return np.concatenate([np.zeros_like(logits_BKHW), logits_BKHW], axis=1)
 
 
 def _plainly_different(

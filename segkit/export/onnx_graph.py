@@ -58,6 +58,8 @@ class DeployedNetwork(nn.Module):
         logits_BKHW: Tensor = self.model(image_BCHW)
         if not self.settings.labels:
             return logits_BKHW
+        if logits_BKHW.shape[1] == 1:
+            return (logits_BKHW[:, 0] > 0).to(torch.uint8)
         return logits_BKHW.argmax(dim=1).to(_smallest(self.model.record.num_classes))
 
 
@@ -126,7 +128,7 @@ def metadata_of(model: SegmentationModel, settings: GraphSettings) -> dict[str, 
     """What the file says of itself: text by key, JSON where it is more than a word."""
     record = model.record
     facts: dict[str, Any] = {
-        "classes": list(record.classes),
+        "classes": list(record.label_names if record.num_classes == 1 else record.classes),
         "palette": [list(colour) for colour in record.palette],
         "ignore_index": record.ignore_index,
         "full_scale": full_scale_of(model),

@@ -15,11 +15,17 @@ from segkit.importers import milesial, smp, torchvision
 from segkit.importers.checkpoint import Checkpoint, read_checkpoint
 from segkit.importers.plan import Plan
 from segkit.model.compose import build_model
-from segkit.model.network import SegmentationModel
+from segkit.model.network import ONE_OUTPUT, SegmentationModel
 from segkit.registry.components import Registry, default_registry
 from segkit.version import __version__
 
 SOURCES = ("smp", "torchvision", "milesial")
+
+
+HALF = (
+    "It has one output: a pixel is foreground (label 1) where that is above 0, a probability of "
+    "one half, and background (label 0) elsewhere."
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,8 @@ def import_checkpoint(
     registry = registry or default_registry()
     checkpoint = read_checkpoint(path)
     plan = _plan(checkpoint, source, wish or Wish(), registry)
+    if plan.num_classes == 1:
+        plan = replace(plan, notes=(*plan.notes, HALF))
     model = build_model(
         plan.encoder,
         plan.decoder,
@@ -90,6 +98,7 @@ def import_checkpoint(
     model.record = replace(
         model.record,
         weights={"asked": str(path), "used": "imported", "reason": plan.source},
+        classes=ONE_OUTPUT if plan.num_classes == 1 else (),
         training={"imported": _provenance(checkpoint, plan)},
     )
     return imported

@@ -77,7 +77,7 @@ class Report:
             "device": self.device,
             "precision": self.precision,
             "classes": class_names(record),
-            "palette": [list(colour) for colour in palette_for(record.num_classes, record.palette)],
+            "palette": [list(colour) for colour in palette_for(record.label_count, record.palette)],
             "images": [asdict(each) for each in self.images],
             "failed": [asdict(each) for each in self.failed],
         }
@@ -171,10 +171,7 @@ def predict_files(
 
 def class_names(record: ModelRecord) -> list[str]:
     """The classes' names, or their numbers where the model knows no names."""
-    if len(record.classes) == record.num_classes:
-        return list(record.classes)
-    # A single logit tells the class from everything else.
-    return [str(number) for number in range(max(record.num_classes, 2))]
+    return list(record.label_names)
 
 
 def _readable(
@@ -218,7 +215,7 @@ def _write(
     label_HW: NDArray[np.integer],
     record: ModelRecord,
 ) -> Predicted:
-    palette = palette_for(max(record.num_classes, 2), record.palette)
+    palette = palette_for(record.label_count, record.palette)
     mask = output.mask(source)
     _in_one_step(mask, lambda path: write_mask(path, label_HW, palette))
     picture = None

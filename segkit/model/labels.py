@@ -29,7 +29,7 @@ def most_likely(logits_BKHW: Tensor) -> Tensor:
     """The class of the largest logit, label_BHW: uint8 up to 256 classes, int32 beyond.
 
     As torch.argmax(dim=1): of equal logits the first class; NaN is larger than any number.
-    With a single class, 1 where its logit is above 0.
+    Of a network with one output: 1 (foreground) where it is above 0, else 0 (background).
     """
     if logits_BKHW.shape[1] == 1:
         return (logits_BKHW[:, 0] > 0).to(torch.uint8)

@@ -21,6 +21,9 @@ from segkit.interfaces import (
 from segkit.model.labels import most_likely, most_likely_enlarged
 from segkit.model.streams import in_threads, shared_out, streams_of
 
+# The labels of a network with one output.
+ONE_OUTPUT = ("background", "foreground")
+
 
 @dataclass(frozen=True)
 class Part:
@@ -39,8 +42,9 @@ class Part:
 class ModelRecord:
     """What a model is and where it comes from; saved beside its tensors.
 
+    num_classes   outputs per pixel; a network with one has two labels: `label_count`
     weights   what the encoder started from: {"asked": "auto", "used": "none", "reason": "..."}
-    classes   names in label order, empty where unknown; palette: an RGB colour for each
+    classes   names of the labels in order, empty where unknown; palette: an RGB colour for each
     training  what the training that made it wants to be known: data, convention, scores
     normalization  {"mean": [...], "std": [...]} where the pixels are expected otherwise than the
                    encoder says, as a model trained elsewhere may
@@ -57,6 +61,24 @@ class ModelRecord:
     ignore_index: int | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     normalization: Mapping[str, Sequence[float]] | None = None
+
+    @property
+    def label_count(self) -> int:
+        """Labels the model tells apart.
+
+        Two for a network with one output: foreground (1) where that is above 0, a probability of
+        one half, and background (0) elsewhere. One only where a single class is all there is.
+        """
+        return 1 if len(self.classes) == 1 else max(self.num_classes, 2)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """A name for each label: those of the classes, or made up where the model knows none."""
+        if len(self.classes) == self.label_count:
+            return tuple(self.classes)
+        if self.num_classes == 1:
+            return ONE_OUTPUT
+        return tuple(str(number) for number in range(self.label_count))
 
 
 class CoarseLogits(NamedTuple):

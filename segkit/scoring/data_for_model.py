@@ -13,11 +13,10 @@ from segkit.data.opening.open import open_data
 from segkit.data.opening.opened import Data
 from segkit.data.options import PLAIN_OPTIONS, DataOptions, options_of
 from segkit.errors import DataError, UsageError
-from segkit.model.network import ModelRecord
+from segkit.model.network import ONE_OUTPUT, ModelRecord
 
 # Names that are made up where nobody gave any.
 MADE_UP = re.compile(r"background|foreground|boundary|class \d+|\d+", re.IGNORECASE)
-BINARY = ("background", "foreground")
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,7 @@ class TrainedModel:
     @property
     def label_count(self) -> int:
         """Labels it tells apart: a network with one output tells foreground from background."""
-        record = self.record
-        return 1 if len(record.classes) == 1 else max(record.num_classes, 2)
+        return self.record.label_count
 
 
 def data_for(model: TrainedModel, root: Path | None, asked: DataOptions) -> Data:
@@ -115,7 +113,7 @@ def _other_folder(
         alone = open_data(root, replace(options, num_classes=None, ignore_index=asked.ignore_index))
     except DataError:
         alone = None  # The number of classes may be just what it takes.
-    if alone is not None and tuple(alone.classes) == BINARY:
+    if alone is not None and tuple(alone.classes) == ONE_OUTPUT:
         if count > 2:
             raise _other_classes(model, alone, f"the model tells {count} classes apart")
         return alone

@@ -32,6 +32,18 @@ def test_the_imported_network_gives_the_same_logits(tmp_path, name):
     assert {key.partition(".")[0] for key in imported.plan.left_out} == {"aux_classifier"}
 
 
+def test_the_report_says_where_outputs_differ(tmp_path):
+    network = source("deeplabv3_resnet50")
+    torch.save(network.state_dict(), tmp_path / "network.pth")
+    imported = import_checkpoint(tmp_path / "network.pth")
+    image_BCHW = torch.randn(1, 3, 65, 97)
+    with torch.no_grad():
+        theirs_BKHW, ours_BKHW = network(image_BCHW)["out"], imported.model(image_BCHW)
+    assert not torch.allclose(theirs_BKHW, ours_BKHW, rtol=1e-2)
+    [note] = imported.plan.notes
+    assert "are torchvision's where both sides are multiples of 8" in note
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [
