@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from segkit.data.capabilities import splits_of
+from segkit.data.capabilities import sizes_of, splits_of
 from segkit.errors import SegkitError
-from segkit.interfaces import Sample
+from segkit.interfaces import PublishedData, PublishedDataset, Sample, SplitDataset
 from segkit.testing.imports import recorded_connections
 from segkit.testing.subject import Check, NotApplicable, Subject, require
 
@@ -141,6 +141,46 @@ def opens_no_socket(subject: Subject, root: Path) -> None:
     require(not asked, f"it asked for a connection to {', '.join(asked)}")
 
 
+@_on_a_root
+def sizes_are_those_of_the_samples(subject: Subject, root: Path) -> None:
+    """Where `sizes` is offered (SizedDataset), it has height and width of every sample."""
+    for dataset in _splits(subject, root):
+        sizes = sizes_of(dataset)
+        if sizes is None:
+            raise NotApplicable("it offers no sizes: samples are read to know them")
+        require(len(sizes) == len(dataset), f"{len(dataset)} samples have {len(sizes)} sizes")
+        for index, size in enumerate(sizes):
+            shape = dataset[index].image.shape[:2]
+            require(tuple(size) == shape, f"sample {index} is {shape}, and its size {size}")
+
+
+def splits_begin_with_train(subject: Subject) -> None:
+    """Where `splits` is offered (SplitDataset), it is of names, train among them, none twice."""
+    factory = subject.component.factory
+    if not isinstance(factory, SplitDataset):
+        raise NotApplicable("it offers no splits: it has train, val and test")
+    splits = list(factory.splits)
+    require(all(isinstance(split, str) and split for split in splits), f"splits: {splits}")
+    require("train" in splits, f"there is no train among the splits {splits}")
+    require(len(set(splits)) == len(splits), f"a split occurs twice among {splits}")
+
+
+def publication_says_terms_and_source(subject: Subject) -> None:
+    """Where `published` is offered (PublishedDataset): terms, and archives or a way by hand."""
+    factory = subject.component.factory
+    if not isinstance(factory, PublishedDataset):
+        raise NotApplicable("it offers no published: `segkit data download` does not know it")
+    published = factory.published
+    require(isinstance(published, PublishedData), f"published is {type(published).__name__}")
+    for name in ("homepage", "licence", "citation"):
+        require(bool(getattr(published, name)), f"published has no {name}")
+    told = bool(published.archives) or bool(published.by_hand)
+    require(told, "published has neither archives nor the way by hand")
+    for archive in published.archives:
+        whole = archive.url.startswith(("https://", "http://"))
+        require(whole and bool(archive.name), f"{archive.url!r} is no address of an archive")
+
+
 CHECKS: tuple[Check, ...] = (
     declares_its_classes,
     samples_keep_the_contract,
@@ -151,6 +191,9 @@ CHECKS: tuple[Check, ...] = (
     travels_to_worker_processes,
     missing_root_is_refused,
     opens_no_socket,
+    sizes_are_those_of_the_samples,
+    splits_begin_with_train,
+    publication_says_terms_and_source,
 )
 
 

@@ -6,7 +6,7 @@ import socket
 import numpy as np
 import pytest
 
-from segkit.api import DataError, Sample
+from segkit.api import DataError, PublishedData, Sample
 from segkit.testing import NotApplicable
 from segkit.testing.datasets import CHECKS
 
@@ -100,7 +100,40 @@ class AsksTheNetwork(Sound):
         return super().sample(image, mask, name)
 
 
+class Offering(Sound):
+    """Sound, with all that a data set may offer besides."""
+
+    splits = ("train", "val", "test")
+    published = PublishedData("https://data.invalid", "CC0", "Nobody 2020", by_hand="Ask them.")
+
+    @property
+    def sizes(self):
+        return [self[index].image.shape[:2] for index in range(len(self))]
+
+
+class TurnedSizes(Offering):
+    @property
+    def sizes(self):
+        return [size[::-1] for size in super().sizes]
+
+
+class NothingToTrainOn(Offering):
+    splits = ("val", "test")
+
+
+class WithoutTerms(Offering):
+    published = PublishedData("https://data.invalid", "", "Nobody 2020", by_hand="Ask them.")
+
+
+OFFERS = (
+    "sizes_are_those_of_the_samples",
+    "splits_begin_with_train",
+    "publication_says_terms_and_source",
+)
 BROKEN = {
+    "sizes_are_those_of_the_samples": (TurnedSizes, r"sample 0 is \(6, 8\), and its size \(8, 6\)"),
+    "splits_begin_with_train": (NothingToTrainOn, "there is no train among the splits"),
+    "publication_says_terms_and_source": (WithoutTerms, "published has no licence"),
     "declares_its_classes": (ShortPalette, "3 classes have 1 palette colours"),
     "samples_keep_the_contract": (NarrowMask, "mask of 0 is uint8"),
     "ids_are_unique": (OneName, "an id occurs twice"),
@@ -116,7 +149,13 @@ BY_NAME = {check.__name__: check for check in CHECKS}
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_a_sound_data_set_passes(name, subject_of):
-    BY_NAME[name](subject_of("datasets", Sound, make_root))
+    BY_NAME[name](subject_of("datasets", Offering, make_root))
+
+
+@pytest.mark.parametrize("name", OFFERS)
+def test_what_a_data_set_does_not_offer_is_not_applicable(name, subject_of):
+    with pytest.raises(NotApplicable, match="it offers no"):
+        BY_NAME[name](subject_of("datasets", Sound, make_root))
 
 
 @pytest.mark.parametrize("name", BY_NAME)

@@ -181,7 +181,8 @@ def _slice(file: Path, id: str) -> np.ndarray:
     slices = _stack(file)
     if int(id) >= len(slices):
         raise DataError("SK-D002", f"{file} has no slice {id}.", "Download both stacks again.")
-    return slices[int(id)]
+    found: np.ndarray = slices[int(id)]
+    return found
 
 
 def _number(stem: str) -> str:
