@@ -103,6 +103,9 @@ CODES: dict[str, str] = {
     "SK-P003": "A plugin does not keep its contract.",
     "SK-P004": "A plugin is switched off by SEGKIT_DISABLE or --no-plugins.",
     "SK-P005": "A plugin registered a name but offers nothing under it.",
+    "SK-P006": "A plugin hung, or ended the interpreter, when it was looked at by itself.",
+    "SK-P007": "A plugin failed while it ran: in a network's forward pass, a loss, a metric, a "
+    "sample.",
     "SK-X001": "segkit itself failed in a way that nobody foresaw.",
 }
 
@@ -127,6 +130,10 @@ class SegkitError(Exception):
         indent = " " * (len(self.code) + 2)
         lines = [*self.what.splitlines(), *self.fix.splitlines()]
         return f"{self.code}: " + f"\n{indent}".join(lines)
+
+
+class SegkitWarning(UserWarning):
+    """Something that works, and that a user should know of."""
 
 
 class UsageError(SegkitError):
@@ -193,9 +200,9 @@ def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
         form = each.lower().replace("_", "-")
         stem = form.rstrip("0123456789")
         alike = SequenceMatcher(None, form, wanted).ratio()
-        if len(stem) > 1 and stem != form:
+        if len(stem) > 1 and stem != form and not wanted[-1:].isdigit():
             # A stem alone is a weaker sign than the whole name.
             alike = max(alike, 0.9 * SequenceMatcher(None, stem, wanted).ratio())
-        if alike >= 0.6:
+        if alike >= 0.65:
             shares[each] = alike
     return sorted(shares, key=lambda each: -shares[each])[:most]

@@ -41,3 +41,20 @@ def test_exit_statuses_are_those_documented():
     classes = [c for c in vars(errors).values() if isinstance(c, type)]
     statuses = {c.__name__: str(c.exit_code) for c in classes if "exit_code" in vars(c)}
     assert statuses == documented
+
+
+@pytest.mark.parametrize(
+    ("typed", "known", "nearest"),
+    [
+        ("mIoU", ["miou", "dice"], "miou"),
+        ("vocc", ["camvid", "voc2012"], "voc2012"),
+        ("densnet121", ["densenet121", "densenet169", "unet"], "densenet121"),
+        ("Batch_Size", ["batch-size", "epochs"], "batch-size"),
+    ],
+)
+def test_the_nearest_name_comes_first(typed, known, nearest):
+    assert errors.nearest(typed, known)[0] == nearest
+
+
+def test_what_is_far_is_not_suggested():
+    assert errors.did_you_mean("resnet50", ["densenet201", "densenet121"]) == ""

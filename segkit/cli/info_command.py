@@ -48,12 +48,13 @@ def command(
     segkit info encoder 'densenet121(depth=4)' --size 384x640
     segkit info decoder unet --encoder densenet121
     """
-    from segkit.describe.component import Setting, describe, kind_of
+    from segkit.describe.looking import described
+    from segkit.describe.setting import Setting
 
     height, width = _size(size)
     setting = Setting(in_channels, height, width, encoder, upsampler)
-    kind, written = (kind_of(kind_or_name), kind_or_name) if name is None else (kind_or_name, name)
-    facts = describe(kind, written, setting)
+    kind, written = (None, kind_or_name) if name is None else (kind_or_name, name)
+    facts = described(kind, written, setting)
     click.echo(json.dumps(facts, indent=2) if as_json else _page(facts))
 
 

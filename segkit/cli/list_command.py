@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from segkit.cli.completion import ComponentName, Kind
-from segkit.cli.declaring import Command
-from segkit.errors import PluginError
-from segkit.registry.index import Entry, Index, checked_kind, singular
+from segkit.cli.declaring import Command, announce
+from segkit.registry.index import FIRST_PARTY, Entry, Index, checked_kind, singular
 from segkit.reporting.tables import aligned
+
+NOT_LOADED = "not loaded"
 
 
 @click.command("list", cls=Command)
@@ -40,13 +41,16 @@ def command(
     """
     rows = _rows(Index.of_installed(), kind, pattern)
     if long or compatible_with:
-        from segkit.describe.catalogue import with_details
-        from segkit.describe.compatibility import with_compatibility
+        from segkit.describe.looking import detailed_rows, fitting_rows
 
+        announce("segkit list: looking at each plugin ...")
         if compatible_with:
-            rows = with_compatibility(rows, compatible_with)
+            rows = fitting_rows(rows, compatible_with)
         if long:
-            rows = with_details(rows)
+            rows = detailed_rows(rows)
+    else:
+        # Metadata alone promise nothing.
+        rows = [row | {"state": NOT_LOADED} if row["state"] == "ok" else row for row in rows]
     if as_json:
         import json
 
@@ -59,34 +63,39 @@ def _rows(index: Index, kind: str | None, pattern: str) -> list[dict[str, Any]]:
     entries = index.of_kind(checked_kind(kind)) if kind else index.entries
     if "/" in pattern:
         return _members(index, entries, pattern)
-    alike = Counter((entry.kind, entry.name) for entry in entries if not entry.disabled)
-    return [
-        _row(entry, entry.name, twins=alike[entry.kind, entry.name])
+    shared = Counter((entry.kind, entry.name) for entry in entries if not entry.disabled)
+    found = [
+        _row(entry, entry.name, offers=shared[entry.kind, entry.name])
         for entry in entries
         if fnmatchcase(entry.name, pattern)
     ]
+    # A member may be named without its family: resnet* finds timm/resnet50.
+    return found or _members(index, entries, f"*/{pattern}", quiet=True)
 
 
-def _members(index: Index, entries: Iterable[Entry], pattern: str) -> list[dict[str, Any]]:
-    from segkit.registry.components import Registry
+def _members(
+    index: Index, entries: Iterable[Entry], pattern: str, *, quiet: bool = False
+) -> list[dict[str, Any]]:
+    """The members of families that fit; `quiet` leaves out families that cannot be asked."""
+    from segkit.describe.looking import members
 
-    family, registry, rows = pattern.partition("/")[0], Registry(index), []
-    for entry in entries:
-        if entry.state != "ok" or not fnmatchcase(entry.name, family):
-            continue
-        try:
-            members = registry.members(entry)
-        except PluginError as error:
+    family, rows = pattern.partition("/")[0], []
+    asked = [each for each in entries if each.state == "ok" and fnmatchcase(each.name, family)]
+    announce("segkit list: asking families for their members ...")
+    for entry, answer in zip(asked, members(asked), strict=True):
+        problem = answer.failure or (answer.value.get("refused") or {}).get("what", "")
+        if problem and not quiet:
             # One family that cannot be loaded must not hide the others.
-            rows.append(_row(entry, entry.name) | {"state": "broken", "problem": error.what})
-        else:
-            rows += [_row(entry, member) for member in members if fnmatchcase(member, pattern)]
+            rows.append(_row(entry, entry.name) | {"state": "broken", "problem": problem})
+        elif not problem:
+            found = answer.value["found"]
+            rows += [_row(entry, member) for member in found if fnmatchcase(member, pattern)]
     return rows
 
 
-def _row(entry: Entry, name: str, twins: int = 1) -> dict[str, Any]:
+def _row(entry: Entry, name: str, offers: int = 1) -> dict[str, Any]:
     state, problem = entry.state, entry.problem
-    if state == "ok" and twins > 1:
+    if state == "ok" and offers > 1 and entry.distribution not in FIRST_PARTY:
         state, problem = "duplicate", f"write '{entry.distribution}:{name}' to name this one"
     return {
         "kind": singular(entry.kind),

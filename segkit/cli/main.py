@@ -108,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     --debug shows the traceback, wherever it stands, and changes nothing else.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _say_warnings_plainly()
     debug = "--debug" in given
     from segkit.errors import SegkitError
 
@@ -129,6 +130,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(0)
     except Exception as error:
         _end(error, debug=debug)
+
+
+def _say_warnings_plainly() -> None:
+    """Our warnings are sentences for people; those of libraries keep their place in the code."""
+    import warnings
+
+    from segkit.errors import SegkitWarning
+
+    as_before = warnings.formatwarning
+    if as_before.__name__ == "told":
+        return
+
+    def told(message: Any, category: type[Warning], *place: Any, **more: Any) -> str:
+        if issubclass(category, SegkitWarning):
+            return f"Warning: {message}\n"
+        return as_before(message, category, *place, **more)
+
+    warnings.formatwarning = told
 
 
 def _end(error: Exception, *, debug: bool) -> NoReturn:

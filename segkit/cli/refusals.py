@@ -21,6 +21,10 @@ def as_ours(error: Exception) -> SegkitError:
         return refused(error)
     if isinstance(error, click.ClickException):
         return UsageError("SK-C013", _sentence(error.format_message()))
+    from segkit.registry.faults import plugin_fault
+
+    if fault := plugin_fault(error):
+        return fault
     cause = " ".join(str(error).split()) or "no message"
     frames = traceback.extract_tb(error.__traceback__)
     place = f", {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 
+from segkit.describe.partners import PARTS, kinds_of_part, partners
 from segkit.errors import SegkitError, UsageError
 from segkit.interfaces import DecoderTraits
 from segkit.model.compose import build_model
 from segkit.model.sizing import built_without_memory, device_of
 from segkit.registry.components import Registry, default_registry
 from segkit.registry.expression import parse_component
-from segkit.registry.index import a, checked_kind, singular
+from segkit.registry.index import checked_kind, singular
 
-PARTS = ("encoders", "decoders", "upsamplers")
 # What the slots left free are tried with first: what a user gets without naming anything.
 PREFERRED = {
     "encoders": ("densenet121", "unet", "vgg16_bn"),
@@ -91,25 +91,17 @@ def with_compatibility(
 ) -> list[dict[str, Any]]:
     """The rows of `segkit list` that work together with a component, each with the trio that does.
 
-    Raises UsageError: SK-C003 where nothing has that name, SK-C007 where no row's kind meets its.
+    Raises UsageError SK-C003 where nothing has that name.
     """
     registry = registry or default_registry()
-    kinds = _kinds_of(registry, name)
-    asked = {checked_kind(row["kind"]) for row in rows}
-    if not any(_partners(kind, kinds) for kind in asked):
-        one = singular(kinds[0])
-        raise UsageError(
-            "SK-C007",
-            f"'{name}' is {a(one)}, and {' or '.join(sorted(asked)) or 'nothing'} was listed.",
-            f"List {' or '.join(kind for kind in PARTS if kind != kinds[0])} that work with it.",
-        )
+    kinds = kinds_of_part(registry.index, name)
     found = []
     for row in _with_members(registry, rows):
-        partners = _partners(checked_kind(row["kind"]), kinds)
-        if row["state"] != "ok" or not partners:
+        others = partners(checked_kind(row["kind"]), kinds)
+        if row["state"] != "ok" or not others:
             continue
         itself = f"{row['distribution']}:{row['name']}"
-        fixed = {singular(kind): name for kind in partners} | {row["kind"]: itself}
+        fixed = {singular(kind): name for kind in others} | {row["kind"]: itself}
         fit = first_fit(registry, **fixed)
         if not fit.problem:
             free = [part for part in ("encoder", "decoder", "upsampler") if part not in fixed]
@@ -130,25 +122,6 @@ def _run(registry: Registry, encoder: str, decoder: str, upsampler: str) -> bool
         with torch.no_grad():
             model(torch.zeros(1, 3, 64, 96, device=device_of(model)))
         return DecoderTraits.of(model.decoder).uses_upsampler
-
-
-def _kinds_of(registry: Registry, name: str) -> list[str]:
-    expression = parse_component(name)
-    kinds, missing = [], None
-    for kind in PARTS:
-        try:
-            registry.index.find(kind, expression)
-            kinds.append(kind)
-        except UsageError as error:
-            missing = missing or error
-    if not kinds and missing is not None:
-        raise missing
-    return kinds
-
-
-def _partners(kind: str, kinds: Sequence[str]) -> list[str]:
-    """The kinds that a name stands for beside this one: `unet` is an encoder and a decoder."""
-    return [other for other in kinds if other != kind and kind in PARTS]
 
 
 def _with_members(

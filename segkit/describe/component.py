@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from segkit.describe.catalogue import documentation, papers, summary
 from segkit.describe.compatibility import first_fit
+from segkit.describe.setting import Setting
 from segkit.errors import SegkitError, UsageError, did_you_mean
 from segkit.interfaces import EncoderTraits, MetricTraits
 from segkit.kinds import KINDS
@@ -26,21 +27,6 @@ from segkit.registry.options import Option, described_parameters, options_of
 
 # An upsampler is measured as one step of a decoder: 64 channels, from 32 x 32 to 64 x 64.
 STEP_CHANNELS, STEP_SIDE = 64, 32
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a component is measured with.
-
-    in_channels, height, width   of the image
-    encoder, upsampler           what a decoder is measured between; None: the first that works
-    """
-
-    in_channels: int = 3
-    height: int = 512
-    width: int = 512
-    encoder: str | None = None
-    upsampler: str | None = None
 
 
 def kind_of(name: str, registry: Registry | None = None) -> str:

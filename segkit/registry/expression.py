@@ -6,7 +6,7 @@ A small strict grammar, the same on the command line, in YAML and in Python; not
     term       = [ number "*" ] component
     component  = [ distribution ":" ] name [ "/" member ] [ "(" [ option { "," option } ] ")" ]
     option     = identifier "=" literal
-    literal    = number | true | false | none | word | 'text' | "text" | list
+    literal    = [ "+" | "-" ] number | true | false | none | word | 'text' | "text" | list
     list       = "[" [ literal { "," literal } ] "]"
 """
 
@@ -18,20 +18,20 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from segkit.errors import UsageError
-from segkit.kinds import NAME
 
 MEMBER = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 
 _TOKEN = re.compile(
     rf"""\s*(?:
-      (?P<number>[+-]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?(?![A-Za-z0-9_./:-]))
+      (?P<number>(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?(?![A-Za-z0-9_./:-]))
     | (?P<text>"[^"]*"|'[^']*')
     | (?P<name>{MEMBER}(?::{MEMBER})?(?:/{MEMBER})*)
-    | (?P<mark>[()\[\],=+*])
+    | (?P<mark>[()\[\],=+*-])
     )""",
     re.VERBOSE,
 )
-_COMPONENT = re.compile(rf"(?:(?P<distribution>{NAME}):)?(?P<name>{NAME}(?:/{MEMBER})*)")
+# In capitals too, so that mIoU is an unknown name with a near one, and not a sign out of place.
+_COMPONENT = re.compile(rf"(?:(?P<distribution>{MEMBER}):)?(?P<name>{MEMBER}(?:/{MEMBER})*)")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "none": None, "null": None}
 
 
@@ -195,14 +195,17 @@ class _Reader:
                     self.need(",", closing="]")
                 values.append(self.literal())
             return values
+        minus = self.take("-")
+        signed = minus or self.take("+")
         kind, value, place = self.peek()
-        if kind not in ("number", "text", "name"):
+        if kind not in ("number", "text", "name") or (signed and kind != "number"):
             self._refuse(f"expected a value, found {value or 'the end'!r}", place)
         self.at += 1
         if kind == "text":
             return value[1:-1]
         if kind == "number":
-            return int(value) if re.fullmatch(r"[+-]?\d+", value) else float(value)
+            number = int(value) if value.isdigit() else float(value)
+            return -number if minus else number
         return _WORDS.get(value.lower(), value)
 
     def _refuse(self, why: str, place: int) -> NoReturn:

@@ -13,13 +13,21 @@ from functools import cache, cached_property
 from importlib import metadata
 from typing import TYPE_CHECKING, NamedTuple
 
-from segkit.errors import PluginError, UsageError, did_you_mean
+from segkit.errors import PluginError, SegkitWarning, UsageError, did_you_mean
 from segkit.kinds import KINDS, NAME
 
 if TYPE_CHECKING:
     from segkit.registry.expression import ComponentExpression
 
 CORE = "segkit-core"
+# Those of this repository: where a stranger offers one of their names too, the name is theirs.
+FIRST_PARTY = frozenset(
+    f"segkit-{name}"
+    for name in (
+        *("unet", "densenet", "upsamplers", "losses", "metrics"),
+        *("datasets", "timm", "smp", "bench-gpu"),
+    )
+)
 _NAME = re.compile(NAME)
 
 
@@ -108,13 +116,7 @@ class Index:
                 "Unset SEGKIT_DISABLE, or leave out --no-plugins.",
             )
         if len(usable) > 1:
-            both = " and ".join(f"'{e.qualified}'" for e in usable)
-            raise UsageError(
-                "SK-C004",
-                f"{len(usable)} installed distributions offer the {singular(kind)} "
-                f"'{component.entry}'.",
-                f"Say which: {both}.",
-            )
+            usable = [_preferred(kind, component, usable)]
         if usable[0].problem:
             raise PluginError(
                 "SK-P002",
@@ -150,6 +152,29 @@ class Index:
     @cached_property
     def _by_kind(self) -> dict[str, tuple[Entry, ...]]:
         return {kind: tuple(e for e in self.entries if e.kind == kind) for kind in KINDS}
+
+
+def _preferred(kind: str, component: ComponentExpression, usable: list[Entry]) -> Entry:
+    """The first-party one of several of one name, said aloud; SK-C004 between strangers."""
+    ours = [e for e in usable if e.distribution in FIRST_PARTY]
+    others = [e for e in usable if e not in ours]
+    if len(ours) == 1:
+        import warnings
+
+        named = " and ".join(f"'{e.qualified}'" for e in others)
+        warnings.warn(
+            f"'{component.entry}' is the {singular(kind)} of {ours[0].distribution}; to use the "
+            f"one of another distribution, write {named}.",
+            SegkitWarning,
+            stacklevel=3,
+        )
+        return ours[0]
+    both = " and ".join(f"'{e.qualified}'" for e in usable)
+    raise UsageError(
+        "SK-C004",
+        f"{len(usable)} installed distributions offer the {singular(kind)} '{component.entry}'.",
+        f"Say which: {both}. SEGKIT_DISABLE={usable[-1].distribution} switches one off.",
+    )
 
 
 def singular(kind: str) -> str:

@@ -63,6 +63,11 @@ class Evaluator:
             self.metrics[name], self.traits[name] = metric, MetricTraits.of(metric)
         self._refuse_a_single_class()
         self._refuse_what_cannot_be_summed()
+        # Names that a count gives are known before anything is scored.
+        known: dict[str, float] = {}
+        for name, metric in self.metrics.items():
+            if isinstance(metric, CountedMetric):
+                _add(known, metric.from_counts(self.confusion.counts_KK), name)
 
     @property
     def takes_logits(self) -> bool:
@@ -115,12 +120,12 @@ class Evaluator:
         values: dict[str, float] = {}
         for name, metric in self.metrics.items():
             if isinstance(metric, CountedMetric):
-                values |= metric.from_counts(counts_KK)
+                _add(values, metric.from_counts(counts_KK), name)
                 continue
             if isinstance(metric, SummedMetric):
                 for tensor in metric.state.values():
                     self.group.sum_(tensor)
-            values |= _named(name, metric.compute())
+            _add(values, _named(name, metric.compute()), name)
         return Scores(
             values,
             {name: traits.convention for name, traits in self.traits.items()},
@@ -152,6 +157,18 @@ class Evaluator:
                     f"summed over {self.group.world_size} processes.",
                     "Score with one process, or leave the metric out.",
                 )
+
+
+def _add(values: dict[str, float], more: Mapping[str, float], name: str) -> None:
+    """Adds a metric's scores; raises UsageError SK-C007 where another has one of their names."""
+    if shared := [each for each in more if each in values]:
+        raise UsageError(
+            "SK-C007",
+            f"'{name}' gives a score called '{shared[0]}', which another of the metrics gives too: "
+            "one would stand for the other.",
+            "Leave one of the two out of --metric.",
+        )
+    values |= more
 
 
 def _named(name: str, computed: Mapping[str, float] | Tensor | float) -> dict[str, float]:

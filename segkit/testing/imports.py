@@ -115,6 +115,8 @@ def examine(entries: tuple[Entry, ...], registry: Registry) -> list[Finding]:
                 findings.append(Finding(_name(entry), f"its import changes {', '.join(changed)}"))
             if asked:
                 findings.append(Finding(_name(entry), f"its import connects to {asked[0]}"))
+            if not findings or findings[-1].entry != _name(entry):
+                findings += _built(entry, registry)
     finally:
         torch.set_num_threads(threads)
     return findings
@@ -151,6 +153,23 @@ def _resolved(entry: Entry, registry: Registry) -> list[Finding]:
         if error.code == "SK-C011":
             return []
         return [Finding(_name(entry), error.what, error.fix)]
+    return []
+
+
+def _built(entry: Entry, registry: Registry) -> list[Finding]:
+    """What speaks against building the component as `segkit list` does; families go untried."""
+    from segkit.describe.catalogue import capabilities
+
+    if entry.problem or registry.members(entry):
+        return []
+    try:
+        capabilities(registry.component(entry.kind, f"{entry.distribution}:{entry.name}"), registry)
+    except SegkitError as error:
+        if error.code == "SK-C011":
+            return []
+        return [Finding(_name(entry), error.what, error.fix)]
+    except Exception as error:
+        return [Finding(_name(entry), f"to build it fails ({type(error).__name__}: {error})")]
     return []
 
 

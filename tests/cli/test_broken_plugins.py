@@ -108,7 +108,7 @@ def test_lists_and_help_do_not_notice(install_fake, python, fault):
     assert listed.returncode == 0
     assert listed.stderr == ""
     [line] = [s for s in listed.stdout.splitlines() if "acme" in s]
-    assert line.split() == ["loss", "bad", "acme", "1.0", "ok"]
+    assert line.split() == ["loss", "bad", "acme", "1.0", "not", "loaded"]
 
 
 def test_help_and_completion_do_not_notice(install_fake, python):
@@ -136,7 +136,7 @@ def test_one_name_in_two_distributions_is_refused_with_both_forms(install_fake, 
     ran = python("-c", program)
     assert ran.stdout.splitlines() == [
         "SK-C004: 2 installed distributions offer the loss 'zero'.",
-        "         Say which: 'acme:zero' and 'other:zero'.",
+        "         Say which: 'acme:zero' and 'other:zero'. SEGKIT_DISABLE=other switches one off.",
     ]
 
 

@@ -42,7 +42,7 @@ def rows(*arguments):
 def test_every_entry_stands_with_its_distribution_version_and_state(install_fake):
     install_fake("acme-nets", {"encoders": {"acme": "acme"}}, version="3.1", acme=NEVER)
     [line] = [line for line in listed("encoders").splitlines() if " acme " in line]
-    assert line.split() == ["encoder", "acme", "acme-nets", "3.1", "ok"]
+    assert line.split() == ["encoder", "acme", "acme-nets", "3.1", "not", "loaded"]
     assert {row["kind"] for row in rows()} >= {"encoder", "decoder", "upsampler", "loss", "metric"}
     assert {row["kind"] for row in rows("encoder")} == {"encoder"}
 
@@ -80,8 +80,8 @@ def test_a_family_that_cannot_be_loaded_does_not_hide_the_others(install_fake):
     install_fake("bad-nets", {"encoders": {"acme2": "bad_family"}}, bad_family="1 / 0")
     found = rows("encoders", "acme*/*")
     assert [(row["name"], row["state"]) for row in found] == [
-        ("acme1/big", "ok"),
-        ("acme1/small", "ok"),
+        ("acme1/big", "not loaded"),
+        ("acme1/small", "not loaded"),
         ("acme2", "broken"),
     ]
     assert "ZeroDivisionError: division by zero" in found[-1]["problem"]

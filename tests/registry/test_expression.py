@@ -35,6 +35,19 @@ def test_losses_add_up_with_weights():
     assert [(t.weight, t.component.name) for t in terms] == [(0.5, "dice"), (1, "focal"), (1, "ce")]
 
 
+@pytest.mark.parametrize("text", ["ce+0.5*dice", "ce + 0.5*dice", "ce +0.5 * dice", " ce+ .5*dice"])
+def test_blanks_around_signs_do_not_matter(text):
+    assert [str(term) for term in parse_sum(text)] == ["ce", "0.5*dice"]
+
+
+def test_numbers_may_have_signs_within_options():
+    assert parse_component("a(b=-1, c=+2.5, d=[-1e-3])").options == {
+        "b": -1,
+        "c": 2.5,
+        "d": [-1e-3],
+    }
+
+
 def test_a_list_is_separated_by_commas_outside_brackets():
     assert [str(c) for c in parse_list("miou, boundary_iou(width=2, x=[1, 2]), dice")] == [
         "miou",
@@ -66,7 +79,6 @@ def test_what_is_written_reads_back_the_same(options):
         ("", "expected a component's name, found 'the end'", 0),
         ("dice +", "expected a component's name, found 'the end'", 6),
         ("dense net", "'net' cannot stand here", 6),
-        ("Dice", "expected a component's name, found 'Dice'", 0),
         ("a(b)", "expected '=', found ')'", 3),
         ("a(b=1", "expected ',' or ')', found 'the end'", 5),
         ("a(b=1, b=2)", "option 'b' is given twice", 7),

@@ -3,12 +3,13 @@
 import sys
 import zipfile
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
-from segkit.errors import PluginError, UsageError
+from segkit.errors import PluginError, SegkitWarning, UsageError
 from segkit.registry.expression import parse_component
-from segkit.registry.index import Index, version_of
+from segkit.registry.index import FIRST_PARTY, Index, version_of
 
 NEVER = "raise RuntimeError('the index must not import plugins')"
 
@@ -45,7 +46,10 @@ def test_a_name_that_two_distributions_offer_is_refused_with_both_forms(install_
     with pytest.raises(UsageError) as caught:
         find("same")
     assert caught.value.code == "SK-C004"
-    assert caught.value.fix == "Say which: 'acme-nets:same' and 'other-nets:same'."
+    assert caught.value.fix == (
+        "Say which: 'acme-nets:same' and 'other-nets:same'. "
+        "SEGKIT_DISABLE=other-nets switches one off."
+    )
     assert find("other_nets:same").distribution == "other-nets"
 
 
@@ -127,3 +131,15 @@ def test_what_a_plugin_requires_of_the_core_is_read_from_metadata(install_fake, 
     [entry] = [e for e in Index.of_installed(()).entries if e.distribution == "acme-nets"]
     assert entry.problem.startswith(problem)
     assert bool(entry.problem) == bool(problem)
+
+
+def test_a_name_of_ours_stays_ours_and_the_other_is_named(install_fake):
+    install_fake("acme-nets", {"encoders": {"densenet121": "acme_nets"}}, acme_nets=NEVER)
+    with pytest.warns(SegkitWarning, match="to use the one of another .* 'acme-nets:densenet121'"):
+        assert find("densenet121").distribution == "segkit-densenet"
+    assert find("acme-nets:densenet121").distribution == "acme-nets"
+
+
+def test_first_party_is_what_this_repository_holds():
+    folders = (Path(__file__).parents[2] / "plugins").iterdir()
+    assert {folder.name for folder in folders} == FIRST_PARTY
