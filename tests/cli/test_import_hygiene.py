@@ -54,6 +54,7 @@ COMPLETION = {
         (["--version"], {}),
         (["list"], {}),
         (["list", "encoders", "densenet*", "--json"], {}),
+        (["list", "encoders", "densenet121", "--long"], {}),
         (["list", "--help"], {}),
         (["info", "--help"], {}),
         (["predict", "--help"], {}),
@@ -79,7 +80,7 @@ def test_list_imports_nothing_heavy(modules_after):
 
 
 def test_the_probe_would_notice_torch_and_a_plugin(modules_after):
-    imported = modules_after("list", "encoders", "densenet121", "--long")
+    imported = modules_after("train", "--loss", "nosuch", "--encoder", "densenet121")
     assert {"torch", "segkit_densenet"} <= imported
 
 
