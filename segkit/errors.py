@@ -142,6 +142,14 @@ class UsageError(SegkitError):
     exit_code = 2
 
 
+class UnknownComponent(UsageError):
+    """SK-C003: no component of this kind, in its plural form, has this name."""
+
+    def __init__(self, kind: str, name: str, what: str, fix: str) -> None:
+        super().__init__("SK-C003", what, fix)
+        self.kind, self.name = kind, name
+
+
 class DataError(SegkitError):
     """The data are not what was declared, or cannot be used."""
 

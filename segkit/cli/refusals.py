@@ -10,11 +10,15 @@ from pathlib import Path
 import click
 
 from segkit.cli.synonyms import COMMANDS, OPTIONS
-from segkit.errors import SegkitError, UsageError, did_you_mean
+from segkit.errors import SegkitError, UnknownComponent, UsageError, did_you_mean
 
 
 def as_ours(error: Exception) -> SegkitError:
     """The error itself, click's in our form, or SK-X001 for what nobody foresaw."""
+    if isinstance(error, UnknownComponent):
+        from segkit.registry.families import with_nearest_members
+
+        return with_nearest_members(error)
     if isinstance(error, SegkitError):
         return error
     if isinstance(error, click.UsageError):

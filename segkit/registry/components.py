@@ -18,7 +18,7 @@ from segkit.errors import EnvironmentFault, PluginError, SegkitError, UsageError
 from segkit.hookspecs import HOOKS, Factory, HookSpecs
 from segkit.registry.environment import explain_import_error
 from segkit.registry.expression import ComponentExpression, parse_component
-from segkit.registry.index import Entry, Index, checked_kind, singular
+from segkit.registry.index import Entry, Index, singular
 from segkit.registry.options import Option, check_options, options_of
 
 
@@ -73,7 +73,7 @@ class Registry:
     ) -> Component:
         """Finds, loads and checks what the user wrote; `options` win over those in the text."""
         expression = parse_component(written) if isinstance(written, str) else written
-        entry = self.find(kind, expression)
+        entry = self.index.find(kind, expression)
         factory = self.factory(entry, expression.name)
         offered = self._options(entry, factory)
         given = check_options(expression.name, offered, {**expression.options, **(options or {})})
@@ -81,17 +81,6 @@ class Registry:
         component = Component(entry, expression.name, factory, offered, values)
         self.used.append(component)
         return component
-
-    def find(self, kind: str, expression: ComponentExpression) -> Entry:
-        """As Index.find; an unknown name is refused with the nearest members of families too."""
-        try:
-            return self.index.find(kind, expression)
-        except UsageError as error:
-            if error.code != "SK-C003":
-                raise
-            from segkit.registry.families import with_members_named
-
-            raise with_members_named(error, self.index, checked_kind(kind), expression) from None
 
     def members(self, entry: Entry) -> tuple[str, ...]:
         """The members of a family (`timm/resnet18`, ...); empty for a single component."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from segkit.errors import SegkitError, UsageError, nearest
+from segkit.errors import SegkitError, UnknownComponent, UsageError, nearest
 from segkit.registry.asking import Argument, ask, serve
 from segkit.registry.components import Registry
-from segkit.registry.expression import ComponentExpression
 from segkit.registry.index import Entry, Index
 
 
@@ -25,21 +24,19 @@ def all_members(index: Index, kind: str) -> dict[Entry, tuple[str, ...]]:
     }
 
 
-def with_members_named(
-    error: UsageError, index: Index, kind: str, asked: ComponentExpression
-) -> UsageError:
-    """The refusal of an unknown name, with the nearest members of families where none is nearer."""
-    if "Did you mean" in error.fix or asked.distribution or "/" in asked.name:
+def with_nearest_members(error: UnknownComponent) -> UsageError:
+    """The refusal with the nearest members of families, where no plain name is near."""
+    if "Did you mean" in error.fix or "/" in error.name:
         return error
-    members = [each for found in all_members(index, kind).values() for each in found]
-    same = [each for each in members if each.partition("/")[2].lower() == asked.name.lower()]
-    by_end = {each.partition("/")[2]: each for each in members}
-    near = same or [by_end[end] for end in nearest(asked.name, by_end)]
+    found = all_members(Index.of_installed(), error.kind)
+    by_end = {each.partition("/")[2]: each for members in found.values() for each in members}
+    same = [m for members in found.values() for m in members if m.partition("/")[2] == error.name]
+    near = same or [by_end[end] for end in nearest(error.name, by_end)]
     if not near:
         return error
-    meant = f"Did you mean {' or '.join(repr(each) for each in near[:3])}? "
-    more = f"`segkit list {kind} '*/{asked.name}*'` shows more." if not same else ""
-    return UsageError(error.code, error.what, f"{meant}{more or error.fix}")
+    meant = f"Did you mean {' or '.join(repr(each) for each in near[:3])}?"
+    see = f"`segkit list {error.kind} '{error.name}*'` shows members of families."
+    return UsageError(error.code, error.what, f"{meant} {see}")
 
 
 def _answer(argument: Argument) -> list[str]:

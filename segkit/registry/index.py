@@ -13,7 +13,7 @@ from functools import cache, cached_property
 from importlib import metadata
 from typing import TYPE_CHECKING, NamedTuple
 
-from segkit.errors import PluginError, SegkitWarning, UsageError, did_you_mean
+from segkit.errors import PluginError, SegkitWarning, UnknownComponent, UsageError, did_you_mean
 from segkit.kinds import KINDS, NAME
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Index:
             )
         return usable[0]
 
-    def _unknown(self, kind: str, component: ComponentExpression) -> UsageError:
+    def _unknown(self, kind: str, component: ComponentExpression) -> UnknownComponent:
         names = [e.name for e in self.of_kind(kind)]
         what = f"no {singular(kind)} is called '{component}'."
         if component.options or component.distribution:
@@ -141,13 +141,10 @@ class Index:
             also = f"'{component.entry}' is the name of {a(singular(elsewhere[0]))}. "
         else:
             also = did_you_mean(component.entry, names)
+        fix = f"{also}`segkit list {kind}` shows all {len(names)}."
         if not names:
-            return UsageError(
-                "SK-C003",
-                what,
-                f"No plugin that offers {kind} is installed; `segkit plugins` shows what is.",
-            )
-        return UsageError("SK-C003", what, f"{also}`segkit list {kind}` shows all {len(names)}.")
+            fix = f"No plugin that offers {kind} is installed; `segkit plugins` shows what is."
+        return UnknownComponent(checked_kind(kind), component.name, what, fix)
 
     @cached_property
     def _by_kind(self) -> dict[str, tuple[Entry, ...]]:

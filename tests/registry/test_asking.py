@@ -2,7 +2,9 @@
 
 import pytest
 
+from segkit.errors import UnknownComponent
 from segkit.registry import asking, families
+from segkit.registry.expression import parse_component
 from segkit.registry.index import Index
 
 FAMILY = """
@@ -65,3 +67,12 @@ def test_an_answer_is_remembered_until_the_file_changes(
     module.write_text(module.read_text() + "\n# changed\n")
     with pytest.raises(AssertionError, match="a process was started"):
         asking.ask(families.__name__, question)
+
+
+def test_an_unknown_name_leads_to_the_member_of_a_family(members):
+    members(second="family += ''")
+    with pytest.raises(UnknownComponent) as caught:
+        Index.of_installed(()).find("encoders", parse_component("big"))
+    assert families.with_nearest_members(caught.value).fix == (
+        "Did you mean 'acme/big'? `segkit list encoders 'big*'` shows members of families."
+    )
