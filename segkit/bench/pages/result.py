@@ -25,9 +25,9 @@ def write_report(run: Run, folder: Path) -> tuple[Path, ...]:
         if light is None:
             continue
         file = folder / f"{name}.png"
-        file.write_bytes(_png(light))
+        file.write_bytes(png(light))
         written.append(file)
-        shown.append(Picture(name, _inline(file.read_bytes()), _inline(_png(draw(run, DARK)))))
+        shown.append(Picture(name, _inline(file.read_bytes()), _inline(png(draw(run, DARK)))))
     for name in _attached(run, folder):
         inline = _inline((folder / name).read_bytes())
         shown.append(Picture(Path(name).stem, inline, inline))
@@ -43,7 +43,7 @@ def _attached(run: Run, folder: Path) -> list[str]:
     return [name for name in dict.fromkeys(named) if name and (folder / name).is_file()]
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
     """The picture in 256 colours: a third of the bytes, and no difference to be seen."""
     from PIL import Image
 
