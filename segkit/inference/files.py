@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from segkit.data.files.images import read_image
 from segkit.data.files.reading import PLAIN, Reading
 from segkit.data.intensity import Intensity
 from segkit.errors import DataError, SegkitError, StorageError, UsageError
+from segkit.inference.prediction import Prediction
 from segkit.inference.predictor import Predictor
 from segkit.inference.reading import Given, as_trained
 from segkit.inference.sources import Source
 from segkit.model.network import ModelRecord
-from segkit.reporting.pictures import overlay, palette_for, to_uint8, write_mask, write_picture
+from segkit.reporting.pictures import palette_for
 from segkit.storage import replace_text, storage_errors
 from segkit.version import __version__
 
@@ -76,7 +73,7 @@ class Report:
             "model": {"path": self.model, **parts},
             "device": self.device,
             "precision": self.precision,
-            "classes": class_names(record),
+            "classes": list(record.label_names),
             "palette": [list(colour) for colour in palette_for(record.label_count, record.palette)],
             "images": [asdict(each) for each in self.images],
             "failed": [asdict(each) for each in self.failed],
@@ -152,7 +149,9 @@ def predict_files(
     SK-C012 before anything is written, StorageError where the disk refuses.
     """
     output.refuse_clashes(sources)
-    given = as_trained(predictor.model.record, intensity)
+    record = predictor.model.record
+    given, classes = as_trained(record, intensity), tuple(record.label_names)
+    palette = palette_for(record.label_count, record.palette)
 
     def read(source: Source) -> Given:
         return given(read_image(source.path, reading=reading), str(source.path))
@@ -161,17 +160,13 @@ def predict_files(
         images = [image for _, image in group]
         label_maps = predictor.label_maps([each.pixels for each in images], images[0].full_scale)
         for (source, image), label_HW in zip(group, label_maps, strict=True):
-            report.images.append(_write(output, source, image, label_HW, report.record))
+            prediction = Prediction(label_HW, classes, palette, image)
+            report.images.append(_write(output, source, prediction))
             on_image()
     with storage_errors(output.folder):
         output.folder.mkdir(parents=True, exist_ok=True)
         replace_text(output.folder / REPORT, json.dumps(report.as_json(), indent=2) + "\n")
     return report
-
-
-def class_names(record: ModelRecord) -> list[str]:
-    """The classes' names, or their numbers where the model knows no names."""
-    return list(record.label_names)
 
 
 def _readable(
@@ -208,41 +203,18 @@ def _alike(
         yield group
 
 
-def _write(
-    output: Output,
-    source: Source,
-    image: Given,
-    label_HW: NDArray[np.integer],
-    record: ModelRecord,
-) -> Predicted:
-    palette = palette_for(record.label_count, record.palette)
-    mask = output.mask(source)
-    _in_one_step(mask, lambda path: write_mask(path, label_HW, palette))
-    picture = None
+def _write(output: Output, source: Source, prediction: Prediction) -> Predicted:
+    mask, picture = output.mask(source), None
+    prediction.write_mask(mask)
     if output.overlays:
         picture = output.overlay(source)
-        shown_HWC = to_uint8(image.pixels, image.full_scale)
-        laid_HWC = overlay(shown_HWC, label_HW, palette)
-        _in_one_step(picture, lambda path: write_picture(path, laid_HWC))
-    names = class_names(record)
-    pixels_K = np.bincount(label_HW.reshape(-1), minlength=len(names))
+        prediction.write_overlay(picture)
+    height, width = prediction.labels.shape
     return Predicted(
         file=str(source.path),
-        height=label_HW.shape[0],
-        width=label_HW.shape[1],
+        height=height,
+        width=width,
         mask=mask.relative_to(output.folder).as_posix(),
         overlay=picture.relative_to(output.folder).as_posix() if picture else None,
-        shares={
-            name: round(int(count) / label_HW.size, 6)
-            for name, count in zip(names, pixels_K, strict=True)
-        },
+        shares=prediction.shares,
     )
-
-
-def _in_one_step(target: Path, write: Callable[[Path], None]) -> None:
-    with storage_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".tmp-", dir=target.parent) as work:
-            complete = Path(work) / target.name
-            write(complete)
-            complete.replace(target)

@@ -27,6 +27,7 @@ class Predictor:
     tiling         how images larger than a tile are cut; None computes them whole
     channels_last  memory layout that the model is given and computes in
     rewrites       whether a copy of the network is rewritten to predict sooner, where that can be
+    rewritten      such a copy, where it has been made before
 
     network        what predicts: that copy, or the model. It is one for all images, so that the
                    scores of an evaluation are those of the masks that `predict` writes. Rewriting
@@ -39,23 +40,29 @@ class Predictor:
     tiling: Tiling | None = None
     channels_last: bool = True
     rewrites: bool = True
+    rewritten: SegmentationModel | None = None
     network: SegmentationModel = field(init=False)
 
     def __post_init__(self) -> None:
         network = self.model.eval().to(memory_format=self._layout)
-        if self.rewrites:
+        if self.rewritten is not None:
+            network = self.rewritten
+        elif self.rewrites:
             network = rewritten(network, self.device, self.precision)
         object.__setattr__(self, "network", network)
 
     @torch.no_grad()
-    def labels(self, pixels_BCHW: Tensor, full_scale: float) -> Tensor:
+    def labels(
+        self, pixels_BCHW: Tensor, full_scale: float, tiling: Tiling | None = None
+    ) -> Tensor:
         """The label of every pixel, label_BHW, on the device; of one logit 1 where it is above 0.
 
         full_scale   the pixel value that counts as 1
+        tiling       in place of the predictor's own
         """
         prepare = partial(self._normalized, full_scale=full_scale)
         with autocast(self.device, self.precision):
-            return labels_of_images(self.network, pixels_BCHW, prepare, self.tiling)
+            return labels_of_images(self.network, pixels_BCHW, prepare, tiling or self.tiling)
 
     @torch.no_grad()
     def logits(self, pixels_BCHW: Tensor, full_scale: float) -> Tensor:
@@ -73,7 +80,10 @@ class Predictor:
         return self.model.normalize(pixels_BCHW.contiguous(memory_format=self._layout), full_scale)
 
     def label_maps(
-        self, images: Sequence[NDArray[np.generic]], full_scale: float
+        self,
+        images: Sequence[NDArray[np.generic]],
+        full_scale: float,
+        tiling: Tiling | None = None,
     ) -> list[NDArray[np.integer]]:
         """A label map (H, W) for each image (H, W, C): all of one size, type and channels.
 
@@ -81,26 +91,30 @@ class Predictor:
         OutOfMemory SK-T002 where it does not suffice for one.
         """
         try:
-            return list(self.labels(as_pixels(np.stack(images)), full_scale).cpu().numpy())
+            return list(self.labels(as_pixels(np.stack(images)), full_scale, tiling).cpu().numpy())
         except (RuntimeError, MemoryError) as error:
             if not ran_out_of_memory(error):
                 raise
             if len(images) == 1:
-                raise self._too_large(images[0]) from error
+                raise self.too_large(images[0], tiling) from error
         halves = images[: len(images) // 2], images[len(images) // 2 :]
-        return [label_HW for half in halves for label_HW in self.label_maps(half, full_scale)]
+        return [
+            label_HW for half in halves for label_HW in self.label_maps(half, full_scale, tiling)
+        ]
 
     @property
     def _layout(self) -> torch.memory_format:
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
-    def _too_large(self, image_HWC: NDArray[np.generic]) -> OutOfMemory:
+    def too_large(self, image_HWC: NDArray[np.generic], tiling: Tiling | None) -> OutOfMemory:
+        """The error for an image that does not fit into the memory, with what may help."""
         height, width = image_HWC.shape[:2]
-        if self.tiling is None:
+        tiling = tiling or self.tiling
+        if tiling is None:
             what = f"an image of {height} x {width} pixels (height x width) does"
             fix = "Use --tile 512, --precision bf16, or smaller images."
         else:
-            tile = self.tiling.tile
+            tile = tiling.tile
             what = (
                 f"an image of {height} x {width} pixels (height x width) in tiles of "
                 f"{tile} x {tile} does"

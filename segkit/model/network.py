@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -101,6 +101,8 @@ class SegmentationModel(nn.Module):
 
     mean_C11: Tensor
     std_C11: Tensor
+    # model.predict(image), for files, PIL images and arrays: set by segkit.inference.methods.
+    predict: ClassVar[Callable[..., Any]]
 
     def __init__(self, encoder: Encoder, decoder: Decoder, record: ModelRecord) -> None:
         super().__init__()
@@ -113,6 +115,11 @@ class SegmentationModel(nn.Module):
         # Unpadded convolutions lose this many pixels at each side; mirroring gives them back.
         self.encoder_margin = EncoderTraits.of(encoder).margin
         self.margin = self.encoder_margin + decoder_traits.margin
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in label order; empty where none are recorded."""
+        return tuple(self.record.classes)
 
     def expect_pixels(self, normalization: Normalization) -> None:
         """Has `normalize` do otherwise than the encoder says, and records it."""

@@ -31,11 +31,6 @@ class TrainedModel:
     record: ModelRecord
     settings: TrainConfig | None
 
-    @property
-    def label_count(self) -> int:
-        """Labels it tells apart: a network with one output tells foreground from background."""
-        return self.record.label_count
-
 
 def data_for(model: TrainedModel, root: Path | None, asked: DataOptions) -> Data:
     """The data in a folder, or those of the model's own training where root is None.
@@ -54,7 +49,7 @@ def data_for(model: TrainedModel, root: Path | None, asked: DataOptions) -> Data
         _over(asked, base),
         in_channels=record.in_channels,
         intensity=asked.intensity or recorded(record.training),
-        num_classes=model.label_count,
+        num_classes=model.record.label_count,
         ignore_index=asked.ignore_index,
     )
     if asked.ignore_index == "auto" and options.dataset is None and record.ignore_index is not None:
@@ -108,7 +103,7 @@ def _other_folder(
     Masks of 0 and 255 are a background and a foreground; told that there are five classes, one
     would take their foreground for the ignored label.
     """
-    count = model.label_count
+    count = model.record.label_count
     try:
         alone = open_data(root, replace(options, num_classes=None, ignore_index=asked.ignore_index))
     except DataError:

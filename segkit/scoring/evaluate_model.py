@@ -16,10 +16,11 @@ from segkit.errors import DataError
 from segkit.inference.predictor import Predictor
 from segkit.inference.tiling import Tiling
 from segkit.model.folder import load_model
+from segkit.model.network import SegmentationModel
 from segkit.registry.components import default_registry
 from segkit.registry.expression import parse_list
 from segkit.scoring.data_for_model import TrainedModel, data_for
-from segkit.scoring.evaluation import evaluate
+from segkit.scoring.evaluation import evaluate as evaluate_batches
 from segkit.scoring.evaluator import Evaluator, Scores
 
 LESS_MEMORY = "Use a smaller --batch, --tile 512, or --precision bf16."
@@ -72,27 +73,76 @@ class Evaluation:
     notes: tuple[str, ...] = ()
 
 
+def evaluate(
+    model: SegmentationModel | str | Path,
+    data: str | Path | None = None,
+    *,
+    split: str = "val",
+    metric: str | None = None,
+    batch: int = 8,
+    tile: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int | None = None,
+    options: DataOptions = PLAIN_OPTIONS,
+) -> Evaluation:
+    """Scores a model on a split of a data set, as `segkit evaluate` does.
+
+    model     a run folder, a model folder or a hub id; or a loaded model, which needs data
+    data      a folder of images and masks; None: what the run was trained on
+    metric    one or several, as "miou, dice"; None: the run's, and the overlap of every class
+    tile      score larger images in tiles of so many pixels a side; None: images whole
+    options   how the data are opened, where the model's record does not say it
+
+        found = segkit.evaluate("runs/cells", "data/others", split="all")
+        print(found.scores.values["miou"], found.scores.counts_KK)
+
+    The others are as EvaluationSettings has them. Raises what `evaluate_model` raises.
+    """
+    network = model if isinstance(model, SegmentationModel) else None
+    asked = EvaluationSettings(
+        "the model given" if network is not None else str(model),
+        split,
+        None if data is None else Path(data).expanduser(),
+        options,
+        metric,
+        batch,
+        device,
+        precision,
+        workers,
+        Tiling(tile, batch=batch) if tile else None,
+    )
+    return evaluate_model(asked, network=network)
+
+
 def evaluate_model(
-    asked: EvaluationSettings, progress: Callable[[int, int], None] = lambda done, images: None
+    asked: EvaluationSettings,
+    progress: Callable[[int, int], None] = lambda done, images: None,
+    *,
+    network: SegmentationModel | None = None,
 ) -> Evaluation:
     """Loads the model and scores it; only the split named is scored.
 
     progress   called with (images scored, images) by the first process
+    network    a model that is loaded already, put on the device and into evaluation mode
     Raises ModelFileError (no model), DataError (images, masks, classes), UsageError (split).
     """
     with process_group(asked.device) as group, device_errors(group.device, LESS_MEMORY):
-        network = load_model(asked.model, group.device)
-        settings = _settings(Path(asked.model))
+        settings = None
+        if network is None:
+            network = load_model(asked.model, group.device)
+            settings = _settings(Path(asked.model))
+        network = network.to(group.device)
         model = TrainedModel(asked.model, network.record, settings)
         data = data_for(model, asked.data, asked.options)
         count = len(data.split(asked.split))
         precision = choose_precision(asked.precision, group.device)
-        scores = evaluate(
+        scores = evaluate_batches(
             Predictor(network, group.device, precision, asked.tiling),
             _loader(asked, data, group),
             Evaluator(
                 asked.metric or _with_classes((settings or TrainConfig()).metric),
-                num_classes=model.label_count,
+                num_classes=model.record.label_count,
                 ignore_index=data.ignore_index,
                 group=group,
             ),

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from segkit.data.batches import Batch
 from segkit.device import describe
 from segkit.errors import StorageError
+from segkit.inference.predictor import Predictor
 from segkit.model.folder import save_model
 from segkit.model.network import SegmentationModel
 from segkit.scoring.evaluator import Scores
@@ -91,13 +92,16 @@ class Writer:
         self.run.refuse_if_gone()
         try:
             write_samples(
-                model,
+                Predictor(
+                    model,
+                    setup.group.device,
+                    setup.config.precision,
+                    channels_last=setup.config.channels_last,
+                ),
                 setup.data,
                 self.run.samples / f"epoch-{epoch:04d}",
                 split="val" if setup.evaluates else "train",
                 count=setup.config.samples,
-                device=setup.group.device,
-                precision=setup.config.precision,
             )
         except StorageError as error:
             self.events.warned(str(error))

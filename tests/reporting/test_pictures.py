@@ -6,12 +6,23 @@ from PIL import Image
 
 from segkit.reporting.pictures import (
     IGNORED,
-    colour_mask,
     overlay,
     palette_for,
-    side_by_side,
+    shown,
     to_uint8,
     write_mask,
+)
+from segkit.reporting.sheets import (
+    INVENTED,
+    MISSED,
+    RIGHT,
+    enlarged,
+    error_picture,
+    explained,
+    legend_rows,
+    mean_iou,
+    sample_sheet,
+    side_by_side,
 )
 
 PALETTE = [(0, 0, 0), (200, 100, 0), (0, 0, 255)]
@@ -40,16 +51,73 @@ def test_a_label_that_a_png_cannot_hold_is_refused(tmp_path, label):
         write_mask(tmp_path / "mask.png", np.array([[label]]), PALETTE)
 
 
-def test_an_overlay_mixes_colour_and_image_by_hand():
-    image_HWC = np.full((1, 3, 3), 100, np.uint8)
-    mixed_HWC = overlay(image_HWC, np.array([[0, 1, 255]]), PALETTE, ignore_index=255, alpha=0.25)
-    assert mixed_HWC.tolist() == [[[75, 75, 75], [125, 100, 75], [100, 100, 100]]]
+def test_an_overlay_tints_classes_outlines_them_and_leaves_class_0_as_it_is():
+    image_HWC, label_HW = np.full((9, 9, 3), 100, np.uint8), np.zeros((9, 9), int)
+    label_HW[2:7, 2:7] = 1
+    mixed_HWC = overlay(image_HWC, label_HW, PALETTE, alpha=0.25)
+    assert (mixed_HWC[label_HW == 0] == 100).all()
+    assert mixed_HWC[4, 4].tolist() == [125, 100, 75]
+    assert [tuple(mixed_HWC[place]) for place in ((2, 4), (4, 6), (6, 2))] == [PALETTE[1]] * 3
     assert mixed_HWC.dtype == np.uint8
 
 
-def test_ignored_pixels_are_grey_in_a_coloured_mask():
-    coloured_HWC = colour_mask(np.array([[1, 255]]), PALETTE, ignore_index=255)
-    assert coloured_HWC.tolist() == [[[200, 100, 0], list(IGNORED)]]
+def test_ignored_pixels_are_hatched_over_the_image():
+    image_HWC, label_HW = np.full((16, 16, 3), 100, np.uint8), np.zeros((16, 16), int)
+    label_HW[:8] = 255
+    drawn_HWC = overlay(image_HWC, label_HW, PALETTE, ignore_index=255)
+    assert (drawn_HWC[8:] == 100).all()
+    assert {tuple(each) for each in drawn_HWC[:8].reshape(-1, 3)} == {(100, 100, 100), IGNORED}
+
+
+def test_a_dim_image_is_brightened_for_the_picture_and_said():
+    image_HWC = np.full((20, 20, 1), 25, np.uint8)
+    picture_HWC, note = shown(image_HWC)
+    assert picture_HWC.max() == 255
+    assert note == "brightened 10.2 times to be seen"
+    assert shown(image_HWC * 9)[1] == ""
+    black_HWC, note = shown(np.zeros((3, 3, 1), np.uint8))
+    assert (black_HWC.max(), note) == (0, "")
+
+
+def test_errors_are_drawn_in_three_colours_with_their_shares():
+    truth_HW, label_HW = np.zeros((2, 10, 20), int)
+    truth_HW[:, :10] = 1
+    label_HW[:, 5:15] = 1
+    truth_HW[9] = 255
+    plain_HWC = np.zeros((10, 20, 3), np.uint8)
+    drawn_HWC, rows = error_picture(plain_HWC, truth_HW, label_HW, 255)
+    assert [colour for colour, _ in rows] == [RIGHT, MISSED, INVENTED]
+    assert [text for _, text in rows] == ["right 25.0%", "missed 25.0%", "invented 25.0%"]
+    assert [tuple(drawn_HWC[0, column]) for column in (4, 5, 14)] == [MISSED, RIGHT, INVENTED]
+    assert (drawn_HWC[:8, 17:] == 0).all()
+
+
+def test_the_score_of_an_image_is_its_mean_iou():
+    truth_HW, label_HW = np.array([[0, 0, 1, 1, 255]]), np.array([[0, 1, 1, 1, 2]])
+    assert mean_iou(truth_HW, label_HW, 3, 255) == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert np.isnan(mean_iou(np.full((1, 2), 255), np.zeros((1, 2), int), 3, 255))
+
+
+def test_the_legend_names_what_occurs_with_its_share():
+    label_HW = np.array([[0, 0, 2, 255]])
+    rows = legend_rows(label_HW, PALETTE, ("sky", "road", "<b>car"), 255)
+    assert rows == [
+        (None, "sky 50.0% (as it is)"),
+        (PALETTE[2], "<b>car 25.0%"),
+        (None, "hatched: ignored 25.0%"),
+    ]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (64, 84), (700, 300)])
+def test_sheets_of_any_size_can_be_seen(size):
+    image_HWC = np.zeros((*size, 1), np.uint8)
+    label_HW = np.zeros(size, int)
+    small_HWC = explained(image_HWC, label_HW, PALETTE, ("a", "b", "c"))
+    assert small_HWC.shape[1] >= 256
+    assert small_HWC.shape[0] > enlarged(label_HW).shape[0]
+    with_truth = sample_sheet(image_HWC, label_HW, label_HW, PALETTE, ("a", "b", "c"))
+    without = sample_sheet(image_HWC, None, label_HW, PALETTE, ("a", "b", "c"))
+    assert with_truth.shape[1] > 1.9 * without.shape[1]
 
 
 def test_every_class_of_many_has_a_colour_of_its_own():

@@ -18,7 +18,8 @@ from segkit.data.opening.inspection import Inspection, Item
 from segkit.data.opening.opened import ALL, Data
 from segkit.errors import SegkitError
 from segkit.interfaces import Sample
-from segkit.reporting.pictures import Picture, overlay, side_by_side, to_uint8
+from segkit.reporting.pictures import Picture, overlay, to_uint8
+from segkit.reporting.sheets import side_by_side
 
 TILE = 192
 COLUMNS = 3

@@ -1,0 +1,185 @@
+"""`model.predict(image)` and `segkit.predict(model, image)`: images of any kind in, answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from segkit.data.files.decoding import Decoded
+from segkit.data.files.images import as_image, read_image
+from segkit.data.intensity import Intensity
+from segkit.device import choose_precision, ran_out_of_memory
+from segkit.errors import OutOfMemory, UsageError
+from segkit.inference.prediction import Prediction
+from segkit.inference.predictor import Predictor, as_pixels
+from segkit.inference.reading import Given, as_trained, asked_intensity
+from segkit.inference.tiling import Tiling
+from segkit.model.folder import load_model
+from segkit.model.network import SegmentationModel
+from segkit.reporting.pictures import palette_for
+
+# Pixels up to which an image is computed whole; larger ones are cut into tiles of this side.
+WHOLE, TILE, LEAST_TILE = 2048 * 2048, 1024, 128
+
+# Pillow's modes whose numbers are pixel values.
+PLAIN = ("1", "L", "LA", "RGB", "RGBA", "I", "I;16", "F")
+
+Picture = str | Path | Image.Image | NDArray[Any]
+
+
+def predict(
+    model: SegmentationModel | str | Path,
+    image: Picture | Sequence[Picture],
+    *,
+    probabilities: bool = False,
+    tile: int | None = None,
+    overlap: float = 0.25,
+    precision: str = "auto",
+    intensity: str | None = None,
+) -> Any:
+    """What a model says of an image, as a Prediction; of several, as a list of them.
+
+    model          a loaded model, on the device where it is; or what `load_model` takes
+    image          a path, a PIL image, or an array (H, W) or (H, W, C) of uint8, uint16 or floating
+                   point; or a list of such, of any sizes
+    probabilities  whether to give them too: K float32 values a pixel; images are computed whole
+    tile           cut images larger than this many pixels a side; None: those of more than 2048 x
+                   2048 pixels are cut into tiles of 1024, and smaller ones where memory ends
+    overlap        share of a tile that neighbours have in common
+    precision      auto, fp32, bf16 or fp16
+    intensity      which stored values are black and white: "per-image" or "fixed(BLACK, WHITE)";
+                   None: as recorded with the model
+
+    The model is put into evaluation mode. Channels are fitted to it as in training. Raises
+    DataError (unreadable, SK-D011 channels, SK-D034 values the model does not know), OutOfMemory
+    SK-T002.
+    """
+    if not isinstance(model, SegmentationModel):
+        model = load_model(model)
+    if tile is not None and tile < 16:
+        raise UsageError("SK-C009", f"tile is {tile}.", "Give at least 16 pixels.")
+    device = next(model.parameters()).device
+    predictor = _predictor(model, device, choose_precision(precision, device))
+    several = isinstance(image, list | tuple)
+    answer = _Answer(predictor, asked_intensity(intensity), probabilities, tile, overlap)
+    images: Sequence[Any] = image if isinstance(image, list | tuple) else [image]
+    found = [answer(each, place) for place, each in enumerate(images)]
+    return found if several else found[0]
+
+
+class _Answer:
+    """Predicts image after image with one network."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        intensity: Intensity | None,
+        probabilities: bool,
+        tile: int | None,
+        overlap: float,
+    ) -> None:
+        self.predictor, self.tile, self.overlap = predictor, tile, overlap
+        self.probabilities = probabilities
+        self.record = predictor.model.record
+        self.given = as_trained(self.record, intensity)
+
+    def __call__(self, image: Any, place: int) -> Prediction:
+        pixels_HWC, name = _read(image, place)
+        given = self.given(pixels_HWC, name)
+        probability_KHW = None
+        if self.probabilities:
+            label_HW, probability_KHW = self._with_probabilities(given)
+        else:
+            label_HW = self._labels(given, self.tile or _tile_for(given))
+        palette = palette_for(self.record.label_count, self.record.palette)
+        return Prediction(label_HW, tuple(self.record.label_names), palette, given, probability_KHW)
+
+    def _labels(self, given: Given, tile: int | None) -> NDArray[np.integer]:
+        """In tiles of this side, of half of it where the memory does not suffice, and so on."""
+        tiling = Tiling(tile, self.overlap) if tile else None
+        try:
+            return self.predictor.label_maps([given.pixels], given.full_scale, tiling)[0]
+        except OutOfMemory:
+            smaller = (tile or 2 * TILE) // 2
+            if self.tile or smaller < LEAST_TILE:
+                raise
+        return self._labels(given, smaller)
+
+    def _with_probabilities(self, given: Given) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
+        pixels_BCHW = as_pixels(given.pixels[None])
+        try:
+            logits_KHW = self.predictor.logits(pixels_BCHW, given.full_scale)[0].float()
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out_of_memory(error):
+                raise
+            raise self.predictor.too_large(given.pixels, None) from error
+        probability_KHW = logits_KHW.softmax(dim=0).cpu().numpy()
+        label_HW = self.predictor.label_maps([given.pixels], given.full_scale)[0]
+        return label_HW, probability_KHW
+
+
+# The rewritten networks of models in use, each with what it was made of.
+_rewritten: WeakKeyDictionary[SegmentationModel, tuple[object, SegmentationModel]]
+_rewritten = WeakKeyDictionary()
+
+
+def _predictor(model: SegmentationModel, device: torch.device, precision: str) -> Predictor:
+    """A predictor whose network is rewritten once, until a weight of the model changes."""
+    tensors = [*model.parameters(), *model.buffers()]
+    made_of = (precision, device, [(id(t), t.data_ptr(), t._version) for t in tensors])
+    known = _rewritten.get(model)
+    if known is not None and known[0] == made_of:
+        return Predictor(model, device, precision, rewritten=known[1])
+    predictor = Predictor(model, device, precision)
+    if predictor.network is not model:
+        # Converting the model's memory layout has moved its weights.
+        made_of = (precision, device, [(id(t), t.data_ptr(), t._version) for t in tensors])
+        _rewritten[model] = (made_of, predictor.network)
+    return predictor
+
+
+def _read(image: Any, place: int) -> tuple[NDArray[Any], str]:
+    """(H, W, C) at its own depth, and a name for messages."""
+    if isinstance(image, str | Path):
+        return read_image(Path(image).expanduser()), str(image)
+    name = f"image {place + 1}"
+    if isinstance(image, Image.Image):
+        name = str(getattr(image, "filename", "") or name)
+        upright = ImageOps.exif_transpose(image)
+        plain = upright if upright.mode in PLAIN else upright.convert("RGB")
+        array = np.asarray(plain)
+        # What some versions of Pillow give for 16 bits.
+        return _as_stored(array.astype(np.uint16) if plain.mode == "I" else array, name), name
+    if isinstance(image, torch.Tensor):
+        raise UsageError(
+            "SK-C009",
+            f"{name} is a tensor, whose dimensions and scale cannot be told.",
+            "Give an array (H, W) or (H, W, C) at its stored depth, such as "
+            "tensor.permute(1, 2, 0).numpy(); a normalised image_BCHW goes into model(image_BCHW).",
+        )
+    return _as_stored(np.asarray(image), name), name
+
+
+def _as_stored(array: NDArray[Any], name: str) -> NDArray[Any]:
+    # Of other whole numbers nobody knows what is white.
+    known = array.dtype.kind in "bf" or array.dtype in (np.uint8, np.uint16)
+    if array.ndim not in (2, 3) or not known or not array.size:
+        raise UsageError(
+            "SK-C009",
+            f"{name} is an array of {array.dtype}, shape {array.shape}, and no image.",
+            "Give (H, W) or (H, W, C) of uint8, uint16 or floating point, at the depth it is "
+            "stored with: array.astype(np.uint8).",
+        )
+    return as_image(Path(name), Decoded(array, "", ""))
+
+
+def _tile_for(given: Given) -> int | None:
+    height, width = given.pixels.shape[:2]
+    return TILE if height * width > WHOLE else None

@@ -1,0 +1,195 @@
+"""Sheets of pictures under titles, legends below them, and a prediction's errors beside its truth.
+
+H W pixels, K classes; pictures are uint8 (H, W, 3). Pillow and numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from segkit.reporting.pictures import (
+    Palette,
+    Picture,
+    hatched,
+    overlay,
+    palette_for,
+    shown,
+    tinted,
+)
+
+TITLE_HEIGHT, GAP = 16, 4
+# A picture in a sheet is enlarged in whole steps until it has so many pixels across.
+LEAST_SIDE = 256
+LINE, SWATCH, MARGIN = 18, 12, 6
+# Okabe and Ito's colours, which people with any sight tell apart.
+RIGHT, MISSED, INVENTED, CONFUSED = (0, 158, 115), (0, 114, 178), (213, 94, 0), (240, 228, 66)
+Kind = TypeVar("Kind", bound=np.generic)
+Row = tuple[tuple[int, int, int] | None, str]
+
+
+def side_by_side(pictures: Sequence[Picture], titles: Sequence[str] = ()) -> Picture:
+    """The pictures in a row on white, each under its title."""
+    top = TITLE_HEIGHT if any(titles) else 0
+    height = top + max(picture.shape[0] for picture in pictures)
+    width = sum(picture.shape[1] for picture in pictures) + GAP * (len(pictures) - 1)
+    sheet = Image.new("RGB", (width, height), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default()
+    left = 0
+    for number, picture in enumerate(pictures):
+        if number < len(titles):
+            draw.text((left + 2, 2), titles[number], fill="black", font=font)
+        # Pasted after the title, so that a long one is cut at its neighbour.
+        sheet.paste("white", (left + picture.shape[1], 0, width, top))
+        sheet.paste(Image.fromarray(picture), (left, top))
+        left += picture.shape[1] + GAP
+    return np.asarray(sheet)
+
+
+def explained(
+    image_HWC: NDArray[np.generic],
+    label_HW: NDArray[np.integer],
+    palette: Palette,
+    classes: Sequence[str],
+    *,
+    full_scale: float = 255.0,
+    ignore_index: int | None = None,
+) -> Picture:
+    """The overlay, enlarged where it is small, above a legend of the classes that occur."""
+    picture_HWC, note = shown(image_HWC, full_scale)
+    laid_HWC = overlay(enlarged(picture_HWC), enlarged(label_HW), palette, ignore_index)
+    rows = legend_rows(label_HW, palette, classes, ignore_index)
+    return with_legend(laid_HWC, [*rows, *([(None, note)] if note else [])])
+
+
+def sample_sheet(
+    image_HWC: NDArray[np.generic],
+    truth_HW: NDArray[np.integer] | None,
+    label_HW: NDArray[np.integer],
+    palette: Palette,
+    classes: Sequence[str],
+    *,
+    full_scale: float = 255.0,
+    ignore_index: int | None = None,
+) -> Picture:
+    """Image, truth, prediction and errors in a row, above legends; without truth the first and
+    the third."""
+    picture_HWC, note = shown(image_HWC, full_scale)
+    large_HWC, predicted_HW = enlarged(picture_HWC), enlarged(label_HW)
+    pictures, titles = [large_HWC], [f"image, {note}" if note else "image"]
+    rows = legend_rows(label_HW, palette, classes, None)
+    if truth_HW is not None:
+        rows = legend_rows(truth_HW, palette, classes, ignore_index)
+        true_HW = enlarged(truth_HW)
+        pictures.append(overlay(large_HWC, true_HW, palette, ignore_index))
+        titles.append("truth")
+    pictures.append(overlay(large_HWC, predicted_HW, palette))
+    titles.append("prediction")
+    if truth_HW is not None:
+        errors_HWC, found = error_picture(large_HWC, true_HW, predicted_HW, ignore_index)
+        pictures.append(errors_HWC)
+        score = mean_iou(truth_HW, label_HW, len(classes), ignore_index)
+        titles.append(f"errors, mean IoU {score:.3f}" if score == score else "errors")
+        rows += found
+    return with_legend(side_by_side(pictures, titles), rows)
+
+
+def error_picture(
+    picture_HWC: Picture,
+    truth_HW: NDArray[np.integer],
+    label_HW: NDArray[np.integer],
+    ignore_index: int | None,
+) -> tuple[Picture, list[Row]]:
+    """What was found, missed and invented, of all classes but class 0, and the legend to it."""
+    counts_HW = np.ones(truth_HW.shape, dtype=bool)
+    if ignore_index is not None:
+        counts_HW = truth_HW != ignore_index
+    kinds: list[tuple[tuple[int, int, int], str, NDArray[np.bool_]]] = [
+        (RIGHT, "right", (truth_HW != 0) & (label_HW == truth_HW)),
+        (MISSED, "missed", (truth_HW != 0) & (label_HW == 0)),
+        (INVENTED, "invented", (truth_HW == 0) & (label_HW != 0)),
+        (CONFUSED, "wrong class", (truth_HW != 0) & (label_HW != 0) & (label_HW != truth_HW)),
+    ]
+    colour_HWC = np.zeros((*truth_HW.shape, 3), dtype=np.uint8)
+    rows: list[Row] = []
+    for colour, name, anywhere_HW in kinds:
+        where_HW = anywhere_HW & counts_HW
+        colour_HWC[where_HW] = colour
+        if where_HW.any() or colour != CONFUSED:
+            rows.append((colour, f"{name} {where_HW.sum() / max(counts_HW.sum(), 1):.1%}"))
+    wrong_or_right_HW = np.asarray((colour_HWC > 0).any(axis=-1))
+    drawn_HWC = tinted(picture_HWC, wrong_or_right_HW, colour_HWC, 0.6)
+    return hatched(drawn_HWC, ~counts_HW), rows
+
+
+def mean_iou(
+    truth_HW: NDArray[np.integer],
+    label_HW: NDArray[np.integer],
+    num_classes: int,
+    ignore_index: int | None,
+) -> float:
+    """Of one image, over the classes in its truth or prediction; NaN where all is ignored."""
+    counted_HW = np.ones(truth_HW.shape, dtype=bool)
+    if ignore_index is not None:
+        counted_HW = truth_HW != ignore_index
+    true_N, said_N = truth_HW[counted_HW], label_HW[counted_HW]
+    scores = []
+    for label in range(num_classes):
+        one_N, other_N = true_N == label, said_N == label
+        union = int((one_N | other_N).sum())
+        if union and label != ignore_index:
+            scores.append(int((one_N & other_N).sum()) / union)
+    return float(np.mean(scores)) if scores else float("nan")
+
+
+def legend_rows(
+    label_HW: NDArray[np.integer],
+    palette: Palette,
+    classes: Sequence[str],
+    ignore_index: int | None,
+) -> list[Row]:
+    """(colour, "name share") of every class that occurs, and of ignored pixels."""
+    colours = palette_for(len(classes), palette)
+    rows: list[Row] = []
+    for label, count in zip(*np.unique(label_HW, return_counts=True), strict=True):
+        share = f"{count / label_HW.size:.1%}"
+        if label == ignore_index:
+            rows.append((None, f"hatched: ignored {share}"))
+        elif label < len(classes):
+            untinted = " (as it is)" if label == 0 else ""
+            rows.append((colours[label] if label else None, f"{classes[label]} {share}{untinted}"))
+    return rows
+
+
+def with_legend(picture_HWC: Picture, rows: Sequence[Row]) -> Picture:
+    """The picture above its legend, in as many columns as fit."""
+    font = ImageFont.load_default(12)
+    width = picture_HWC.shape[1]
+    texts = [text for _, text in rows]
+    column = MARGIN + SWATCH + MARGIN + int(max((font.getlength(t) for t in texts), default=0))
+    column = min(column + MARGIN, width)
+    columns = max(1, width // max(column, 1))
+    lines = -(-len(rows) // columns)
+    sheet = Image.new("RGB", (width, picture_HWC.shape[0] + lines * LINE + (MARGIN * bool(lines))))
+    sheet.paste("white", (0, 0, *sheet.size))
+    sheet.paste(Image.fromarray(picture_HWC), (0, 0))
+    draw = ImageDraw.Draw(sheet)
+    for place, (colour, text) in enumerate(rows):
+        left = MARGIN + place % columns * column
+        top = picture_HWC.shape[0] + MARGIN // 2 + place // columns * LINE
+        if colour is not None:
+            box = (left, top + 3, left + SWATCH, top + 3 + SWATCH)
+            draw.rectangle(box, fill=colour, outline="black")
+            left += SWATCH + MARGIN
+        draw.text((left, top + 1), text, fill="black", font=font)
+    return np.asarray(sheet)
+
+
+def enlarged(map_HWX: NDArray[Kind]) -> NDArray[Kind]:
+    """Each pixel repeated until the picture can be seen; large ones as they are."""
+    times = max(1, -(-LEAST_SIDE // max(map_HWX.shape[1], 1)))
+    return map_HWX.repeat(times, axis=0).repeat(times, axis=1)
