@@ -91,7 +91,9 @@ class Predictor:
         OutOfMemory SK-T002 where it does not suffice for one.
         """
         try:
-            return list(self.labels(as_pixels(np.stack(images)), full_scale, tiling).cpu().numpy())
+            label_BHW = self.labels(as_pixels(np.stack(images)), full_scale, tiling).cpu().numpy()
+            # A single class is everywhere, whatever its logit.
+            return list(label_BHW * 0 if self.model.record.label_count == 1 else label_BHW)
         except (RuntimeError, MemoryError) as error:
             if not ran_out_of_memory(error):
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -160,8 +161,9 @@ class Evaluator:
 
 
 def _add(values: dict[str, float], more: Mapping[str, float], name: str) -> None:
-    """Adds a metric's scores; raises UsageError SK-C007 where another has one of their names."""
-    if shared := [each for each in more if each in values]:
+    """Adds a metric's scores; raises UsageError SK-C007 where another gave one of their names to
+    another number (`miou` and `iou` both give the same miou)."""
+    if shared := [each for each in more if each in values and not _same(values[each], more[each])]:
         raise UsageError(
             "SK-C007",
             f"'{name}' gives a score called '{shared[0]}', which another of the metrics gives too: "
@@ -169,6 +171,10 @@ def _add(values: dict[str, float], more: Mapping[str, float], name: str) -> None
             "Leave one of the two out of --metric.",
         )
     values |= more
+
+
+def _same(one: float, other: float) -> bool:
+    return one == other or (math.isnan(one) and math.isnan(other))
 
 
 def _named(name: str, computed: Mapping[str, float] | Tensor | float) -> dict[str, float]:
