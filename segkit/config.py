@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from segkit.errors import UsageError, did_you_mean
+from segkit.errors import UsageError, did_you_mean, nearest
 
 LARGEST_FILE = 1_000_000
 TAG = "tag:yaml.org,2002:"
@@ -274,6 +274,8 @@ def with_changes(file: Path, changes: Mapping[str, Any]) -> TrainConfig:
 
 def read_settings(file: Path) -> dict[str, Setting]:
     """Keys and values of a YAML file, each with its line; raises UsageError SK-C010."""
+    if not file.is_file():
+        raise _no_file(file)
     try:
         if file.stat().st_size > LARGEST_FILE:
             raise UsageError(
@@ -305,6 +307,17 @@ def read_settings(file: Path) -> dict[str, Setting]:
             )
         settings[key] = Setting(_scalar(key, value_node, where), where)
     return settings
+
+
+def _no_file(file: Path) -> UsageError:
+    inside = file / "config.yaml"
+    if inside.is_file():
+        return UsageError("SK-C010", f"{file} is a folder.", f"Did you mean {inside}?")
+    what = "is a folder, and a configuration is a file" if file.is_dir() else "does not exist"
+    beside = sorted(file.parent.glob("*.y*ml")) if file.parent.is_dir() else []
+    near = nearest(file.name, (each.name for each in beside))
+    meant = f"Did you mean {file.with_name(near[0])}?" if near else ""
+    return UsageError("SK-C010", f"{file} {what}.", meant or "Give the config.yaml of a run.")
 
 
 def to_yaml(config: TrainConfig) -> str:

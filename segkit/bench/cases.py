@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from segkit.bench.case import Case
 from segkit.errors import UsageError, did_you_mean
+from segkit.registry.expression import parse_sum
 from segkit.registry.index import Index, singular
 
 KIND_OF_AXIS = {
@@ -184,6 +185,15 @@ def _matching(written: str, kind: str, index: Index, only_installed: bool) -> It
             f"{did_you_mean(written, names)}`segkit list {kind}` shows all {len(names)}.",
         )
     return fitting
+
+
+def refuse_unknown_names(axes: Mapping[str, Sequence[Any]], index: Index) -> None:
+    """Raises as Index.find where a name given, which is no pattern, is that of no component."""
+    for axis, kind in KIND_OF_AXIS.items():
+        plain = [str(each) for each in axes.get(axis, ()) if each != "all"]
+        for each in (each for each in plain if not _is_pattern(each)):
+            for term in parse_sum(each):
+                index.find(kind, term.component)
 
 
 def _is_pattern(written: str) -> bool:

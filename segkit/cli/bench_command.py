@@ -99,11 +99,13 @@ def command(suite: str, **given: Any) -> None:
     Without a SUITE it takes three minutes at most; cases that do not fit them are left out, which
     is said.
     """
+    from segkit.bench.cases import refuse_unknown_names
     from segkit.bench.suites import QUICK, find_suite
     from segkit.errors import UsageError
     from segkit.registry.index import Index
 
     axes = _axes(given)
+    refuse_unknown_names(axes, Index.of_installed())
     found = find_suite(suite, Index.of_installed())
     named = any(axis in axes for axis in ("encoder", "decoder", "upsampler", "loss"))
     if suite == QUICK and named:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segkit.errors import DataError, SegkitError, StorageError
+from segkit.errors import DataError, SegkitError, StorageError, nearest
 
 ERROR, WARNING = "error", "warning"
 
@@ -29,6 +29,21 @@ class Finding:
     files: tuple[Path, ...] = ()
     level: str = ERROR
     alone: bool = False
+
+
+def no_folder(wanted: Path) -> DataError:
+    """SK-D001 for a path that is not there, with what lies beside it."""
+    near = nearest(wanted.name, (each.name for each in _folders_beside(wanted)))
+    meant = f"Did you mean {wanted.with_name(near[0])}?" if near else "Check the path."
+    absolute = "" if wanted.is_absolute() else f" (looked for at {wanted.resolve()})"
+    return DataError("SK-D001", f"there is no folder {wanted}{absolute}.", meant)
+
+
+def _folders_beside(wanted: Path) -> Iterable[Path]:
+    try:
+        return [each for each in wanted.resolve().parent.iterdir() if each.is_dir()]
+    except OSError:
+        return []
 
 
 def from_error(error: SegkitError, *files: Path) -> Finding:

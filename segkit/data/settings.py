@@ -82,6 +82,12 @@ KEYS = tuple(f.name for f in fields(DataSettings) if f.name != "file")
 def find_settings(root: Path) -> DataSettings:
     """The settings of a folder that may hold a data.yaml, or of that file; raises SK-D009."""
     if root.is_file():
+        if root.suffix.lower() not in (".yaml", ".yml"):
+            raise DataError(
+                "SK-D001",
+                f"{root} is a file, and a data set is a folder of images and masks.",
+                "Give the folder that holds images/ and masks/, or its data.yaml.",
+            )
         return read_settings(root)
     for name in FILE_NAMES:
         if (root / name).is_file():

@@ -18,6 +18,8 @@ from segkit.errors import ModelFileError, UsageError
 # Where training scripts put the tensors beside their counters, and what wrappers put before a name.
 NESTS = ("state_dict", "model_state_dict", "model", "net", "module")
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
+# How a file of torch.save begins: a zip archive, or a pickle in older ones.
+SAVED = (b"PK", b"\x80")
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -60,6 +62,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _content(file: Path) -> Any:
+    with file.open("rb") as opened:
+        start = opened.read(12)
+    if file.suffix != ".safetensors" and not start.startswith(SAVED):
+        shown = start.decode("utf-8", "replace").splitlines()
+        begins = f"it begins with {shown[0]!r}" if shown else "it is empty"
+        raise _unreadable(file, f"{begins}, as nothing that torch.save wrote does")
     try:
         if file.suffix == ".safetensors":
             return load_file(file)

@@ -66,3 +66,57 @@ def test_a_mistake_is_answered_with_what_to_do(segkit, typed, status, words):
     assert words in said
     assert said.count("Error: SK-") == 1
     assert "Traceback" not in said
+
+
+# Files and folders that are not there, or are something else; {0} is a folder of its own.
+PLACES = [
+    ("data check {0}/photo", 3, "there is no folder {0}/photo.\n         Did you mean {0}/photos?"),
+    ("train --data {0}/nowhere --dry-run", 3, "there is no folder {0}/nowhere."),
+    ("train --data {0}/x.tif --dry-run", 3, "x.tif is a file, and a data set is a folder"),
+    ("train --config {0}/street.yml", 2, "street.yml does not exist.\n         Did you mean {0}/"),
+    ("train --config {0}", 2, "{0} is a folder, and a configuration is a file."),
+    ("train --config {0}/run", 2, "Did you mean {0}/run/config.yaml?"),
+    ("train --out {0}/x.tif --dry-run", 2, "x.tif is a file, and a run needs a folder."),
+    ("train --resume {0}/nowhere", 2, "{0}/nowhere is no run"),
+    ("import {0}/street.yaml --out {0}/model", 5, "it begins with 'lr: 0.1', as nothing that"),
+    ("import {0}/nowhere.pth --out {0}/model", 2, "nowhere.pth is no checkpoint"),
+    ("evaluate {0}/nowhere", 5, "{0}/nowhere does not exist."),
+    ("predict {0}/nowhere {0}/x.tif --out {0}/out", 5, "{0}/nowhere does not exist."),
+    ("bench nosuch", 2, "nosuch"),
+    ("bench compare {0}/a {0}/b", 2, "SK-B001"),
+    ("bench --encoder nosuch", 2, "no encoder is called 'nosuch'"),
+    ("bench --loss dice,cee", 2, "no loss is called 'cee'.\n         Did you mean 'ce'?"),
+    ("bench --size large", 2, "--size cannot be 'large'."),
+    ("train --metric mIoU --dry-run", 2, "Did you mean 'miou'"),
+    ("train --dataset vocc --data {0} --dry-run", 2, "Did you mean 'voc2012'?"),
+    ("train --loss ce+0.5*dicee --dry-run", 2, "Did you mean 'dice'"),
+    ("train --device cuda:99 --dry-run", 4, "SK-E002"),
+    ("info densenet12", 2, "Did you mean 'densenet121'"),
+    ("info encoder densenet121(dept=3)", 2, "no option 'dept'.\n         Did you mean 'depth'?"),
+    ("list encodres", 2, "Did you mean 'encoders'"),
+    ("list decoders --compatible-with nosuch", 2, "no encoder is called 'nosuch'"),
+    ("new-plugin encodr tiny --out {0}", 2, "Did you mean 'encoders'"),
+    ("new-plugin encoder Tiny! --out {0}", 2, "Tiny!"),
+    ("data convert {0}/nowhere {0}/out", 3, "there is no folder {0}/nowhere."),
+    ("data stats {0}/photos", 3, "SK-D0"),
+    ("data download nosuch --out {0}/set", 2, "no dataset is called 'nosuch'"),
+    ("plan --gpu rtx-9999", 2, "rtx-9999"),
+    ("plan --size 3x4x5", 2, "'3x4x5' is no size."),
+    ("export {0}/nowhere", 5, "{0}/nowhere does not exist."),
+]
+
+
+@pytest.mark.parametrize(("typed", "status", "words"), PLACES, ids=[row[0] for row in PLACES])
+def test_a_mistake_about_a_place_or_a_name_is_answered(segkit, tmp_path, typed, status, words):
+    from PIL import Image
+
+    Image.new("L", (8, 8)).save(tmp_path / "x.tif")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "street.yaml").write_text("lr: 0.1\n")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").touch()
+    ended, said = segkit(typed.format(tmp_path))
+    assert ended == status, said
+    assert words.format(tmp_path) in said
+    assert said.count("Error: SK-") == 1
+    assert "Traceback" not in said

@@ -14,7 +14,7 @@ from segkit.data.files.pairing import (
     listed,
     pair_folders,
 )
-from segkit.data.findings import Finding
+from segkit.data.findings import Finding, no_folder
 from segkit.data.layouts.known import KNOWN
 from segkit.data.layouts.layout import SPLITS, Draw, Layout, split_by_lists
 from segkit.data.settings import DataSettings
@@ -28,7 +28,7 @@ def find_layout(root: Path, settings: DataSettings, *, val_share: float, seed: i
     """The pairs of `root` by split; raises DataError SK-D001 or D009."""
     base = settings.path or (root.parent if root.is_file() else root)
     if not base.is_dir():
-        raise DataError("SK-D001", f"there is no folder {base}.", "Check the path given as --data.")
+        raise no_folder(base)
     if settings.train or settings.val or settings.test:
         return _declared(base, settings)
     draw = Draw(val_share, seed)

@@ -18,7 +18,7 @@ from segkit.data.files.masks import MaskFacts
 from segkit.data.files.pairing import EXPECTED, Pair
 from segkit.data.files.pixels import Pixels, find_pixels, joined
 from segkit.data.files.reading import Reading
-from segkit.data.findings import ERROR, WARNING, Finding, from_error
+from segkit.data.findings import ERROR, WARNING, Finding, from_error, no_folder
 from segkit.data.layouts.annotations import annotation_kind
 from segkit.data.layouts.folders import find_layout
 from segkit.data.layouts.layout import Declared, Layout
@@ -92,7 +92,7 @@ def inspect(
     Raises DataError only where there is nothing to look at: SK-D001, D009 or D010.
     """
     if not root.exists():
-        raise DataError("SK-D001", f"there is no folder {root}.", "Check the path given as --data.")
+        raise no_folder(root)
     settings, layout = _layout(root, options)
     wishes = Wishes(**vars(options)).with_settings(with_declared(settings, layout.declared))
     settings, pairs = wishes.settings, layout.pairs
