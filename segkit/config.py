@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segkit.errors import UsageError, did_you_mean, nearest
 
@@ -101,6 +101,9 @@ class TrainConfig(BaseModel):
         default="auto",
         description="mask label that counts for nothing; auto asks the data, null is none",
     )
+    num_classes: int | None = Field(
+        default=None, ge=1, description="how many classes the masks hold; null asks the data"
+    )
     crops: Literal["anywhere", "foreground", "classes"] = Field(
         default="anywhere",
         description="where training crops are cut: anywhere, more often at any class but 0, or at "
@@ -122,8 +125,16 @@ class TrainConfig(BaseModel):
     binarize: int | None = Field(
         default=None,
         ge=1,
-        le=255,
+        le=65535,
         description="mask values from here on are foreground, for smeared masks; null is none",
+    )
+    label_mapping: str | None = Field(
+        default=None,
+        description="what stored mask values mean, as {stored value: label}; a value may be a "
+        'range "1-9", a label may be ignore; null asks the data',
+    )
+    resize_masks: Literal["nearest"] | None = Field(
+        default=None, description="masks of another size than their images are brought to it"
     )
     max_pixels: int | None = Field(
         default=None, ge=1, description="the largest image allowed, pixels; null is 178,956,970"
@@ -214,12 +225,6 @@ class TrainConfig(BaseModel):
         default=None,
         description="folder of the run; a number is added to one that exists; null names it",
     )
-
-    @field_validator("compile", mode="before")
-    @classmethod
-    def _in_words(cls, value: Any) -> Any:
-        """YAML reads an unquoted yes or no as a truth value."""
-        return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
 
 
 @dataclass(frozen=True)
@@ -329,28 +334,46 @@ def to_yaml(config: TrainConfig) -> str:
     return "\n".join(lines)
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-3 as a number, as YAML 1.2 does and YAML 1.1 does not."""
+class YamlLoader(yaml.SafeLoader):
+    """Safe YAML 1.2: 1e-3 is a number, 010 is ten, and only true and false are truth values.
+
+    YAML 1.1, PyYAML's own, reads 010 as 8 and on, off, yes and no as truth values.
+    """
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        text = self.construct_scalar(node)
+        return int(text, 0) if text.lstrip("+-")[:2] in ("0x", "0o") else int(text)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes whatever the loader above would otherwise read as a number."""
+    """Quotes whatever YAML 1.1 or 1.2 would read as a number or truth value."""
 
 
-for _side in (_Loader, _Dumper):
-    _side.add_implicit_resolver(
-        f"{TAG}float",
-        re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"),
-        list("-+.0123456789"),
-    )
+YAML_1_2: tuple[tuple[str, str, str], ...] = (
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?\d+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+)
+YamlLoader.yaml_implicit_resolvers = {
+    first: [(tag, known) for tag, known in pairs if tag not in {TAG + kind for kind in NUMBERS[:3]}]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _side in (YamlLoader, _Dumper):
+    for _kind, _pattern, _first in YAML_1_2:
+        _side.add_implicit_resolver(TAG + _kind, re.compile(f"(?:{_pattern})$"), list(_first))
+YamlLoader.add_constructor(f"{TAG}int", YamlLoader.construct_yaml_int)
 
 
 def _compose(text: str) -> yaml.Node | None:
     """The document's nodes; aliases are refused, since a few lines of them can fill the memory."""
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(text, Loader=YamlLoader):
         if isinstance(event, yaml.AliasEvent):
             raise yaml.YAMLError("it holds an alias")
-    node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
+    node: yaml.Node | None = yaml.compose(text, Loader=YamlLoader)
     return node
 
 
@@ -364,7 +387,7 @@ def _scalar(key: str, node: yaml.Node, where: str) -> Any:
     if kind in TEXTS:
         return node.value
     try:
-        return _Loader("").construct_object(node)
+        return YamlLoader("").construct_object(node)
     except (yaml.YAMLError, ValueError) as error:
         raise UsageError(
             "SK-C009", f"{where}: '{key}' cannot be read ({_one_line(error)}).", "Correct it."

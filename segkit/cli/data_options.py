@@ -41,6 +41,11 @@ def data_choices(function: Any) -> Any:
             help="Mask label that counts for nothing; none for no such label.",
         ),
         click.option(
+            "--num-classes",
+            type=click.IntRange(min=1),
+            help="Classes the masks hold. [default: as they show]",
+        ),
+        click.option(
             "--instances",
             type=click.Choice(["foreground", "boundary"]),
             help="Masks hold object numbers: learn foreground, or boundaries too. "
@@ -48,7 +53,7 @@ def data_choices(function: Any) -> Any:
         ),
         click.option(
             "--binarize",
-            type=click.IntRange(1, 255),
+            type=click.IntRange(1, 65535),
             metavar="NUMBER",
             help="Smeared masks: values from here on are foreground. [default: none]",
         ),
@@ -56,6 +61,16 @@ def data_choices(function: Any) -> Any:
             "--max-pixels",
             type=click.IntRange(min=1),
             help="Largest image, pixels. [default: 178956970]",
+        ),
+        click.option(
+            "--label-mapping",
+            metavar="'{VALUE: LABEL, …}'",
+            help="What mask values mean; a label may be ignore. [default: as they are]",
+        ),
+        click.option(
+            "--resize-masks",
+            type=click.Choice(["nearest"]),
+            help="Masks of other sizes are brought to their images'. [default: none]",
         ),
         click.option(
             "--intensity",
@@ -71,11 +86,16 @@ def data_options(dataset: str | None, asked: Mapping[str, Any]) -> DataOptions:
     """What the options of `data_choices` say."""
     from segkit.data.intensity import read_intensity
     from segkit.data.options import DataOptions
+    from segkit.data.settings import read_label_mapping
 
     asked = dict(asked)
-    intensity = asked.pop("intensity", None)
-    scaling = read_intensity(intensity) if intensity else None
-    return DataOptions(dataset=dataset, intensity=scaling, **asked)
+    intensity, mapping = asked.pop("intensity", None), asked.pop("label_mapping", None)
+    return DataOptions(
+        dataset=dataset,
+        intensity=read_intensity(intensity) if intensity else None,
+        label_mapping=read_label_mapping(mapping) if mapping else None,
+        **asked,
+    )
 
 
 @contextmanager

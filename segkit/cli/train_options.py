@@ -80,6 +80,17 @@ DATA = (
         type=int,
         help="Smeared masks: values from here on are foreground. [default: none]",
     ),
+    data(
+        "--label-mapping",
+        metavar="'{VALUE: LABEL, …}'",
+        help="What mask values mean; a label may be ignore. [default: as they are]",
+    ),
+    data("--num-classes", type=int, help="Classes the masks hold. [default: as they show]"),
+    data(
+        "--resize-masks",
+        type=click.Choice(["nearest"]),
+        help="Masks of other sizes are brought to their images'. [default: none]",
+    ),
     data("--max-pixels", type=int, help="Largest image, pixels. [default: 178956970]"),
     data(
         "--on-bad-sample",

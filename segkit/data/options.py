@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from segkit.config import TrainConfig
 from segkit.data.intensity import Intensity, read_intensity
+from segkit.data.settings import read_label_mapping
 
 IgnoreIndex = int | None | Literal["auto"]
 CacheMode = Literal["auto", "on", "off"]
@@ -25,6 +27,10 @@ class DataOptions:
     instances      the masks hold object numbers: "foreground" makes all one class, "boundary" their
                    outermost pixels another
     binarize       stored values from here on are foreground, the rest background: for smeared masks
+    label_mapping  what stored values mean, as data.yaml writes it: {first and last: label, or None
+                   for what is ignored}; None: as data.yaml says
+    resize_masks   "nearest": masks of another size than their images are brought to it
+    of_model       classes, channels and intensity are a trained model's, which no option changes
     max_pixels     the largest image allowed, pixels; None: 178,956,970
     in_channels    channels wanted; None: those the images have (alpha dropped, grey copied if
                    mixed)
@@ -42,6 +48,9 @@ class DataOptions:
     num_classes: int | None = None
     instances: str | None = None
     binarize: int | None = None
+    label_mapping: Mapping[tuple[int, int], int | None] | None = None
+    resize_masks: str | None = None
+    of_model: bool = False
     max_pixels: int | None = None
     in_channels: int | None = None
     intensity: Intensity | None = None
@@ -59,8 +68,11 @@ def options_of(config: TrainConfig) -> DataOptions:
     return DataOptions(
         dataset=config.dataset,
         ignore_index=config.ignore_index,
+        num_classes=config.num_classes,
         instances=config.instances,
         binarize=config.binarize,
+        label_mapping=read_label_mapping(config.label_mapping) if config.label_mapping else None,
+        resize_masks=config.resize_masks,
         max_pixels=config.max_pixels,
         in_channels=config.in_channels,
         intensity=read_intensity(config.intensity) if config.intensity else None,

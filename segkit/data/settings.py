@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from segkit.config import YamlLoader
 from segkit.data.files.masks import RGB
 from segkit.data.files.reading import ALPHA, MAX_PIXELS, Reading
 from segkit.data.intensity import Intensity, read_intensity
@@ -18,7 +19,7 @@ from segkit.errors import DataError, UsageError, did_you_mean
 FILE_NAMES = ("data.yaml", "data.yml")
 IGNORED = "ignore"
 # What tools for YOLO write into their data.yaml besides; it says nothing about masks.
-OTHER_TOOLS_KEYS = ("nc", "download", "roboflow", "kpt_shape", "flip_idx")
+OTHER_TOOLS_KEYS = ("download", "roboflow", "kpt_shape", "flip_idx")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class DataSettings:
     val            as train
     test           as train
     names          the classes, in label order: a list, or a mapping {label: name}
+    nc             how many classes there are, where they have no names
     ignore_index   the label that counts for nothing (after label_mapping)
     label_mapping  {stored value: label}; a key may be a range "1-65535", a label may be "ignore"
     palette        an RGB colour per class: a list in label order, or {class or "ignore": [r, g, b]}
@@ -46,6 +48,10 @@ class DataSettings:
     nan_fill       what replaces NaN and infinities in images
     soft           True where masks hold fractions from 0 to 1: 0.5 and more is foreground
     intensity      what is black and white: range, percentile, per-image or fixed(BLACK, WHITE)
+    resize_masks   "nearest": masks of another size than their images are enlarged or reduced to it
+
+    file           the data.yaml that was read, None where there is none
+    folder         where it was looked for
     """
 
     file: Path | None = None
@@ -54,6 +60,7 @@ class DataSettings:
     val: str | None = None
     test: str | None = None
     names: tuple[str, ...] = ()
+    nc: int | None = None
     ignore_index: int | None = None
     label_mapping: Mapping[tuple[int, int], int | None] = field(default_factory=dict)
     palette: Mapping[str, RGB] = field(default_factory=dict)
@@ -69,6 +76,13 @@ class DataSettings:
     nan_fill: float | None = None
     soft: bool = False
     intensity: Intensity | None = None
+    resize_masks: str | None = None
+    folder: Path | None = None
+
+    @property
+    def to_write(self) -> Path:
+        """The file that says more: the one read, else the one to make."""
+        return self.file or (self.folder or Path()) / FILE_NAMES[0]
 
     def reading(self) -> Reading:
         """How the files are read."""
@@ -76,7 +90,7 @@ class DataSettings:
         return Reading(limit, self.page, self.nan_fill, self.alpha, self.soft)
 
 
-KEYS = tuple(f.name for f in fields(DataSettings) if f.name != "file")
+KEYS = tuple(f.name for f in fields(DataSettings) if f.name not in ("file", "folder"))
 
 
 def find_settings(root: Path) -> DataSettings:
@@ -92,13 +106,25 @@ def find_settings(root: Path) -> DataSettings:
     for name in FILE_NAMES:
         if (root / name).is_file():
             return read_settings(root / name)
-    return DataSettings()
+    return DataSettings(folder=root)
+
+
+def read_label_mapping(text: str) -> dict[tuple[int, int], int | None]:
+    """The mapping in a text such as `{0: 0, "1-9": 1, 255: ignore}`; raises UsageError SK-C009."""
+    option = Path("--label-mapping")
+    try:
+        return _mapping(option, "label_mapping", yaml.load(text, Loader=YamlLoader))
+    except (yaml.YAMLError, DataError) as error:
+        what = error.what if isinstance(error, DataError) else f"{option} {text} is no mapping."
+        raise UsageError(
+            "SK-C009", what, "Write it as '{stored value: label}', such as '{0: 0, 255: 1}'."
+        ) from error
 
 
 def read_settings(file: Path) -> DataSettings:
     """Reads one data.yaml; raises DataError SK-D009, naming the file and the key."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=YamlLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise _wrong(file, f"is no YAML that segkit reads ({error})", "Correct it.") from error
     if content is None:
@@ -252,6 +278,7 @@ READERS: dict[str, Any] = {
     "val": _text,
     "test": _text,
     "names": _names,
+    "nc": _positive,
     "ignore_index": _number,
     "label_mapping": _mapping,
     "palette": _colours,
@@ -267,4 +294,5 @@ READERS: dict[str, Any] = {
     "nan_fill": _real,
     "soft": _choice(True, False),
     "intensity": _intensity,
+    "resize_masks": _choice("nearest"),
 }

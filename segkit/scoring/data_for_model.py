@@ -50,6 +50,7 @@ def data_for(model: TrainedModel, root: Path | None, asked: DataOptions) -> Data
         in_channels=record.in_channels,
         intensity=asked.intensity or recorded(record.training),
         num_classes=model.record.label_count,
+        of_model=True,
         ignore_index=asked.ignore_index,
     )
     if asked.ignore_index == "auto" and options.dataset is None and record.ignore_index is not None:

@@ -60,9 +60,9 @@ def test_all_faults_are_told_at_once_grouped_by_kind(run, make_set):
         "error SK-D002: Images and masks cannot be paired one to one.",
         "images/a.png is empty (0 bytes).",
         "images/b.png looks like HTML, not an image: probably a failed download.",
-        "masks/d.png is 16 x 16, its image d.png is 32 x 32.",
+        "masks/d.png is 16 x 16, its image d.png is 32 x 32 (height x width).",
         "warning SK-D020: Images are of one colour all over.",
-        "-> Export the masks again at their images' size.",
+        "-> All differ alike, by 2 x 2: --resize-masks nearest, or `resize_masks: nearest` in ",
         "not ready to train: 4 errors, 1 warning.",
     ):
         assert line in told
@@ -99,9 +99,7 @@ def test_masks_that_cannot_be_understood_are_shown_by_value(run, make_set):
     status, told = run("check", make_set(masks))
     assert status == 3
     assert "50 1,024 2" in " ".join(told.split())
-    assert (
-        "-> If each is a class, write into data.yaml: label_mapping: {0: 0, 50: 1, 100: 2}" in told
-    )
+    assert "-> If each is a class: --label-mapping '{0: 0, 50: 1, 100: 2}', or write into " in told
 
 
 def test_options_settle_what_the_masks_mean(run, make_set):

@@ -111,7 +111,7 @@ def test_a_size_mismatch_is_told_with_both_sizes_and_the_ratio(make_set):
     image = np.zeros((64, 64, 3), np.uint8)
     error = refusal(make_set(dict.fromkeys("ab", MASK), dict.fromkeys("ab", image)))
     assert error.code == "SK-D003"
-    assert "masks/a.png is 32 x 32, its image a.png is 64 x 64." in error.what
+    assert "masks/a.png is 32 x 32, its image a.png is 64 x 64 (height x width)." in error.what
     assert "masks/b.png is 32 x 32" in error.what
     assert "All differ alike, by 2 x 2" in error.fix
 

@@ -226,7 +226,7 @@ def test_cityscapes_train_ids_are_read_and_label_ids_get_their_mapping(tmp_path,
         return
     with pytest.raises(DataError, match="masks are Cityscapes' labelIds") as error:
         open_data(tmp_path)
-    line = error.value.fix.removeprefix("Write into data.yaml: ")
+    line = error.value.fix.partition("data.yaml: ")[2]
     (tmp_path / "data.yaml").write_text(line + "\n")
     data = open_data(tmp_path)
     assert (len(data.classes), data.ignore_index) == (len(CITYSCAPES_IDS), 255)

@@ -58,9 +58,11 @@ def test_one_bit_masks_mix_with_black_and_white_ones(make_set):
 
 
 def test_foreground_written_as_1_here_and_255_there_is_refused(make_set):
-    error = refusal(make_set({"a": plane(0, 1), "b": plane(0, 255)}))
+    root = make_set({"a": plane(0, 1), "b": plane(0, 255)})
+    error = refusal(root)
     assert error.code == "SK-D007"
-    assert "label_mapping: {255: 1}" in error.fix
+    assert "--label-mapping '{255: 1}'" in error.fix
+    assert f"`ignore_index: 255` in {root / 'data.yaml'}" in error.fix
 
 
 def test_a_gif_and_a_grey_rgb_mask_are_read_as_indices(tmp_path):
@@ -250,23 +252,52 @@ def test_classes_in_scattered_patches_are_not_taken_for_objects(make_set):
 def test_a_label_beyond_the_classes_is_told_with_pixels_and_files(make_set):
     names = ", ".join("abcdefghijk")
     yaml = f"names: [{names}]\n"
-    error = refusal(make_set({"a": plane(0, 1, 11), "b": plane(0, 10)}, yaml=yaml))
+    root = make_set({"a": plane(0, 1, 11), "b": plane(0, 10)}, yaml=yaml)
+    error = refusal(root)
     assert error.code == "SK-D012"
     assert "11 classes are declared (0 to 10)" in error.what
     assert "11: 320 pixels in 1 masks, such as" in error.what
     assert error.fix == (
-        "11 is often 'void': add `ignore_index: 11` to data.yaml, or `--ignore-index 11`."
+        "If it is a class, add its name to `names`. If it counts for nothing: --ignore-index 11, "
+        f"or `ignore_index: 11` in {root / 'data.yaml'}."
     )
 
 
 def test_an_ignored_label_can_be_named(make_set):
     root = make_set({"a": plane(0, 1, 2), "b": plane(0, 1, 2)})
-    assert "if it means void, as CamVid's 11 does, pass --ignore-index 2" in str(
-        open_data(root).notes
-    )
+    assert "void" not in str(open_data(root).notes)
     data = open_data(root, DataOptions(ignore_index=2))
     assert (len(data.classes), data.ignore_index) == (2, 2)
     assert np.array_equal(data.split("all")[0].mask, plane(0, 1, 2))
+
+
+def fields_with_bands(thickness: int) -> np.ndarray:
+    """Six fields of the classes 0 and 1, with a band of 2 wherever two of them meet."""
+    mask = np.kron(np.array([[0, 1, 0], [1, 0, 1]], np.uint8), np.ones((30, 30), np.uint8))
+    for border in (30, 60):
+        mask[:, border : border + thickness] = 2
+    mask[30 : 30 + thickness] = 2
+    return mask
+
+
+def test_void_is_spoken_of_where_a_label_is_a_thin_band_in_every_mask(make_set):
+    bands = make_set(dict.fromkeys("ab", fields_with_bands(2)))
+    assert "if it means void, pass --ignore-index 2" in str(open_data(bands).notes)
+    broad = make_set(dict.fromkeys("ab", fields_with_bands(8)), folder="broad")
+    assert "void" not in str(open_data(broad).notes)
+    names = "names: [field, meadow]\n"
+    told = refusal(make_set(dict.fromkeys("ab", fields_with_bands(2)), yaml=names, folder="told"))
+    assert "2 lies in nearly every mask as a thin band between others, as void does" in told.fix
+
+
+def test_an_evaluation_speaks_of_no_void(make_set):
+    root = make_set(dict.fromkeys("ab", fields_with_bands(2)))
+    error = refusal(root, num_classes=2, of_model=True)
+    assert "2 classes are wanted (0 to 1), and the masks hold other labels" in error.what
+    assert error.fix == (
+        "Say which class of the model each is, or ignore: --label-mapping '{2: ignore}', or write "
+        f"into {root / 'data.yaml'}: label_mapping: {{2: ignore}}"
+    )
 
 
 def test_ignore_index_none_makes_every_value_a_class(make_set):

@@ -31,7 +31,7 @@ def test_m2nist_has_eleven_classes_with_the_background_last(real_data):
 
 
 def test_camvid_has_twelve_labels_of_which_the_last_can_be_ignored(real_data):
-    assert "as CamVid's 11 does, pass --ignore-index 11" in str(opened(real_data, "camvid").notes)
+    assert "if it means void, pass --ignore-index 11" in str(opened(real_data, "camvid").notes)
     data = opened(real_data, "camvid", ignore_index=11)
     assert (len(data.classes), data.ignore_index, data.default_size) == (11, 11, 352)
 

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from segkit.data.files.images import read_image
-from segkit.data.files.masks import read_values
 from segkit.data.findings import WARNING, Finding
-from segkit.data.opening.inspection import Inspection, Item
+from segkit.data.opening.fitting import Item, stored_values
+from segkit.data.opening.inspection import Inspection
 from segkit.errors import SegkitError
 
 SIDE = 256
@@ -109,7 +109,7 @@ def _rank(seen: Inspection, item: Item) -> np.ndarray:
 
 def _edge(seen: Inspection, item: Item) -> np.ndarray:
     """(SIDE, SIDE) bool: where a neighbour's value differs, away from the picture's rim."""
-    values_HW = read_values(item.pair.mask, upright=item.mask_upright, reading=seen.reading)
+    values_HW = stored_values(item, seen.reading)
     _, place = np.unique(values_HW, return_inverse=True)
     number_HW = place.reshape(values_HW.shape).astype(np.float64)
     small_HW = cv2.resize(number_HW, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST_EXACT)

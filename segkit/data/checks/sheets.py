@@ -11,10 +11,11 @@ import numpy as np
 from segkit.data.augmentation.crops import augment, training_ignore_index
 from segkit.data.augmentation.recipes import Recipe
 from segkit.data.files.images import read_image
-from segkit.data.files.masks import RGB, read_values
+from segkit.data.files.masks import RGB
 from segkit.data.intensity import white_of
 from segkit.data.masks.colours import default_palette
-from segkit.data.opening.inspection import Inspection, Item
+from segkit.data.opening.fitting import Item, stored_values
+from segkit.data.opening.inspection import Inspection
 from segkit.data.opening.opened import ALL, Data
 from segkit.errors import SegkitError
 from segkit.interfaces import Sample
@@ -83,9 +84,7 @@ def _tile(seen: Inspection, item: Item) -> Picture:
     labelling, pair = seen.labelling, item.pair
     image_HWC = read_image(pair.image, upright=item.image_upright, reading=seen.reading)
     colour = labelling is not None and labelling.rule.colour
-    values_HW = read_values(
-        pair.mask, as_colour=colour, upright=item.mask_upright, reading=seen.reading
-    )
+    values_HW = stored_values(item, seen.reading, colour)
     if labelling is not None:
         label_HW = labelling.rule.labels(values_HW, pair.mask)
         palette, ignore = labelling.palette, labelling.ignore_index

@@ -24,13 +24,14 @@ from segkit.data.files.decoding import decode
 from segkit.data.files.images import as_image
 from segkit.data.files.masks import MaskFacts, scan_mask
 from segkit.data.files.reading import PLAIN, Reading
+from segkit.data.files.transitions import Transitions
 from segkit.data.findings import Finding, from_error
 from segkit.errors import SegkitError
 from segkit.storage import replace_text
 
 THREADS = 4
 # Raise it where facts change their meaning: older caches are then forgotten.
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 # Fewer files are looked at again in less than a second.
 WORTH_KEEPING = 100
 # Side of the thumbnails.
@@ -245,4 +246,11 @@ def mask_from(path: Path, content: dict[str, Any]) -> MaskFacts:
     """Facts as the cache holds them: JSON has made texts of the numbers that are keys."""
     counts = {int(value): int(pixels) for value, pixels in content["counts"].items()}
     palette = {int(v): (int(r), int(g), int(b)) for v, (r, g, b) in content["palette"].items()}
-    return MaskFacts(path=path, **content | {"counts": counts, "palette": palette})
+    crossings: dict[str, Any] = {
+        name: {int(value): int(runs) for value, runs in found.items()}
+        if isinstance(found, dict)
+        else int(found)
+        for name, found in content["transitions"].items()
+    }
+    found = {"counts": counts, "palette": palette, "transitions": Transitions(**crossings)}
+    return MaskFacts(path=path, **content | found)

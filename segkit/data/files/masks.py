@@ -7,7 +7,7 @@ red * 65536 + green * 256 + blue. What the numbers mean is decided over all mask
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,9 +16,11 @@ import numpy as np
 from segkit.data.files.decoding import MASK_FORMATS, Decoded, decode
 from segkit.data.files.images import turned
 from segkit.data.files.reading import PLAIN, Reading
+from segkit.data.files.transitions import Transitions, renamed, transitions
 from segkit.errors import DataError
 
 RGB = tuple[int, int, int]
+NO_COLOUR = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class MaskFacts:
     palette        of an index PNG: the colour of each index it uses, else empty
     orientation    its own EXIF orientation, 1 where there is none
     digest         of the values and the palette: equal masks have equal ones
+    transitions    how its regions meet
     """
 
     path: Path
@@ -42,6 +45,7 @@ class MaskFacts:
     palette: dict[int, RGB] = field(default_factory=dict)
     orientation: int = 1
     digest: str = ""
+    transitions: Transitions = field(default_factory=Transitions)
 
 
 def pack(colour: Sequence[int]) -> int:
@@ -70,6 +74,13 @@ def read_values(
     return turned(values_HW[:, :, None], decoded.orientation)[:, :, 0] if upright else values_HW
 
 
+def nearest(values_HW: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The values at another size: each pixel takes the value that lies under its centre."""
+    rows = (2 * np.arange(height) + 1) * values_HW.shape[0] // (2 * height)
+    columns = (2 * np.arange(width) + 1) * values_HW.shape[1] // (2 * width)
+    return values_HW[rows[:, None], columns]
+
+
 def scan_mask(path: Path, reading: Reading = PLAIN) -> MaskFacts:
     """Decodes one mask and counts its values."""
     decoded = decode(path, formats=MASK_FORMATS, code="SK-D005", reading=reading)
@@ -90,7 +101,29 @@ def scan_mask(path: Path, reading: Reading = PLAIN) -> MaskFacts:
         palette,
         decoded.orientation,
         _digest(values_HW, decoded.palette),
+        _transitions(values_HW, colour, palette),
     )
+
+
+def _transitions(values_HW: np.ndarray, colour: bool, palette: Mapping[int, RGB]) -> Transitions:
+    """How the regions meet, by the values; but by what they look like where there is a palette.
+
+    What smears a picture works on its colours, and an index says nothing of them.
+    """
+    if not palette:
+        return transitions(values_HW, colour=colour)
+    grey = all(len(set(rgb)) == 1 for rgb in palette.values())
+    looks: dict[int, int] = {}
+    for value in range(256):
+        look = (
+            palette[value][0] if grey and value in palette else pack(palette.get(value, (0, 0, 0)))
+        )
+        # Indices of one colour stay apart, by a number above all colours.
+        looks[value] = (
+            look if value in palette and look not in looks.values() else NO_COLOUR + value
+        )
+    found = transitions(np.array(list(looks.values()))[values_HW], colour=not grey)
+    return renamed(found, {look: value for value, look in looks.items()})
 
 
 def _digest(values_HW: np.ndarray, palette: np.ndarray | None) -> str:

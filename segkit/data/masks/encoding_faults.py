@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from segkit.data.files.masks import MaskFacts, unpack
+from segkit.data.masks.smears import Smear
+from segkit.data.settings import IGNORED, DataSettings
 from segkit.errors import DataError
+
+SHOWN = 12
+# Values beyond are hardly classes of which some are absent.
+MOST_CLASSES = 1000
+# Smeared levels that are told apart: how many, and how far from each other at least.
+MOST_LEVELS, APART = 12, 8
 
 
 def value_table(
-    masks: Sequence[MaskFacts], values: Iterable[int], *, colour: bool = False, shown: int = 12
+    masks: Sequence[MaskFacts], values: Iterable[int], *, colour: bool = False, shown: int = SHOWN
 ) -> str:
     """A line per value: its pixels, its masks, and one of them."""
     lines = []
@@ -28,97 +37,161 @@ def value_table(
 
 
 def undeclared(
-    masks: Sequence[MaskFacts], strange: set[int], num_classes: int, *, colour: bool = False
+    masks: Sequence[MaskFacts],
+    strange: set[int],
+    num_classes: int,
+    settings: DataSettings,
+    *,
+    by_model: bool = False,
+    void: bool = False,
 ) -> DataError:
-    """Values beyond the classes declared."""
-    table = value_table(masks, strange, colour=colour)
-    if colour:
-        return DataError(
-            "SK-D012",
-            f"the masks hold {len(strange)} colours that the palette in data.yaml does not have:\n"
-            f"{table}",
-            "Add each to `palette`, under a class or under `ignore`.",
-        )
+    """Labels that are neither among the classes declared nor the ignored one.
+
+    by_model  a model's classes are wanted, and no option changes those
+    void      the one strange label lies as a border that is to be ignored does
+    """
     what = (
-        f"{num_classes} classes are declared (0 to {num_classes - 1}), and the masks hold other "
-        f"labels:\n{table}"
+        f"{num_classes} classes are {'wanted' if by_model else 'declared'} (0 to "
+        f"{num_classes - 1}), and the masks hold other labels:\n{value_table(masks, strange)}"
     )
-    if strange == {num_classes}:
-        fix = (
-            f"{num_classes} is often 'void': add `ignore_index: {num_classes}` to data.yaml, or "
-            f"`--ignore-index {num_classes}`."
-        )
+    values = sorted(strange)
+    if len(values) > 1 or by_model:
+        whose = "class of the model" if by_model else "class"
+        mapping: dict[int | str, int | str] = dict.fromkeys(values[:SHOWN], IGNORED)
+        fix = f"Say which {whose} each is, or ignore: {mapping_line(mapping, settings)}"
     else:
-        fix = 'Map them in data.yaml: `label_mapping: {stored value: label}`, or "ignore" as label.'
+        (label,) = values
+        fix = f"--ignore-index {label}, or `ignore_index: {label}` in {settings.to_write}."
+        if void:
+            band = "lies in nearly every mask as a thin band between others, as void does"
+            fix = f"{label} {band}: {fix}"
+        else:
+            fix = f"If it is a class, add its name to `names`. If it counts for nothing: {fix}"
     return DataError("SK-D012", what, fix)
 
 
-def jpeg_masks(masks: Sequence[MaskFacts]) -> DataError:
+def unknown_colours(
+    masks: Sequence[MaskFacts], strange: set[int], settings: DataSettings
+) -> DataError:
+    """Colours that the palette declared does not have."""
+    what = (
+        f"the masks hold {len(strange)} colours that the palette in {settings.to_write} does not "
+        f"have:\n{value_table(masks, strange, colour=True)}"
+    )
+    return DataError("SK-D012", what, "Add each to `palette`, under a class or under `ignore`.")
+
+
+def jpeg_masks(masks: Sequence[MaskFacts], settings: DataSettings) -> DataError:
     worst = max(masks, key=lambda facts: len(facts.counts))
     return DataError(
         "SK-D008",
         f"{len(masks)} masks are JPEG, which smears labels: {worst.path} holds {len(worst.counts)} "
         "values.",
-        "Export them again as PNG. Where they mean foreground and background only, "
-        "--binarize 128, or `binarize: 128` in data.yaml, splits them at 128.",
+        "Export them again as PNG. Where they mean foreground and background only, --binarize 128, "
+        f"or `binarize: 128` in {settings.to_write}, splits them at 128.",
     )
 
 
-def smeared(masks: Sequence[MaskFacts], *, both_kinds: bool = False) -> DataError:
-    if both_kinds:
-        ones = next(facts for facts in masks if 1 in facts.counts)
-        whites = next(facts for facts in masks if 255 in facts.counts)
+def smeared(smear: Smear, settings: DataSettings) -> DataError:
+    """Values in between, with the threshold or the ranges that undo them as far as that goes."""
+    facts, levels = smear.mask, smear.levels
+    export = "Export the masks again without smoothing: PNG, and resized by nearest neighbour only."
+    if facts.colour:
         return DataError(
-            "SK-D007",
-            f"some masks mark the foreground by 1 (such as {ones.path}) and others by 255 "
-            f"(such as {whites.path}).",
-            "If both mean foreground, write `label_mapping: {255: 1}` into data.yaml; if 255 is to "
-            "be ignored, pass --ignore-index 255.",
+            "SK-D008",
+            f"{facts.path} holds {len(facts.counts):,} colours, most of them only where one colour "
+            "goes over into another: it was smoothed or resized, or once a JPEG.",
+            export,
         )
-    worst = max(masks, key=lambda facts: len(facts.counts))
-    high = max(worst.counts)
-    middle = (high + 1) // 2
+    what = (
+        f"{facts.path} holds {len(facts.counts):,} values between {min(facts.counts)} and "
+        f"{max(facts.counts)}, most of them only where one region goes over into another: it was "
+        "smoothed or resized, or once a JPEG."
+    )
+    if len(levels) == 2:
+        middle = (levels[0] + levels[1] + 1) // 2
+        fix = (
+            f"{export}\nOr, where they mean foreground and background only: --binarize {middle}, "
+            f"or `binarize: {middle}` in {settings.to_write}, splits them there."
+        )
+    elif len(levels) <= MOST_LEVELS and min(b - a for a, b in pairwise(levels)) >= APART:
+        ranges = nearest_level(levels, min(facts.counts), max(facts.counts))
+        fix = f"{export}\nOr take each value for the nearest of the levels " + (
+            f"{', '.join(map(str, levels))}: {mapping_line(ranges, settings)}\nA line of another "
+            "class then stays where the lowest and the highest meet."
+        )
+    else:
+        fix = (
+            f"{export}\nIf every value really is a class: "
+            f"{mapping_line({value: value for value in range(max(levels) + 1)}, settings)}"
+        )
+    return DataError("SK-D008", what, fix)
+
+
+def nearest_level(levels: Sequence[int], lowest: int, highest: int) -> dict[int | str, int | str]:
+    """A mapping of ranges: each value to the place of the level nearest to it."""
+    ends = [lowest, *((a + b + 1) // 2 for a, b in pairwise(levels)), highest + 1]
+    return {f"{a}-{b - 1}": label for label, (a, b) in enumerate(pairwise(ends))}
+
+
+def written(mapping: Mapping[int | str, int | str]) -> str:
+    """A mapping as data.yaml holds it."""
+    pairs = (f'"{k}": {v}' if isinstance(k, str) else f"{k}: {v}" for k, v in mapping.items())
+    return f"{{{', '.join(pairs)}}}"
+
+
+def mapping_line(mapping: Mapping[int | str, int | str], settings: DataSettings) -> str:
+    """The mapping as an option to paste, and as the line of data.yaml that says the same."""
+    told = written(mapping)
+    return f"--label-mapping '{told}', or write into {settings.to_write}: label_mapping: {told}"
+
+
+def one_and_white(masks: Sequence[MaskFacts], settings: DataSettings) -> DataError:
+    """Some masks mark the foreground by 1, others by 255."""
+    ones = next(facts for facts in masks if 1 in facts.counts)
+    whites = next(facts for facts in masks if 255 in facts.counts)
     return DataError(
-        "SK-D008",
-        f"{worst.path} holds {len(worst.counts)} values between {min(worst.counts)} and {high}, "
-        "most of them on a few pixels: it was smoothed or resized.",
-        "Export the masks again without smoothing. Where they mean foreground and background "
-        f"only, --binarize {middle}, or `binarize: {middle}` in data.yaml, splits them there.",
+        "SK-D007",
+        f"some masks mark the foreground by 1 (such as {ones.path}) and others by 255 "
+        f"(such as {whites.path}).",
+        f"If both mean foreground: {mapping_line({255: 1}, settings)}\nIf 255 is to be "
+        f"ignored: --ignore-index 255, or `ignore_index: 255` in {settings.to_write}.",
     )
 
 
-def no_colour_map(masks: Sequence[MaskFacts]) -> DataError:
+def no_colour_map(masks: Sequence[MaskFacts], settings: DataSettings) -> DataError:
     """RGB masks without a palette: a draft of one, most frequent colour first."""
     pixels: Counter[int] = Counter()
     for facts in masks:
         pixels.update(facts.counts)
-    most = pixels.most_common(12)
+    most = pixels.most_common(SHOWN)
     lines = [f"  class {i}: {list(unpack(colour))}" for i, (colour, _) in enumerate(most)]
-    more = f" (the 12 most frequent of {len(pixels)})" if len(pixels) > 12 else ""
+    more = f" (the {SHOWN} most frequent of {len(pixels)})" if len(pixels) > SHOWN else ""
     return DataError(
         "SK-D007",
         f"the masks are colours, {len(pixels)} of them, and nothing says which colour is which "
         f"class (such as {masks[0].path}).",
-        f"Write this into data.yaml and name the classes{more}:\npalette:\n" + "\n".join(lines),
+        f"Write this into {settings.to_write} and name the classes{more}:\npalette:\n"
+        + "\n".join(lines),
     )
 
 
 def starts_at_one(
-    masks: Sequence[MaskFacts], values: Sequence[int], ignore: int | None
+    masks: Sequence[MaskFacts], values: Sequence[int], ignore: int | None, settings: DataSettings
 ) -> DataError:
-    mapping = ", ".join(f"{value}: {value - 1}" for value in values)
+    shifted: dict[int | str, int | str] = {value: value - 1 for value in values}
     if ignore == 0:
         return DataError(
             "SK-D007",
             f"0 is ignored and the classes' labels are {values[0]} to {values[-1]}, but labels "
             "start at 0.",
-            f"Write into data.yaml, without ignore_index: label_mapping: {{0: ignore, {mapping}}}",
+            f"Without ignore_index: {mapping_line({0: IGNORED, **shifted}, settings)}",
         )
-    fix = f"Write into data.yaml: label_mapping: {{{mapping}}}"
+    fix = mapping_line(shifted, settings)
     if list(values) == [1, 2, 3]:
         fix += (
             "\nThe trimaps of Oxford-IIIT Pet look like this (1 pet, 2 background, 3 border); for "
-            "them: label_mapping: {1: 1, 2: 0, 3: ignore}"
+            f"them: label_mapping: {written({1: 1, 2: 0, 3: IGNORED})}"
         )
     return DataError(
         "SK-D007",
@@ -128,48 +201,70 @@ def starts_at_one(
     )
 
 
-def one_value(masks: Sequence[MaskFacts], values: Sequence[int]) -> DataError:
+def one_value(
+    masks: Sequence[MaskFacts], values: Sequence[int], settings: DataSettings
+) -> DataError:
     held = f"only the value {values[0]}" if values else "nothing but ignored pixels"
     return DataError(
         "SK-D007",
         f"all {len(masks)} masks hold {held} (such as {masks[0].path}): there is nothing to learn.",
-        "If more classes exist and these masks merely lack them, list all as `names` in data.yaml.",
+        "If more classes exist and these masks merely lack them, list all as `names` in "
+        f"{settings.to_write}.",
     )
 
 
-def object_numbers(masks: Sequence[MaskFacts], values: Sequence[int]) -> DataError:
+def object_numbers(
+    masks: Sequence[MaskFacts], values: Sequence[int], settings: DataSettings
+) -> DataError:
     return DataError(
         "SK-D007",
         f"the masks' values (0 to {values[-1]}) look like object numbers: one connected blob each, "
         f"numbered 1, 2, 3, … in each file (such as {masks[0].path}).",
-        "To learn objects against background, pass --instances foreground. If the values really "
-        f"are {values[-1] + 1} classes, list them as `names` in data.yaml.",
+        "To learn objects against background, pass --instances foreground, or write `instances: "
+        f"foreground` into {settings.to_write}.\nIf the values really are classes: "
+        f"{as_classes(values, None, settings)}",
     )
+
+
+def as_classes(values: Sequence[int], ignore: int | None, settings: DataSettings) -> str:
+    """How to say that values are classes: by a mapping where there are gaps, or by their number."""
+    ways = []
+    if list(values) != list(range(len(values))):
+        mapping: dict[int | str, int | str] = {value: label for label, value in enumerate(values)}
+        if ignore is not None:
+            mapping[ignore] = IGNORED
+        ways.append(mapping_line(mapping, settings))
+    if values[0] >= 0 and values[-1] < MOST_CLASSES:
+        count = values[-1] + 1
+        lacking = "If others are merely absent from these masks: " if ways else ""
+        ways.append(f"{lacking}--num-classes {count}, or `nc: {count}` in {settings.to_write}.")
+    return "\n".join(ways)
 
 
 # Cityscapes' 19 training classes: the id that labelIds files hold, in the order of trainIds.
 CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
 
-def cityscapes_ids(masks: Sequence[MaskFacts], values: Sequence[int]) -> DataError:
-    mapping = ", ".join(f"{stored}: {label}" for label, stored in enumerate(CITYSCAPES_IDS))
-    others = ", ".join(f"{v}: ignore" for v in range(34) if v not in CITYSCAPES_IDS)
+def cityscapes_ids(
+    masks: Sequence[MaskFacts], values: Sequence[int], settings: DataSettings
+) -> DataError:
+    mapping: dict[int | str, int | str] = {id: label for label, id in enumerate(CITYSCAPES_IDS)}
+    mapping |= {id: IGNORED for id in range(34) if id not in CITYSCAPES_IDS}
     return DataError(
         "SK-D007",
         f"the masks are Cityscapes' labelIds ({values[0]} to {values[-1]}, such as "
         f"{masks[0].path}), and trainings use its trainIds.",
-        f"Write into data.yaml: label_mapping: {{{mapping}, {others}}}",
+        mapping_line(mapping, settings),
     )
 
 
-def gaps(masks: Sequence[MaskFacts], values: Sequence[int]) -> DataError:
-    mapping = ", ".join(f"{value}: {label}" for label, value in enumerate(values[:12]))
-    more = ", …" if len(values) > 12 else ""
+def gaps(
+    masks: Sequence[MaskFacts], values: Sequence[int], ignore: int | None, settings: DataSettings
+) -> DataError:
     return DataError(
         "SK-D007",
         f"the masks hold {len(values)} values with gaps between them, {values[0]} to "
         f"{values[-1]}:\n{value_table(masks, values)}",
-        f"If each is a class, write into data.yaml: label_mapping: {{{mapping}{more}}}\n"
-        f"If they are labels and the others are merely absent, list all {values[-1] + 1} as "
-        "`names`; if they are object numbers, pass --instances foreground.",
+        f"If each is a class: {as_classes(values, ignore, settings)}\nIf they are object numbers: "
+        f"--instances foreground, or `instances: foreground` in {settings.to_write}.",
     )

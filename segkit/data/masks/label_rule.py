@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from segkit.data.files.masks import RGB, MaskFacts, pack, unpack
+from segkit.data.files.transitions import renamed
 from segkit.errors import DataError
 
 UNKNOWN = np.iinfo(np.int64).min
@@ -178,10 +179,18 @@ def as_colours(facts: MaskFacts) -> MaskFacts:
     if facts.colour:
         return facts
     grey = pack((1, 1, 1))
-    colours: Counter[int] = Counter()
+    colours = {v: pack(facts.palette[v]) if v in facts.palette else v * grey for v in facts.counts}
+    return replace(_renamed(facts, colours), colour=True)
+
+
+def as_greys(facts: MaskFacts) -> MaskFacts:
+    """The facts of an index mask whose palette holds greys, as if it held those."""
+    return _renamed(facts, {value: colour[0] for value, colour in facts.palette.items()})
+
+
+def _renamed(facts: MaskFacts, names: Mapping[int, int]) -> MaskFacts:
+    counts: Counter[int] = Counter()
     for value, pixels in facts.counts.items():
-        known = facts.palette.get(value)
-        colours[pack(known) if known else value * grey] += pixels
-    return MaskFacts(
-        facts.path, facts.height, facts.width, facts.format, dict(colours), colour=True
-    )
+        counts[names.get(value, value)] += pixels
+    crossings = renamed(facts.transitions, names)
+    return replace(facts, counts=dict(counts), palette={}, transitions=crossings)

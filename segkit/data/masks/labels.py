@@ -11,27 +11,25 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from segkit.data.files.masks import RGB, MaskFacts, pack, unpack
-from segkit.data.files.reading import Reading
-from segkit.data.masks.colours import VOC_CLASSES, default_palette, voc_colour
+from segkit.data.files.masks import RGB, MaskFacts, pack
+from segkit.data.masks.class_values import about_last, count_classes, is_band
+from segkit.data.masks.colours import default_palette
 from segkit.data.masks.encoding_faults import (
-    cityscapes_ids,
-    gaps,
     jpeg_masks,
     no_colour_map,
-    object_numbers,
-    one_value,
     smeared,
-    starts_at_one,
     undeclared,
+    unknown_colours,
 )
-from segkit.data.masks.label_rule import Labelling, LabelRule, as_colours
-from segkit.data.masks.object_numbers import looks_like_object_numbers
+from segkit.data.masks.label_rule import Labelling, LabelRule, as_colours, as_greys
+from segkit.data.masks.smears import find_smear
 from segkit.data.options import DataOptions
 from segkit.data.settings import IGNORED, DataSettings
 from segkit.errors import DataError
 
 BINARY = ("background", "foreground")
+# What 8 and 16 bits hold at most.
+WHITES = (255, 65535)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +42,8 @@ class Wishes(DataOptions):
         settings = replace(
             settings,
             binarize=self.binarize or settings.binarize,
+            label_mapping=self.label_mapping or settings.label_mapping,
+            resize_masks=self.resize_masks or settings.resize_masks,
             max_pixels=self.max_pixels or settings.max_pixels,
         )
         return replace(self, settings=settings)
@@ -52,29 +52,40 @@ class Wishes(DataOptions):
 def find_labels(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
     """Decides what the values mean; raises DataError SK-D007, D008 or D012, with the repair."""
     settings = wishes.settings
-    jpegs = [facts for facts in masks if facts.format in ("JPEG", "MPO")]
     if settings.binarize is not None:
         note = f"Masks: values from {settings.binarize} on are foreground (binarize)."
         rule = LabelRule(threshold=settings.binarize)
         return _labelling(rule, masks, wishes, BINARY, None, [note])
-    if jpegs:
-        raise jpeg_masks(jpegs)
-    if _palettes_differ(masks) and _all_grey(masks):
-        return _from_greys(masks, wishes)
-    if (
+    jpegs = [facts for facts in masks if facts.format in ("JPEG", "MPO")]
+    if any(set(facts.counts) - {0, 255} for facts in jpegs):
+        raise jpeg_masks(jpegs, settings)
+    greys = _palettes_differ(masks) and _all_grey(masks)
+    by_colour = not greys and _means_colour(masks, settings)
+    if greys or by_colour:
+        masks = [as_greys(facts) if greys else as_colours(facts) for facts in masks]
+    # One who writes what each value means may mean what was smeared, too.
+    smear = None if settings.label_mapping else find_smear(masks)
+    if smear is not None:
+        raise smeared(smear, settings)
+    if by_colour:
+        return _from_colours(masks, wishes)
+    found = _from_values(masks, wishes)
+    return _by_grey(found) if greys else found
+
+
+def _means_colour(masks: Sequence[MaskFacts], settings: DataSettings) -> bool:
+    """Whether the colour is the class, and not the index."""
+    return (
         any(facts.colour for facts in masks)
         or _palettes_differ(masks)
         or _drawn_in(masks, settings)
-    ):
-        return _from_colours(masks, wishes)
-    return _from_values(masks, wishes)
+    )
 
 
 def _from_colours(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
     settings = wishes.settings
-    coloured = [as_colours(facts) for facts in masks]
     if not settings.palette:
-        raise no_colour_map(coloured)
+        raise no_colour_map(masks, settings)
     names = settings.names or tuple(name for name in settings.palette if name != IGNORED)
     ignore = _asked_ignore(wishes)
     if IGNORED in settings.palette and ignore is None:
@@ -82,22 +93,15 @@ def _from_colours(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
     table = {pack(settings.palette[n]): i for i, n in enumerate(names) if n in settings.palette}
     if IGNORED in settings.palette and ignore is not None:
         table[pack(settings.palette[IGNORED])] = ignore
-    strange = {value for facts in coloured for value in facts.counts if value not in table}
+    strange = {value for facts in masks for value in facts.counts if value not in table}
     if strange:
-        raise undeclared(coloured, strange, len(names), colour=True)
+        raise unknown_colours(masks, strange, settings)
     note = f"Masks: colours, {len(names)} classes by the palette in {settings.file}."
     return _labelling(LabelRule(table, colour=True), masks, wishes, names, ignore, [note])
 
 
-def _from_greys(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
-    """Index files whose palettes are greys in any order, as some GIF writers make them."""
-    plain = [
-        replace(
-            facts, counts={unpack(v)[0]: n for v, n in as_colours(facts).counts.items()}, palette={}
-        )
-        for facts in masks
-    ]
-    found = _from_values(plain, wishes)
+def _by_grey(found: Labelling) -> Labelling:
+    """For index files whose palettes are greys in any order, as some GIF writers make them."""
     table = {pack((value, value, value)): label for value, label in found.rule.table.items()}
     return replace(found, rule=replace(found.rule, table=table, colour=True))
 
@@ -119,36 +123,32 @@ def _from_values(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
         return _objects(masks, wishes, counts)
     if wishes.settings.label_mapping:
         return _mapped(masks, wishes, counts)
-    wanted = wishes.num_classes or len(wishes.settings.names) or None
-    if set(counts) <= {0, 255} and 255 in counts and wanted in (None, 2) and not _is_asked(wishes):
+    wanted = _declared(wishes)
+    white = max(counts) if max(counts) in WHITES else None
+    if set(counts) == {0, white} and wanted in (None, 2) and not _is_asked(wishes):
         return _binary(masks, wishes, counts)
     ignore, notes = _ignored(wishes, counts)
-    classes = sorted(set(counts) - {ignore})
+    values = sorted(set(counts) - {ignore})
+    names: tuple[str, ...] = ()
     if wanted is None:
-        wanted, names = _count_classes(masks, classes, ignore, wishes.settings.reading())
-    else:
-        names = ()
-    strange = {value for value in classes if not 0 <= value < wanted}
+        wanted, names = count_classes(masks, values, ignore, wishes.settings)
+    strange = {value for value in values if not 0 <= value < wanted}
     if strange:
-        raise undeclared(masks, strange, wanted)
-    table = {value: value for value in counts}
-    notes.insert(0, f"Masks: labels {classes[0]} to {classes[-1]}, {wanted} classes.")
+        void = len(strange) == 1 and is_band(masks, *strange)
+        model = wishes.of_model
+        raise undeclared(masks, strange, wanted, wishes.settings, by_model=model, void=void)
+    notes.insert(0, f"Masks: labels {values[0]} to {values[-1]}, {wanted} classes.")
     if wishes.settings.soft:
         notes.append("Fractions count as label 1 from 0.5 on (soft in data.yaml).")
-    if not names and not wishes.settings.names and ignore is None and wanted > 2:
-        notes.append(_about_last(counts, wanted - 1))
+    if not names and ignore is None and _declared(wishes) is None and wanted > 2:
+        notes += about_last(masks, wanted - 1)
+    table = {value: value for value in counts}
     return _labelling(LabelRule(table), masks, wishes, names or _named(wanted), ignore, notes)
 
 
-def _about_last(counts: Mapping[int, int], last: int) -> str:
-    """The last label is where data sets put what is no class."""
-    share = counts.get(last, 0) / sum(counts.values())
-    if share > 0.5:
-        return f"Label {last} covers {share:.1%} of the pixels: it is probably the background."
-    return (
-        f"Label {last} covers {share:.1%} of the pixels and counts as a class; if it means void, "
-        f"as CamVid's 11 does, pass --ignore-index {last}."
-    )
+def _declared(wishes: Wishes) -> int | None:
+    """How many classes the user says there are; None where nothing says it."""
+    return wishes.num_classes or len(wishes.settings.names) or wishes.settings.nc
 
 
 def _is_asked(wishes: Wishes) -> bool:
@@ -171,65 +171,15 @@ def _ignored(wishes: Wishes, counts: Mapping[int, int]) -> tuple[int | None, lis
     return None, []
 
 
-def _count_classes(
-    masks: Sequence[MaskFacts], values: Sequence[int], ignore: int | None, reading: Reading
-) -> tuple[int, tuple[str, ...]]:
-    """How many classes these values are, with names where known; raises DataError SK-D007, D008."""
-    if _is_voc(masks, values, ignore):
-        return len(VOC_CLASSES), tuple(VOC_CLASSES)
-    if all(facts.path.stem.endswith("_labelIds") for facts in masks):
-        raise cityscapes_ids(masks, values)
-    gapless = len(values) > 1 and list(values) == list(range(len(values)))
-    if ignore == 255 and gapless and len(values) == 2 and not _border_beside_one(masks):
-        raise smeared(masks, both_kinds=True)
-    if not gapless and _in_between(masks):
-        raise smeared(masks)
-    if len(values) > 3 and looks_like_object_numbers(masks, ignore, reading):
-        raise object_numbers(masks, values)
-    if gapless:
-        return len(values), ()
-    if len(values) < 2:
-        raise one_value(masks, values)
-    if list(values) == list(range(1, len(values) + 1)):
-        raise starts_at_one(masks, values, ignore)
-    raise gaps(masks, values)
-
-
-def _border_beside_one(masks: Sequence[MaskFacts]) -> bool:
-    """Whether some file holds both; else some files may say 1 and others 255 for one thing."""
-    return any(1 in facts.counts and 255 in facts.counts for facts in masks)
-
-
-def _is_voc(masks: Sequence[MaskFacts], values: Sequence[int], ignore: int | None) -> bool:
-    """Palette files in PASCAL VOC's own colours, with gaps that VOC's 21 classes explain."""
-    if len(values) < 2 or values[-1] > 20 or list(values) == list(range(len(values))):
-        return False
-    return all(
-        facts.palette and all(facts.palette.get(v) == voc_colour(v) for v in facts.counts if v < 21)
-        for facts in masks
-    )
-
-
-def _in_between(masks: Sequence[MaskFacts]) -> bool:
-    """Some mask is nearly all black and white, with a few pixels of other values between."""
-    for facts in masks:
-        low, high = min(facts.counts), max(facts.counts)
-        most = sorted(facts.counts, key=lambda value: -facts.counts[value])[:2]
-        ends = facts.counts[low] + facts.counts[high]
-        two_main = set(most) == {low, high} and ends > 0.8 * sum(facts.counts.values())
-        if two_main and len(facts.counts) >= 4 and high >= 128:
-            return True
-    return False
-
-
 def _binary(masks: Sequence[MaskFacts], wishes: Wishes, counts: Mapping[int, int]) -> Labelling:
     names = wishes.settings.names or BINARY
-    share = counts[255] / sum(counts.values())
+    white = max(counts)
+    share = counts[white] / sum(counts.values())
     note = (
-        f"Masks: 0 and 255, read as 2 classes: 0 is {names[0]}, 255 is {names[1]} "
+        f"Masks: 0 and {white}, read as 2 classes: 0 is {names[0]}, {white} is {names[1]} "
         f"({share:.1%} of the pixels)."
     )
-    return _labelling(LabelRule({0: 0, 255: 1}), masks, wishes, names, None, [note])
+    return _labelling(LabelRule({0: 0, white: 1}), masks, wishes, names, None, [note])
 
 
 def _objects(masks: Sequence[MaskFacts], wishes: Wishes, counts: Mapping[int, int]) -> Labelling:
@@ -259,13 +209,14 @@ def _mapped(masks: Sequence[MaskFacts], wishes: Wishes, counts: Mapping[int, int
                 table[value] = ignore if label is None and ignore is not None else int(label or 0)
     labels = set(table.values()) - {ignore}
     given = [label for label in settings.label_mapping.values() if label is not None]
-    wanted = wishes.num_classes or len(settings.names) or max([*given, *labels], default=0) + 1
+    wanted = _declared(wishes) or max([*given, *labels], default=0) + 1
     strange = {
         value for value, label in table.items() if label != ignore and not 0 <= label < wanted
     }
     if strange:
-        raise undeclared(masks, strange, wanted)
-    note = f"Masks: {len(counts)} values mapped to {wanted} classes by {settings.file}."
+        raise undeclared(masks, strange, wanted, settings)
+    by = settings.file if settings.file and not wishes.label_mapping else "--label-mapping"
+    note = f"Masks: {len(counts)} values mapped to {wanted} classes by {by}."
     return _labelling(
         LabelRule(table), masks, wishes, settings.names or _named(wanted), ignore, [note]
     )

@@ -12,7 +12,8 @@ from segkit.data.files.pairing import EXPECTED, Pair
 from segkit.data.findings import WARNING, as_error
 from segkit.data.layouts.layout import Layout
 from segkit.data.masks.label_rule import Labelling, LabelRule, QuickLabels
-from segkit.data.opening.inspection import Inspection, Item, inspect
+from segkit.data.opening.fitting import Item
+from segkit.data.opening.inspection import Inspection, inspect
 from segkit.data.opening.item_reader import ItemReader, cached_reader, plain_reader
 from segkit.data.opening.opened import ALL, Data, crop_size_for, warned
 from segkit.data.opening.skipping import Skipped, skipped_note, without_bad_samples

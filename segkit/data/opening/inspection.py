@@ -25,13 +25,13 @@ from segkit.data.layouts.layout import Declared, Layout
 from segkit.data.layouts.neighbours import neighbours_across_splits
 from segkit.data.masks.label_rule import Labelling
 from segkit.data.masks.labels import Wishes, find_labels
+from segkit.data.opening.fitting import Item, fitting
 from segkit.data.options import PLAIN_OPTIONS, DataOptions
 from segkit.data.settings import DataSettings, find_settings
 from segkit.errors import DataError
 
 Found = TypeVar("Found")
 
-LEAST_SIDE = 8
 # Suffixes that say another format than these hold are passed over in silence: a wrong one is told.
 SUFFIX_OF = {
     "JPEG": (".jpg", ".jpeg", ".jpe"),
@@ -42,17 +42,6 @@ SUFFIX_OF = {
     "WEBP": (".webp",),
     "GIF": (".gif",),
 }
-
-
-@dataclass(frozen=True)
-class Item:
-    """A pair that fits; height and width are those of the image and mask as read."""
-
-    pair: Pair
-    height: int
-    width: int
-    image_upright: bool = True
-    mask_upright: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,13 +96,17 @@ def inspect(
     )
     findings = [*layout.findings, *unreadable]
     readable = [p for p in pairs if set(p.images) <= images.keys() and p.mask in masks]
-    items, misfits = _fitting(readable, images, masks, settings)
+    items, misfits = fitting(readable, images, masks, settings)
     findings += misfits
     pixels, labelling = None, None
     if images:
         pixels = _tried(lambda: _pixels_of(images, pairs, wishes), findings)
     if masks:
         labelling = _tried(lambda: find_labels(list(masks.values()), wishes), findings)
+        resized = sum(item.resized for item in items.values())
+        if labelling is not None and resized:
+            note = f"{resized} masks are brought to their images' size by nearest neighbour."
+            labelling = replace(labelling, notes=(*labelling.notes, note))
     findings += _leaks(layout, images, settings)
     findings += neighbours_across_splits(layout, images)
     findings += _oddities(images.values(), reading)
@@ -189,75 +182,6 @@ def label_counts(facts: MaskFacts, labelling: Labelling) -> Counter[int]:
     for value, pixels in labelling.rule.values_of(facts).items():
         counts[labelling.rule.label(value)] += pixels
     return counts
-
-
-def _fitting(
-    pairs: Sequence[Pair],
-    images: Mapping[Path, ImageFacts],
-    masks: Mapping[Path, MaskFacts],
-    settings: DataSettings,
-) -> tuple[dict[Pair, Item], list[Finding]]:
-    """The pairs with their common size, turned where that makes them fit; and those that do not."""
-    items: dict[Pair, Item] = {}
-    misfits: list[tuple[Pair, tuple[int, int], tuple[int, int]]] = []
-    findings: list[Finding] = []
-    for pair in pairs:
-        image, mask = images[pair.image], masks[pair.mask]
-        stored, upright = _sizes(image.height, image.width, image.orientation)
-        _, mask_size = _sizes(mask.height, mask.width, mask.orientation)
-        apply = upright == mask_size
-        if image.orientation != 1 and settings.exif is not None:
-            apply = settings.exif == "apply"
-        elif image.orientation not in (1, mask.orientation) and upright == stored == mask_size:
-            findings.append(_unclear_orientation(pair, image.orientation))
-        if (upright if apply else stored) != mask_size:
-            misfits.append((pair, stored, mask_size))
-            continue
-        unequal = [p for p in pair.more if (images[p].height, images[p].width) != stored]
-        if unequal:
-            what = f"{unequal[0]} and {pair.image.name}, channels of one image, differ in size."
-            findings.append(Finding("SK-D003", what, "Export them again.", (*unequal, pair.image)))
-            continue
-        if min(mask_size) < LEAST_SIDE:
-            what = f"{pair.image} is {mask_size[1]} x {mask_size[0]}: narrower than {LEAST_SIDE}."
-            findings.append(Finding("SK-D003", what, "Take it out.", (pair.image,)))
-        items[pair] = Item(pair, *mask_size, apply, mask.orientation != 1)
-    return items, [*_size_mismatches(misfits), *findings]
-
-
-def _sizes(height: int, width: int, orientation: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(height, width) as stored, and as a viewer shows it."""
-    return (height, width), ((height, width) if orientation < 5 else (width, height))
-
-
-def _size_mismatches(
-    misfits: Sequence[tuple[Pair, tuple[int, int], tuple[int, int]]],
-) -> list[Finding]:
-    fix = "Export the masks again at their images' size."
-    ratios = {(size[0] / mask[0], size[1] / mask[1]) for _, size, mask in misfits}
-    if len(ratios) == 1:
-        high, wide = ratios.pop()
-        fix += f" All differ alike, by {wide:.4g} x {high:.4g}: resize them, nearest neighbour."
-    return [
-        Finding(
-            "SK-D003",
-            f"{pair.mask} is {mask[1]} x {mask[0]}, its image {pair.image.name} is "
-            f"{size[1]} x {size[0]}.",
-            fix,
-            (pair.mask, pair.image),
-        )
-        for pair, size, mask in misfits
-    ]
-
-
-def _unclear_orientation(pair: Pair, orientation: int) -> Finding:
-    return Finding(
-        "SK-D013",
-        f"{pair.image} carries EXIF orientation {orientation}, which keeps its size: whether its "
-        "mask was drawn on the turned picture cannot be told.",
-        "Look at one, and write `exif: apply` or `exif: ignore` into data.yaml.",
-        (pair.image, pair.mask),
-    )
 
 
 def _leaks(

@@ -11,7 +11,7 @@ import numpy as np
 
 from segkit.data.files.facts import stamp
 from segkit.data.files.images import read_image
-from segkit.data.files.masks import MaskFacts, read_values
+from segkit.data.files.masks import MaskFacts
 from segkit.data.files.pairing import Pair
 from segkit.data.files.pixel_cache import PixelCache, Stamp, entry_name, open_cache, set_folder
 from segkit.data.files.pixels import Pixels
@@ -19,7 +19,8 @@ from segkit.data.files.quick_decoding import quick_jpeg, quick_png
 from segkit.data.files.reading import PLAIN, Reading
 from segkit.data.intensity import RANGE, Intensity, percentiles
 from segkit.data.masks.label_rule import Labelling
-from segkit.data.opening.inspection import Inspection, Item
+from segkit.data.opening.fitting import Item, stored_values
+from segkit.data.opening.inspection import Inspection
 from segkit.data.stored import Window
 
 # Images that percentiles are measured on.
@@ -61,15 +62,8 @@ class ItemReader:
 
     def values(self, item: Item) -> np.ndarray:
         """(H, W) stored values of the mask; raises DataError as `read_values` does."""
-        quick = self._quickly(item.pair.mask, quick_png)
-        if quick is not None:
-            return quick
-        return read_values(
-            item.pair.mask,
-            as_colour=self.as_colour,
-            upright=item.mask_upright,
-            reading=self.reading,
-        )
+        found = self._quickly(item.pair.mask, quick_png)
+        return stored_values(item, self.reading, self.as_colour, found)
 
     def image_window(self, item: Item) -> Window:
         """As `image`, for one who needs a part only."""
@@ -203,10 +197,11 @@ def cached_reader(
 
 def _entries(seen: Inspection, item: Item) -> Entries:
     images, mask = [seen.images[path] for path in item.pair.images], seen.masks[item.pair.mask]
+    larger = (item.height, item.width) if item.resized else ()
     turns = [image.orientation if item.image_upright else 1 for image in images]
     return Entries(
         entry_name("image", [image.digest for image in images], turns),
-        entry_name("mask", mask.digest, mask.orientation if item.mask_upright else 1),
+        entry_name("mask", mask.digest, mask.orientation if item.mask_upright else 1, *larger),
         {path: seen.stamps[path] for path in item.pair.images},
         {item.pair.mask: seen.stamps[item.pair.mask]},
     )

@@ -21,7 +21,7 @@ import numpy as np
 from segkit.data.files.facts import WORTH_KEEPING, Progress, cache_folder
 from segkit.data.files.masks import count_values
 from segkit.data.findings import WARNING, Finding, from_error
-from segkit.data.opening.inspection import LEAST_SIDE
+from segkit.data.opening.fitting import LEAST_SIDE
 from segkit.errors import SegkitError
 from segkit.interfaces import Dataset, Sample
 from segkit.storage import replace_text

@@ -1,0 +1,166 @@
+"""How a mask goes from one value to the next: at once, as labels do, or by values in between.
+
+A mask that was resized, rotated, drawn with soft edges or stored as JPEG has values at the borders
+of its regions that are nobody's label. They are told by where they lie, not by what they are: read
+along rows and columns, two regions of one value each meet at once in a mask of labels, and over a
+ramp in a smeared one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+# Pixels of one value in a row that count as a region of it; shorter runs lie between regions.
+REGION = 3
+# Rows and columns looked at, spread over the mask.
+LINES = 256
+KINDS = ("direct", "next", "thin", "ramps", "stairs", "bumps", "unsteady")
+KINDS_BY_VALUE = ("between", "alone", "parting", "inside")
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """Border crossings along rows and columns of one mask, or of several added up.
+
+    direct     two regions side by side whose values lie two or more apart (a ramp was possible)
+    next       two regions side by side whose values are consecutive whole numbers
+    thin       one short run of one value inside a region: a line or a dot
+    ramps      two regions with runs between them that only rise or only fall from one to the other,
+               skipping some value; of colours, each channel
+    stairs     two regions with runs between them, in steps of one: 0 1 2 3, or 0 1 2 1 0
+    bumps      several short runs inside a region, that rise to a peak or fall to a hollow
+    unsteady   any other sequence of short runs between two regions
+    between    {value: its short runs in ramps and bumps}
+    alone      {value: its short runs that are thin}
+    parting    {value: its short runs that are all that lies between two regions of other values}
+    inside     {value: pixels whose eight neighbours have the same value}
+    """
+
+    direct: int = 0
+    next: int = 0
+    thin: int = 0
+    ramps: int = 0
+    stairs: int = 0
+    bumps: int = 0
+    unsteady: int = 0
+    between: dict[int, int] = field(default_factory=dict)
+    alone: dict[int, int] = field(default_factory=dict)
+    parting: dict[int, int] = field(default_factory=dict)
+    inside: dict[int, int] = field(default_factory=dict)
+
+
+def transitions(values_HW: np.ndarray, *, colour: bool = False) -> Transitions:
+    """Of a mask's values: whole numbers, or packed colours, which count channel by channel."""
+    counts = np.zeros(len(KINDS), np.int64)
+    runs: list[tuple[np.ndarray, ...]] = []
+    for lines_NW in (values_HW, values_HW.T):
+        step = -(-lines_NW.shape[0] // LINES)
+        kinds, *values = _along(lines_NW[step // 2 :: step], colour)
+        counts += kinds
+        runs.append(tuple(values))
+    between, alone, parting = (_tally(np.concatenate(both)) for both in zip(*runs, strict=True))
+    found: dict[str, Any] = dict(zip(KINDS, counts.tolist(), strict=True))
+    inside = _tally(values_HW[_inside(values_HW)])
+    return Transitions(**found, between=between, alone=alone, parting=parting, inside=inside)
+
+
+def renamed(found: Transitions, names: Mapping[int, int]) -> Transitions:
+    """The same with other values: {value: new value}; several may become one."""
+    tables: dict[str, Any] = {}
+    for kind in KINDS_BY_VALUE:
+        tables[kind] = {}
+        for value, count in getattr(found, kind).items():
+            new = names.get(value, value)
+            tables[kind][new] = tables[kind].get(new, 0) + count
+    return replace(found, **tables)
+
+
+def _tally(values: np.ndarray) -> dict[int, int]:
+    present, count = np.unique(values, return_counts=True)
+    return dict(zip(present.tolist(), count.tolist(), strict=True))
+
+
+def _inside(values_HW: np.ndarray) -> np.ndarray:
+    """(H, W) bool: pixels whose eight neighbours have the same value; none at the rim."""
+    inside_HW = np.zeros(values_HW.shape, bool)
+    if min(values_HW.shape) < 3:
+        return inside_HW
+    same_right = values_HW[:, 1:] == values_HW[:, :-1]
+    three_HW = same_right[:, 1:] & same_right[:, :-1]
+    same_down = values_HW[1:, 1:-1] == values_HW[:-1, 1:-1]
+    inside_HW[1:-1, 1:-1] = (
+        three_HW[:-2] & three_HW[1:-1] & three_HW[2:] & same_down[1:] & same_down[:-1]
+    )
+    return inside_HW
+
+
+def _along(lines_NW: np.ndarray, colour: bool) -> tuple[np.ndarray, ...]:
+    """Along rows: the seven counts of `Transitions`, and the values of its three kinds of runs."""
+    width = lines_NW.shape[1]
+    starts_NW = np.ones(lines_NW.shape, bool)
+    starts_NW[:, 1:] = lines_NW[:, 1:] != lines_NW[:, :-1]
+    (starts_R,) = np.nonzero(starts_NW.ravel())
+    value_R = lines_NW.ravel()[starts_R].astype(np.int64)
+    length_R = np.diff(starts_R, append=lines_NW.size)
+    (regions,) = np.nonzero(length_R >= REGION)
+    first, last = regions[:-1], regions[1:]
+    in_one_line = starts_R[first] // width == starts_R[last] // width
+    first, last = first[in_one_line], last[in_one_line]
+
+    runs = last - first - 1
+    ends_equal = value_R[first] == value_R[last]
+    close = np.abs(np.diff(value_R, append=value_R[-1:])) == 1
+    unit_steps = (_sum_between(~close, first, last) == 0) & (not colour)
+    thin = (runs == 1) & ends_equal
+    stairs = (runs > 0) & unit_steps & ~thin
+    steady = (runs > 0) & ~ends_equal & _monotone(value_R, first, last, colour)
+    bump = (runs > 1) & ends_equal & (_turns(value_R, first, last) == 1) & (not colour)
+    ramp, bump = steady & ~stairs, bump & ~stairs
+    kinds = [
+        (runs == 0) & ~unit_steps,
+        (runs == 0) & unit_steps,
+        thin,
+        ramp,
+        stairs,
+        bump,
+        (runs > 0) & ~(steady | thin | bump | stairs),
+    ]
+    # A run lies in a ramp where more ramps begin before it than end before it.
+    within_R = np.zeros(len(value_R) + 1, np.int64)
+    soft = ramp | bump
+    np.add.at(within_R, first[soft] + 1, 1)
+    np.add.at(within_R, last[soft], -1)
+    between = value_R[within_R.cumsum()[:-1] > 0]
+    parting = (runs == 1) & ~ends_equal
+    counts = np.array([kind.sum() for kind in kinds])
+    return counts, between, value_R[first[thin] + 1], value_R[first[parting] + 1]
+
+
+def _monotone(value_R: np.ndarray, first: np.ndarray, last: np.ndarray, colour: bool) -> np.ndarray:
+    """Whether the runs from first to last only rise or only fall; of colours, in each channel."""
+    channels = (value_R >> 16, value_R >> 8 & 255, value_R & 255) if colour else (value_R,)
+    steady = np.ones(len(first), bool)
+    for channel_R in channels:
+        step_R = np.diff(channel_R, append=channel_R[-1:])
+        steady &= (_sum_between(step_R < 0, first, last) == 0) | (
+            _sum_between(step_R > 0, first, last) == 0
+        )
+    return steady
+
+
+def _turns(value_R: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """How often the runs from first to last change between rising and falling."""
+    rises_R = np.diff(value_R, append=value_R[-1:]) > 0
+    turned_R = np.zeros(len(rises_R), bool)
+    turned_R[1:] = rises_R[1:] != rises_R[:-1]
+    return _sum_between(turned_R, first + 1, last)
+
+
+def _sum_between(flag_R: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """For each pair of places, how often the flag is set from the first to before the last."""
+    upto = np.concatenate([[0], np.cumsum(flag_R)])
+    return upto[last] - upto[first]

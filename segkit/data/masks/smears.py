@@ -1,0 +1,180 @@
+"""Smeared masks: values that no one labelled, left at borders by resizing, soft edges or JPEG.
+
+Such values are told by where they lie (see `transitions`), never by what they are or how many: they
+have no region of their own in any mask, and stand in ramps from one region to another. Classes may
+be thin, numerous or have gaps between their numbers, but two of them meet at once.
+
+The limits below were set on real sets and on many thousand drawn ones (tests/data/drawn_sets.py).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from segkit.data.files.masks import MaskFacts
+from segkit.data.files.transitions import KINDS, KINDS_BY_VALUE, Transitions
+
+# A value of which a smaller share lies inside a region has no region of its own.
+LEAST_INSIDE = 0.05
+# Of all crossings: labels drawn at random reach 0.08, smeared ones begin at 0.12.
+RAMPS = 0.1
+# Of ramps and stairs; classes that lie inside each other in their order make stairs.
+RAMPS_OF_STEPS = 0.3
+# Stairs, of all meetings of consecutive numbers; and how much of the numbers between is inside.
+LEAST_STAIRS, STAIRS = 20, 0.15
+BROAD, LEAST_BROAD = 0.7, 0.3
+# Of ramps and unsteady sequences, where few values have a region.
+RAMPS_OF_UNEVEN = 0.3
+# Of the short runs that values without a region make where they do not stand alone.
+BETWEEN = 0.5
+# Of all values: those without a region.
+HOMELESS = 0.6
+LEAST_RAMPS = 4
+LEAST_HOMELESS = 3
+# Of all crossings: JPEG leaves ripples around each border.
+UNSTEADY = 0.4
+RIPPLES = 5
+
+
+FAR = 40
+# Values this near, as a share of the whole range, are one level with its ripples.
+ONE_LEVEL = 0.08
+
+
+@dataclass(frozen=True)
+class Smear:
+    """What tells that masks are smeared.
+
+    mask      the one that holds most values
+    homeless  values of all masks that have no region anywhere
+    levels    values that have regions, lowest first: what the masks once held, as far as it shows
+    """
+
+    mask: MaskFacts
+    homeless: int
+    levels: tuple[int, ...]
+
+
+def find_smear(masks: Sequence[MaskFacts]) -> Smear | None:
+    """What shows that the masks are smeared; None where nothing does."""
+    seen, counts = summed(masks), Counter[int]()
+    for facts in masks:
+        counts.update(facts.counts)
+    homeless = [v for v, n in counts.items() if seen.inside.get(v, 0) < LEAST_INSIDE * n]
+    if not (_in_ramps(seen) or _in_stairs(seen, counts) or _at_borders_only(masks, set(homeless))):
+        return None
+    most = max(masks, key=lambda facts: len(facts.counts))
+    return Smear(most, len(homeless), _levels(counts, seen.inside))
+
+
+def summed(masks: Sequence[MaskFacts]) -> Transitions:
+    """The crossings of all masks together."""
+    sums: dict[str, Any] = {
+        kind: sum(getattr(facts.transitions, kind) for facts in masks) for kind in KINDS
+    }
+    by_value: dict[str, Any] = {kind: Counter() for kind in KINDS_BY_VALUE}
+    for facts in masks:
+        for kind, counts in by_value.items():
+            counts.update(getattr(facts.transitions, kind))
+    return Transitions(**sums, **by_value)
+
+
+def _in_ramps(seen: Transitions) -> bool:
+    """Many regions meet over a ramp: also where the ramps' values are classes elsewhere."""
+    soft = seen.ramps + seen.bumps
+    crossings = soft + seen.direct + seen.thin + seen.stairs + seen.unsteady
+    return (
+        soft >= LEAST_RAMPS
+        and soft >= RAMPS * crossings
+        and soft >= RAMPS_OF_STEPS * (soft + seen.stairs)
+    )
+
+
+def _in_stairs(seen: Transitions, counts: Mapping[int, int]) -> bool:
+    """Consecutive numbers meet over those between them, which have broad regions elsewhere.
+
+    Classes that lie inside each other in their order do so too, but not both broad and thin.
+    """
+    middle = [value for value in counts if min(counts) < value < max(counts)]
+    inside = [seen.inside.get(value, 0) for value in middle]
+    pixels = [counts[value] for value in middle]
+    return (
+        bool(middle)
+        and seen.stairs >= max(LEAST_STAIRS, seen.direct, STAIRS * (seen.stairs + seen.next))
+        and sum(inside) >= BROAD * sum(pixels)
+        and all(n >= LEAST_BROAD * of for n, of in zip(inside, pixels, strict=True))
+    )
+
+
+def _at_borders_only(masks: Sequence[MaskFacts], homeless: set[int]) -> bool:
+    """Some masks hold mostly values that have no region anywhere, and hold them at borders."""
+    suspected = [
+        facts
+        for facts in masks
+        if len(homeless & facts.counts.keys()) >= max(LEAST_HOMELESS, HOMELESS * len(facts.counts))
+    ]
+    if not suspected:
+        return False
+    seen, held = summed(suspected), Counter[int]()
+    for facts in suspected:
+        held.update(facts.counts)
+    lost = homeless & held.keys()
+    if _between(seen, lost):
+        return True
+    beside = not suspected[0].colour and _beside_levels(lost, _levels(held, seen.inside))
+    return _rippled(seen, beside or len(lost) >= RIPPLES * max(2, len(held.keys() - lost)))
+
+
+def _between(seen: Transitions, homeless: set[int]) -> bool:
+    """They stand in ramps where they stand, even if that is in few places."""
+    soft = seen.ramps + seen.bumps
+    between = sum(seen.between.get(value, 0) for value in homeless)
+    alone = sum(seen.alone.get(value, 0) for value in homeless)
+    return (
+        between >= max(LEAST_RAMPS, BETWEEN * (between + alone))
+        and soft >= RAMPS_OF_STEPS * (soft + seen.stairs)
+        and soft >= RAMPS_OF_UNEVEN * (soft + seen.unsteady)
+    )
+
+
+def _rippled(seen: Transitions, numerous: bool) -> bool:
+    """Most borders are fringed by them, as JPEG leaves it: by many, or by neighbours of a level."""
+    soft = seen.ramps + seen.bumps + seen.unsteady
+    crossings = soft + seen.direct + seen.thin + seen.stairs
+    return (
+        numerous
+        and bool(seen.inside)
+        and seen.unsteady >= LEAST_RAMPS
+        and soft >= UNSTEADY * crossings
+    )
+
+
+def _beside_levels(values: set[int], levels: Sequence[int]) -> bool:
+    """Whether all lie beside one of two or three levels that are far apart."""
+    span = levels[-1] - levels[0]
+    return (
+        2 <= len(levels) <= 3
+        and span >= FAR
+        and all(min(abs(v - level) for level in levels) <= ONE_LEVEL * span for v in values)
+    )
+
+
+def _levels(counts: Mapping[int, int], inside: Mapping[int, int]) -> tuple[int, ...]:
+    """The values with regions of their own, each with its ripples as one, the largest first asked.
+
+    The highest value is one more where thin foreground has no region that reaches it.
+    """
+    reach = ONE_LEVEL * (max(counts) - min(counts))
+    levels: list[int] = []
+    for value in sorted(inside, key=lambda v: -inside[v]):
+        large = inside[value] >= max(0.3 * counts.get(value, 0), 0.005 * max(inside.values()))
+        if large and all(abs(value - level) > reach for level in levels):
+            levels.append(value)
+    if len(levels) < 2:
+        levels += [end for end in (min(counts), max(counts)) if end not in levels][
+            : 2 - len(levels)
+        ]
+    return tuple(sorted(levels))

@@ -1,0 +1,81 @@
+"""Verdicts on sets drawn at random: no good one is refused, no bad one is trained on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_sets import DrawnSet, drawn_set, write_set
+
+from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
+from segkit.data.settings import read_label_mapping
+from segkit.errors import DataError
+
+# Wrong once; each shows what its kind taught.
+ONCE_WRONG: tuple[int, ...] = (124, 176, 186, 200, 223, 257, 376)
+
+
+def wrong_verdict(seed: int, folder: Path) -> str:
+    """What is wrong with the verdict on the set of a seed; "" where nothing is."""
+    drawn = drawn_set(seed)
+    root = write_set(drawn, folder, np.random.default_rng([seed, 1]))
+    try:
+        data = open_data(root, DataOptions(**drawn.options))
+    except DataError as error:
+        return wrong_refusal(drawn, root, error)
+    if drawn.truth is None:
+        return f"{drawn.kind}: trains with {data.notes}"
+    if (len(data.classes), data.ignore_index) != (drawn.classes, drawn.ignored):
+        return f"{drawn.kind}: {drawn.classes} classes, ignored {drawn.ignored}: {data.notes}"
+    return wrong_labels(drawn.kind, root, DataOptions(**drawn.options), drawn.truth, 0.0)
+
+
+def wrong_refusal(drawn: DrawnSet, root: Path, error: DataError) -> str:
+    if error.code != drawn.code:
+        return f"{drawn.kind}: {drawn.code or 'good'}, told {error}"
+    if drawn.repaired is None:
+        return ""
+    repair, labels = drawn.repaired
+    if repair == "binarize":
+        found = re.search(r"--binarize (\d+)", error.fix)
+        options = DataOptions(binarize=int(found[1])) if found else None
+    else:
+        found = re.search(r"--label-mapping '(.*?)'", error.fix)
+        options = DataOptions(label_mapping=read_label_mapping(found[1])) if found else None
+    if options is None:
+        return f"{drawn.kind}: no {repair} in {error}"
+    return wrong_labels(f"{drawn.kind} repaired", root, options, labels, 0.06)
+
+
+def wrong_labels(
+    kind: str, root: Path, options: DataOptions, truth: list[np.ndarray], allowed: float
+) -> str:
+    """Compares the labels that come out, pixel by pixel."""
+    dataset = open_data(root, options).split("all")
+    samples = {sample.id: sample.mask for sample in map(dataset.__getitem__, range(len(dataset)))}
+    for number, labels_HW in enumerate(truth):
+        wrong = float((samples[f"p{number:03d}"] != labels_HW).mean())
+        if wrong > allowed:
+            return f"{kind}: {wrong:.1%} of the labels of p{number:03d} are wrong"
+    return ""
+
+
+def wrong_among(seeds: range | tuple[int, ...], place: Path) -> dict[int, str]:
+    told = {seed: wrong_verdict(seed, place / str(seed)) for seed in seeds}
+    return {seed: what for seed, what in told.items() if what}
+
+
+def test_a_hundred_drawn_sets_get_their_verdicts(tmp_path):
+    assert wrong_among(range(100), tmp_path) == {}
+
+
+def test_the_sets_that_once_got_a_wrong_verdict_keep_the_right_one(tmp_path):
+    assert wrong_among(ONCE_WRONG, tmp_path) == {}
+
+
+@pytest.mark.slow
+def test_two_thousand_drawn_sets_get_their_verdicts(tmp_path):
+    assert wrong_among(range(100, 2100), tmp_path) == {}
