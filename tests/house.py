@@ -34,7 +34,8 @@ FLOORS = (
 SHELVES = (
     ("findings", "stored", "intensity", "capabilities"),
     ("files",),
-    ("settings", "options"),
+    ("settings",),
+    ("options",),
     ("masks",),
     ("layouts",),
     ("opening", "augmentation", "batches"),
