@@ -77,7 +77,7 @@ def command(
 
     Exit status 3 where an image could not be read; the others are written all the same.
     """
-    from segkit.data.files.reading import MAX_PIXELS, Reading
+    from segkit.data.files.reading import MAX_PIXELS
     from segkit.device import choose_device, choose_precision
     from segkit.inference.files import Output, Report, predict_files
     from segkit.inference.predictor import Predictor
@@ -104,7 +104,7 @@ def command(
             report,
             intensity=scaling,
             batch=1 if tiling else batch,
-            reading=Reading(max_pixels=max_pixels or MAX_PIXELS),
+            max_pixels=max_pixels or MAX_PIXELS,
             on_image=lambda: bar.update(1),
         )
     if as_json:

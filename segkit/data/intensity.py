@@ -118,14 +118,15 @@ class Intensity:
 
     def remark(self, highest: float) -> str:
         """A sentence where a set's images stay far below white; "" where they do not."""
-        if self.white is None or self.scaling not in ("range", "fixed"):
+        if self.white is None or self.scaling in ("per-image", "type"):
             return ""
         share = (highest - self.black) / (self.white - self.black)
         if share >= 0.5:
             return ""
         return (
             f"The highest value of these images is {highest:,g}, and {self.white:,g} counts as "
-            f"white: they are seen at {max(share, 0):.0%} of it."
+            f"white: they are seen at {max(share, 0):.0%} of it. Where they are not meant so dark, "
+            f'say what is white: --intensity "fixed({self.black:g}, {highest:g})".'
         )
 
     def refuse_misfit(self, name: str, image: np.ndarray) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from segkit.config import TrainConfig
+from segkit.data.files.reading import Reading
 from segkit.data.intensity import Intensity, read_intensity
 from segkit.data.settings import read_label_mapping
 
@@ -36,6 +37,8 @@ class DataOptions:
                    mixed)
     intensity      what is black and white: a scaling to be measured, or a model's own; None: the
                    range of the images
+    reading        how a model's own images were read (alpha, page, NaN), where one is scored on the
+                   data: data.yaml may not say otherwise
     val_share      share of the images drawn for validation where no split is given, 0 to 1
     seed           of that draw, and of the demo set
     cache          decoded pixels in the user's cache folder: "on", "off", or "auto": where they fit
@@ -54,6 +57,7 @@ class DataOptions:
     max_pixels: int | None = None
     in_channels: int | None = None
     intensity: Intensity | None = None
+    reading: Reading | None = None
     val_share: float = 0.2
     seed: int = 0
     cache: CacheMode = "off"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from segkit.data.intensity import recorded
 from segkit.errors import EnvironmentFault, ModelFileError
 from segkit.model.network import SegmentationModel
 from segkit.version import __version__
@@ -131,6 +132,7 @@ def metadata_of(model: SegmentationModel, settings: GraphSettings) -> dict[str, 
         "classes": list(record.label_names if record.num_classes == 1 else record.classes),
         "palette": [list(colour) for colour in record.palette],
         "ignore_index": record.ignore_index,
+        "intensity": recorded(record.training).record(),
         "full_scale": full_scale_of(model),
         "mean": model.mean_C11.flatten().tolist(),
         "std": model.std_C11.flatten().tolist(),
@@ -164,7 +166,8 @@ def require_free_axes(file: Path) -> None:
 
 def full_scale_of(model: SegmentationModel) -> float:
     """The pixel value that counts as 1, as the training recorded it; 255 where it did not."""
-    return float(model.record.training.get("full_scale") or 255.0)
+    scaling = recorded(model.record.training)
+    return scaling.full_scale(scaling.dtype or "uint8")
 
 
 def _fixed(axis: Any) -> bool:

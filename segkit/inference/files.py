@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit.data.files.images import read_image
-from segkit.data.files.reading import PLAIN, Reading
+from segkit.data.files.reading import MAX_PIXELS, recorded_reading
 from segkit.data.intensity import Intensity
 from segkit.errors import DataError, SegkitError, StorageError, UsageError
 from segkit.inference.prediction import Prediction
@@ -134,14 +134,14 @@ def predict_files(
     *,
     intensity: Intensity | None = None,
     batch: int = 1,
-    reading: Reading = PLAIN,
+    max_pixels: int = MAX_PIXELS,
     on_image: Callable[[], None] = lambda: None,
 ) -> Report:
     """Predicts every source and writes the results at the image's own size; fills the report.
 
     intensity which stored values are black and white; None: as recorded with the model
     batch     images of one size to compute together
-    reading   how files are read, the largest image allowed among it
+    max_pixels  the largest image allowed, pixels
     on_image  called after each image, predicted or failed
 
     An image that cannot be read, or whose values the model does not know (SK-D034), is put into
@@ -151,6 +151,7 @@ def predict_files(
     output.refuse_clashes(sources)
     record = predictor.model.record
     given, classes = as_trained(record, intensity), tuple(record.label_names)
+    reading = recorded_reading(record.training, max_pixels)
     palette = palette_for(record.label_count, record.palette)
 
     def read(source: Source) -> Given:

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from segkit.data.files.decoding import Decoded
 from segkit.data.files.images import as_image, read_image
+from segkit.data.files.reading import Reading, recorded_reading
 from segkit.data.intensity import Intensity
 from segkit.device import choose_precision, ran_out_of_memory
 from segkit.errors import OutOfMemory, UsageError
@@ -91,7 +92,7 @@ class _Answer:
         self.given = as_trained(self.record, intensity)
 
     def __call__(self, image: Any, place: int) -> Prediction:
-        pixels_HWC, name = _read(image, place)
+        pixels_HWC, name = _read(image, place, recorded_reading(self.record.training))
         given = self.given(pixels_HWC, name)
         probability_KHW = None
         if self.probabilities:
@@ -145,10 +146,10 @@ def _predictor(model: SegmentationModel, device: torch.device, precision: str) -
     return predictor
 
 
-def _read(image: Any, place: int) -> tuple[NDArray[Any], str]:
+def _read(image: Any, place: int, reading: Reading) -> tuple[NDArray[Any], str]:
     """(H, W, C) at its own depth, and a name for messages."""
     if isinstance(image, str | Path):
-        return read_image(Path(image).expanduser()), str(image)
+        return read_image(Path(image).expanduser(), reading=reading), str(image)
     name = f"image {place + 1}"
     if isinstance(image, Image.Image):
         name = str(getattr(image, "filename", "") or name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from segkit.config import TrainConfig
+from segkit.data.files.reading import recorded_reading
 from segkit.data.intensity import recorded
 from segkit.data.opening.open import open_data
 from segkit.data.opening.opened import Data
@@ -49,6 +50,7 @@ def data_for(model: TrainedModel, root: Path | None, asked: DataOptions) -> Data
         _over(asked, base),
         in_channels=record.in_channels,
         intensity=asked.intensity or recorded(record.training),
+        reading=recorded_reading(record.training),
         num_classes=model.record.label_count,
         of_model=True,
         ignore_index=asked.ignore_index,

@@ -67,7 +67,7 @@ class Writer:
             "epoch": epoch,
             "size": config.size,
             "intensity": data.intensity.record(),
-            "full_scale": data.full_scale,
+            "reading": data.reading.record(),
             "scores": without_nan(scores.values) if scores else {},
             "conventions": dict(scores.conventions) if scores else {},
             "images": scores.images if scores else 0,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 MAX_PIXELS = 178_956_970
 ALPHA = ("drop", "white", "channel")
+RECORDED = ("page", "nan_fill", "alpha")
 
 
 @dataclass(frozen=True)
@@ -25,5 +28,15 @@ class Reading:
     alpha: str = "drop"
     soft: bool = False
 
+    def record(self) -> dict[str, Any]:
+        """What decides an image's pixels, for a model's record; `recorded_reading` reads it."""
+        return {name: getattr(self, name) for name in RECORDED}
+
 
 PLAIN = Reading()
+
+
+def recorded_reading(training: Mapping[str, Any], max_pixels: int = MAX_PIXELS) -> Reading:
+    """How a model's own images were read, by its record (`ModelRecord.training`)."""
+    found = training.get("reading") or {}
+    return Reading(max_pixels, **{name: found[name] for name in RECORDED if name in found})

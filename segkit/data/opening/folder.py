@@ -125,6 +125,7 @@ def data_of(
             *((cached,) if cached else ()),
             *((skipped_note(skipped),) if skipped else ()),
         ),
+        reading=reader.reading,
         skipped=skipped,
         default_size=crop_size_for((item.height, item.width) for item in seen.items.values()),
         datasets=_datasets(seen, labelling, reader),

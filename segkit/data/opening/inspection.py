@@ -17,7 +17,7 @@ from segkit.data.files.facts import FactCache, ImageFacts, Progress, look_at_all
 from segkit.data.files.masks import MaskFacts
 from segkit.data.files.pairing import EXPECTED, Pair
 from segkit.data.files.pixels import Pixels, find_pixels, joined
-from segkit.data.files.reading import Reading
+from segkit.data.files.reading import PLAIN, Reading
 from segkit.data.findings import ERROR, WARNING, Finding, from_error, no_folder
 from segkit.data.layouts.annotations import annotation_kind
 from segkit.data.layouts.folders import find_layout
@@ -83,7 +83,8 @@ def inspect(
     if not root.exists():
         raise no_folder(root)
     settings, layout = _layout(root, options)
-    wishes = Wishes(**vars(options)).with_settings(with_declared(settings, layout.declared))
+    settings = with_recorded(with_declared(settings, layout.declared), options.reading)
+    wishes = Wishes(**vars(options)).with_settings(settings)
     settings, pairs = wishes.settings, layout.pairs
     reading = settings.reading()
     cache = FactCache.of(root, reading)
@@ -174,6 +175,25 @@ def with_declared(settings: DataSettings, declared: Declared | None) -> DataSett
         palette=settings.palette or declared.palette or {},
         ignore_index=ignore,
     )
+
+
+def with_recorded(settings: DataSettings, reading: Reading | None) -> DataSettings:
+    """data.yaml's settings, completed by how a model's own images were read.
+
+    Raises DataError SK-D009 where data.yaml says otherwise.
+    """
+    if reading is None:
+        return settings
+    for name, used in reading.record().items():
+        said, default = getattr(settings, name), getattr(PLAIN, name)
+        if said not in (used, default):
+            raise DataError(
+                "SK-D009",
+                f"{settings.file} says {name}: {said}, and the model was trained with "
+                f"{name}: {'none' if used is None else used}.",
+                "Score it on images that are read as its own were.",
+            )
+    return replace(settings, **reading.record())
 
 
 def label_counts(facts: MaskFacts, labelling: Labelling) -> Counter[int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segkit.data.files.masks import RGB
+from segkit.data.files.reading import PLAIN, Reading
 from segkit.data.findings import Finding, by_code
 from segkit.data.intensity import Intensity
 from segkit.data.opening.skipping import Skipped
@@ -29,6 +30,7 @@ class Data:
     splits        names that `split` takes; "all" is always taken too
     notes         what was found and decided, a sentence each
     default_size  side of the training crop that fits the images, pixels
+    reading       how the images' files are read where they leave a choice
     skipped       bad samples that were left out, where that was asked for
     """
 
@@ -41,6 +43,7 @@ class Data:
     notes: tuple[str, ...]
     default_size: int
     datasets: Mapping[str, Dataset]
+    reading: Reading = PLAIN
     skipped: tuple[Skipped, ...] = ()
 
     @property
