@@ -69,6 +69,25 @@ def test_pixels_in_and_classes_out(model, tmp_path):
     assert (found == logits_BKHW.argmax(1).numpy()).mean() > 0.9999
 
 
+@pytest.mark.parametrize("settings", [LOGITS, WHOLE], ids=["logits", "labels"])
+def test_a_network_with_one_output_names_background_and_foreground(tmp_path, settings):
+    torch.manual_seed(0)
+    binary = segkit.build_model("unet(depth=2, width=4)", num_classes=1).eval()
+    with torch.no_grad():
+        binary.head.bias -= binary(torch.randn(1, 3, 32, 32)).median()
+    file = tmp_path / "binary.onnx"
+    report = export_onnx(binary, file, settings)
+    assert all(each.labels_differing == 0 for each in report.agreement)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    given_BCHW = torch.rand(1, 3, 41, 30) * 255
+    (found,) = session.run(None, {"image": given_BCHW.numpy()})
+    image_BCHW = binary.normalize(given_BCHW) if settings.normalizes else given_BCHW
+    label_BHW = found if settings.labels else found[:, 0] > 0
+    assert (label_BHW == binary.labels(image_BCHW).numpy()).mean() > 0.999
+    told = {each.key: each.value for each in onnx.load(file).metadata_props}
+    assert json.loads(told["segkit.classes"]) == ["background", "foreground"]
+
+
 def test_the_file_says_what_it_expects(exported, model):
     file, _ = exported
     told = {each.key: each.value for each in onnx.load(file).metadata_props}

@@ -43,7 +43,8 @@ class DenseLayer(nn.Module):
 
     def _new(self, *maps: Tensor) -> Tensor:
         narrow_BCHW = self.conv1(F.relu(self.norm1(torch.cat(maps, dim=1)), inplace=True))
-        return self.conv2(F.relu(self.norm2(narrow_BCHW), inplace=True))
+        new_BCHW: Tensor = self.conv2(F.relu(self.norm2(narrow_BCHW), inplace=True))
+        return new_BCHW
 
 
 class DenseBlock(nn.Module):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 SMALLEST = 8
 
 
-class PatientAttention(FPABlock):
+class PatientAttention(FPABlock):  # type: ignore[misc]
     """SMP's pyramid attention, which fails on maps below 8x8: they are padded, then cropped."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ class PatientAttention(FPABlock):
         return attended_BCHW[..., :height, :width]
 
 
-class PyramidAttentionDecoder(PANDecoder):
+class PyramidAttentionDecoder(PANDecoder):  # type: ignore[misc]
     """SMP's PAN decoder with its key names."""
 
     def __init__(

@@ -8,7 +8,7 @@ from segmentation_models_pytorch.decoders.dpt.decoder import DPTDecoder
 from torch import Tensor, nn
 
 
-class DensePredictionDecoder(DPTDecoder):
+class DensePredictionDecoder(DPTDecoder):  # type: ignore[misc]
     """SMP's DPT decoder with its key names, and its head but for the classifier."""
 
     def __init__(
@@ -38,4 +38,5 @@ class DensePredictionDecoder(DPTDecoder):
         # The first two are the empty maps of strides 1 and 2.
         used = maps[2:]
         decoded_BCHW: Tensor = super().forward(used, [None] * len(used))
-        return self.before_head(decoded_BCHW)
+        before_BCHW: Tensor = self.before_head(decoded_BCHW)
+        return before_BCHW

@@ -65,7 +65,8 @@ class Step(nn.Module):
             x_BCHW = torch.cat([cropped(skip_BCHW, (height, width)), x_BCHW], dim=1)
         if self.dropout:
             x_BCHW = F.dropout(x_BCHW, self.dropout, self.training)
-        return self.block(x_BCHW)
+        result_BCHW: Tensor = self.block(x_BCHW)
+        return result_BCHW
 
 
 class UnetDecoder(Checkpointing):

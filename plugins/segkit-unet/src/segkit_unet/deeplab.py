@@ -101,7 +101,8 @@ class DeepLabV3PlusDecoder(nn.Module):
         low_BCHW = self.reduce(features.maps[self.level])
         size = tuple(low_BCHW.shape[-2:])
         high_BCHW = self.upsampler(self.pyramid(features.maps[-1]), size=size)
-        return self.refine(torch.cat([low_BCHW, high_BCHW], dim=1))
+        result_BCHW: Tensor = self.refine(torch.cat([low_BCHW, high_BCHW], dim=1))
+        return result_BCHW
 
 
 def rates_for(stride: int) -> tuple[int, int, int]:

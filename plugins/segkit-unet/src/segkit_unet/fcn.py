@@ -97,7 +97,8 @@ class Addition(nn.Module):
 
     def forward(self, score_BCHW: Tensor, map_BCHW: Tensor) -> Tensor:
         height, width = map_BCHW.shape[-2:]
-        return self.upsampler(score_BCHW, size=(height, width)) + self.score(map_BCHW)
+        sum_BCHW: Tensor = self.upsampler(score_BCHW, size=(height, width)) + self.score(map_BCHW)
+        return sum_BCHW
 
 
 def _other_variant(strides: Sequence[int]) -> str:

@@ -77,7 +77,9 @@ class UnpoolingStep(nn.Module):
 
     def forward(self, x_BCHW: Tensor, index_BCHW: Tensor | None) -> Tensor:
         height, width = (side * self.scale for side in x_BCHW.shape[-2:])
-        return self.block(self.upsampler(x_BCHW, size=(height, width), pool_indices=index_BCHW))
+        larger_BCHW = self.upsampler(x_BCHW, size=(height, width), pool_indices=index_BCHW)
+        result_BCHW: Tensor = self.block(larger_BCHW)
+        return result_BCHW
 
 
 def mirrored(in_channels: int, out_channels: int, style: Style, convolutions: int) -> nn.Sequential:

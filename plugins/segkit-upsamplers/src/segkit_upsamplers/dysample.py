@@ -119,7 +119,8 @@ def sample_double(x_BCHW: Tensor, offset_BG2HW: Tensor) -> Tensor:
     along_x_NHW = 2 * (column_W + offset_N2HW[:, 0] / width) - 1
     along_y_NHW = 2 * (row_H[:, None] + offset_N2HW[:, 1] / height) - 1
     grid_NHW2 = torch.stack((along_x_NHW, along_y_NHW), dim=-1)
-    grouped_NCHW = x_BCHW.unflatten(1, (offset_BG2HW.shape[1], -1)).flatten(0, 1)
+    # Each image's groups of channels as images of their own.
+    grouped_NCHW = x_BCHW.reshape(len(offset_N2HW), -1, height, width)
     sampled_NCHW = F.grid_sample(
         grouped_NCHW.to(exact), grid_NHW2, padding_mode="border", align_corners=False
     )
