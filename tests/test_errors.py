@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from segkit import errors
+from segkit.describe.explanations import READ_ON, explained, explanations
 
 SOURCES = Path(errors.__file__).parent
 
@@ -22,6 +23,19 @@ def test_every_code_that_is_raised_is_explained():
 
 def test_every_code_that_is_explained_is_raised():
     assert errors.CODES.keys() <= raised_codes()
+
+
+def test_explain_says_more_than_the_error_of_every_code():
+    assert explanations().keys() == errors.CODES.keys()
+    for code, known in explanations().items():
+        assert all((known.cause, known.example, known.repair)), code
+        assert known.cause.rstrip(".") != errors.CODES[code].rstrip("."), code
+        assert READ_ON[code[3]] in explained(code, errors.CODES[code])
+
+
+def test_the_pages_to_read_on_are_there():
+    named = {page for text in READ_ON.values() for page in re.findall(r"[\w/]+\.md", text)}
+    assert named and all((SOURCES.parent / page).is_file() for page in named)
 
 
 def test_a_code_nobody_explained_cannot_be_raised():

@@ -11,7 +11,7 @@ from segkit.errors import CODES, UsageError, did_you_mean
 @click.command("explain", cls=Command)
 @click.argument("code", required=False)
 def command(code: str | None) -> None:
-    """Explain an error CODE such as SK-C003, or list them all."""
+    """Explain an error CODE such as SK-C003: cause, example, repair; or list them all."""
     if code is None:
         for known, meaning in CODES.items():
             click.echo(f"{known}  {meaning}")
@@ -23,4 +23,6 @@ def command(code: str | None) -> None:
             f"'{code}' is no error code.",
             f"{did_you_mean(wanted, CODES)}`segkit explain` lists all {len(CODES)}.",
         )
-    click.echo(f"{wanted}  {CODES[wanted]}")
+    from segkit.describe.explanations import explained
+
+    click.echo(explained(wanted, CODES[wanted]))
