@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
-from segkit.errors import EnvironmentFault, OutOfMemory, StorageError, UsageError
+from segkit.errors import EnvironmentFault, OutOfMemory, UsageError
 
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -142,10 +142,10 @@ def ran_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def device_errors(device: torch.device, less_memory: str) -> Iterator[None]:
-    """Turns what the device and the reading processes fail with into errors that say what to do.
+    """Turns running out of memory into an error that says what to do.
 
-    less_memory   what helps where memory ends
-    Raises OutOfMemory SK-T002 or StorageError SK-S004.
+    less_memory   what helps
+    Raises OutOfMemory SK-T002.
     """
     try:
         yield
@@ -154,12 +154,5 @@ def device_errors(device: torch.device, less_memory: str) -> Iterator[None]:
             reason = (str(error).splitlines() or ["no more could be had"])[0]
             raise OutOfMemory(
                 "SK-T002", f"{describe(device)} has too little memory ({reason}).", less_memory
-            ) from error
-        if "DataLoader worker" in str(error):
-            raise StorageError(
-                "SK-S004",
-                f"a process that reads data was killed ({str(error).splitlines()[0]}).",
-                "Its memory or /dev/shm ran out: use fewer --workers (0 reads in the training "
-                "process), or `docker run --shm-size=2g`.",
             ) from error
         raise

@@ -38,7 +38,7 @@ SHELVES = (
     ("options",),
     ("masks",),
     ("layouts",),
-    ("opening", "augmentation", "batches"),
+    ("opening", "augmentation", "batches", "workers"),
     ("loader", "checks", "conversion", "fetching"),
 )
 # Files that import what they compute the name of: a plugin's module, or one of a list beside it.

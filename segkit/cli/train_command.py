@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segkit.cli.declaring import TorchCommand
+from segkit.cli.outlasting import outlasting_output
 from segkit.cli.train_options import output, settings_options
 
 if TYPE_CHECKING:
@@ -97,6 +98,11 @@ def _resume(
 
 def _watched(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None:
     """Runs a training with a live display on a terminal, and with plain lines elsewhere."""
+    with outlasting_output():
+        _shown(run, tensorboard=tensorboard)
+
+
+def _shown(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None:
     from segkit.training.events import Several
     from segkit.training.progress import LiveProgress, PlainProgress
 

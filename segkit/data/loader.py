@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from multiprocessing import get_all_start_methods, get_context
-from multiprocessing.context import BaseContext
+from functools import partial
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
@@ -24,11 +22,11 @@ from segkit.data.augmentation.recipes import Recipe, find_recipe
 from segkit.data.batches import Batch, BatchUnderWay, collate, no_mask
 from segkit.data.capabilities import sizes_of
 from segkit.data.stored import InParts, Stored, of_sample
+from segkit.data.workers import Notes, start_worker, watched, worker_context
 from segkit.errors import DataError, SegkitError, UsageError
 from segkit.interfaces import Dataset, Sample
 
 Found = TypeVar("Found")
-START_METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
 
 
 class TrainingLoader:
@@ -78,7 +76,8 @@ class TrainingLoader:
         self.ignore_index = own if ignore_index is None else ignore_index
         if isinstance(augmentation, str):
             augmentation = find_recipe(augmentation, crops)
-        items = _TrainingItems(dataset, size, augmentation, self.ignore_index, seed)
+        self._notes = Notes(workers)
+        items = _TrainingItems(dataset, size, augmentation, self.ignore_index, seed, self._notes)
         self._plan = _Plan()
         self._loader = _torch_loader(items, self._plan, workers, seed, _whole)
 
@@ -95,7 +94,7 @@ class TrainingLoader:
             stream[place : place + share]
             for place in range(self.rank * share, len(stream), self.batch)
         ]
-        for batch in self._loader:
+        for batch in watched(self._loader, self._notes, partial(name_of, self.dataset)):
             yield _no_error(batch)
 
 
@@ -124,11 +123,13 @@ class EvaluationLoader:
             order.sort(key=lambda index: (sizes[index], index))
         self.indices = order[rank::world_size]
         self._plan = _Plan([[index] for index in self.indices])
-        self._loader = _torch_loader(_EvaluationItems(dataset), self._plan, workers, 0, _only)
+        self._notes = Notes(workers)
+        items = _EvaluationItems(dataset, self._notes)
+        self._loader = _torch_loader(items, self._plan, workers, 0, _only)
 
     def __iter__(self) -> Iterator[Batch]:
         waiting: list[Sample] = []
-        for found in self._loader:
+        for found in watched(self._loader, self._notes, partial(name_of, self.dataset)):
             sample = _no_error(found)
             full = len(waiting) == self.batch
             if waiting and (full or waiting[0].image.shape != sample.image.shape):
@@ -177,9 +178,15 @@ class _TrainingItems(torch.utils.data.Dataset[Batch | SegkitError]):
     """
 
     def __init__(
-        self, dataset: Dataset, size: int, recipe: Recipe, ignore_index: int, seed: int
+        self,
+        dataset: Dataset,
+        size: int,
+        recipe: Recipe,
+        ignore_index: int,
+        seed: int,
+        notes: Notes,
     ) -> None:
-        self.dataset, self.size, self.recipe = dataset, size, recipe
+        self.dataset, self.size, self.recipe, self.notes = dataset, size, recipe, notes
         self.ignore_index, self.seed = ignore_index, seed
         self.rng = np.random.Generator(np.random.PCG64(0))
         in_8_bits = len(dataset.classes) < 256 and 0 <= ignore_index < 256
@@ -194,9 +201,12 @@ class _TrainingItems(torch.utils.data.Dataset[Batch | SegkitError]):
             return batch.complete()
         except SegkitError as error:
             return error
+        finally:
+            self.notes.done()
 
     def _crop(self, key: tuple[int, int], into_HWC: np.ndarray | None) -> Sample:
         number, index = key
+        self.notes.reading(index)
         start_again(self.rng, self.seed, number, index)
         whole = stored(self.dataset, index)
         return cut_out(whole, self.size, self.recipe, self.ignore_index, self.rng, into_HWC)
@@ -205,14 +215,17 @@ class _TrainingItems(torch.utils.data.Dataset[Batch | SegkitError]):
 class _EvaluationItems(torch.utils.data.Dataset[Sample | SegkitError]):
     """Samples by index, as stored, or their errors."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: Dataset, notes: Notes) -> None:
+        self.dataset, self.notes = dataset, notes
 
     def __getitem__(self, index: int) -> Sample | SegkitError:
+        self.notes.reading(index)
         try:
             return checked(self.dataset[index], self.dataset)
         except SegkitError as error:
             return error
+        finally:
+            self.notes.done()
 
 
 def start_again(rng: np.random.Generator, *key: int) -> None:
@@ -229,6 +242,11 @@ def start_again(rng: np.random.Generator, *key: int) -> None:
         "has_uint32": 0,
         "uinteger": 0,
     }
+
+
+def name_of(dataset: Dataset, index: int) -> str:
+    """What to call a sample that may not be readable."""
+    return dataset.name(index) if isinstance(dataset, InParts) else f"sample number {index + 1}"
 
 
 def stored(dataset: Dataset, index: int) -> Stored:
@@ -269,25 +287,11 @@ def _torch_loader(
         num_workers=workers,
         collate_fn=gather,
         generator=torch.Generator().manual_seed(seed),
-        worker_init_fn=_start_worker if workers else None,
+        worker_init_fn=start_worker if workers else None,
         persistent_workers=workers > 0,
-        # A fork copies locks that other threads (OpenCV's, a progress bar's) may hold for ever.
-        multiprocessing_context=_worker_context() if workers else None,
+        multiprocessing_context=worker_context(__name__) if workers else None,
         pin_memory=gather is _whole and torch.cuda.is_available(),
     )
-
-
-def _worker_context() -> BaseContext:
-    context = get_context(START_METHOD)
-    if START_METHOD == "forkserver":
-        # The server imports torch once, and every worker starts from there.
-        context.set_forkserver_preload(["segkit.data.loader"])
-    return context
-
-
-def _start_worker(_: int) -> None:
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
 
 
 def _only(samples: Sequence[Sample | SegkitError]) -> Sample | SegkitError:

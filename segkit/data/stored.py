@@ -49,6 +49,10 @@ class InParts(ABC):
     def stored(self, index: int) -> Stored:
         """As indexing, for one who needs a part only."""
 
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """The sample's id or its image's file, known without reading it."""
+
 
 def of_sample(sample: Sample) -> Stored:
     """A sample that is all there, with its mask for labels."""

@@ -110,14 +110,6 @@ def test_an_allocation_beyond_the_cpus_memory_is_too_little_memory():
         torch.empty(2**60)
 
 
-def test_a_killed_reader_is_named():
-    group = Group(0, 1, 1, torch.device("cpu"))
-    with pytest.raises(StorageError) as caught, device_errors(group.device, "Use less."):
-        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. ")
-    assert (caught.value.code, caught.value.exit_code) == ("SK-S004", 8)
-    assert "--shm-size" in caught.value.fix
-
-
 def test_a_small_disk_is_refused_before_the_first_step(settings, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 1000))

@@ -47,6 +47,9 @@ class CachedSplit(InParts):
         mask_HW = self._whole(index, MASK).astype(np.int64)
         return Sample(self._whole(index, IMAGE), mask_HW, found.id, instances_HW)
 
+    def name(self, index: int) -> str:
+        return self.facts[index].id
+
     def stored(self, index: int) -> Stored:
         found = self.facts[index]
         instances = self._window(index, INSTANCES) if found.objects is not None else None

@@ -62,6 +62,9 @@ class FolderDataset(InParts):
         mask_HW = self.rule.labels(values_HW, pair.mask)
         return Sample(image_HWC, mask_HW, pair.id, self.rule.object_numbers(values_HW, mask_HW))
 
+    def name(self, index: int) -> str:
+        return str(self.items[index].pair.image)
+
     def stored(self, index: int) -> Stored:
         if self.rule.objects:
             return of_sample(self[index])
