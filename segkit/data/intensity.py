@@ -136,7 +136,7 @@ class Intensity:
             return  # 0 and 1 alone: nearly black in any scale
         wrong = self.misfit(image.dtype, lowest, highest)
         if wrong:
-            raise misfit_error(f"{name}: {wrong}")
+            raise misfit_error(f"{name}: {wrong}", white_of(highest, str(image.dtype)))
 
     def sentence(self) -> str:
         """What becomes of the values, in words."""
@@ -237,7 +237,7 @@ def find_intensity(
         return found, [] if dtype == "uint8" else [_depth_note(found, highest)]
     wrong = wanted.misfit(dtype, lowest, highest)
     if wrong:
-        raise misfit_error(f"{wrong[0].upper()}{wrong[1:]}")
+        raise misfit_error(f"{wrong[0].upper()}{wrong[1:]}", white_of(highest, dtype))
     if wanted.scaling == "type":
         return replace(wanted, white=WHITE_OF_TYPE[dtype], dtype=dtype), []
     remark = wanted.remark(highest)
@@ -277,13 +277,13 @@ def percentiles(images: Iterable[np.ndarray]) -> tuple[float, float]:
     return (black, white) if white > black else (float(pooled.min()), float(pooled.max()))
 
 
-def misfit_error(what: str) -> DataError:
-    """SK-D034, for one who knows which image or set it is."""
+def misfit_error(what: str, white: float) -> DataError:
+    """SK-D034, for one who knows which image or set it is, and what white may be in it."""
     return DataError(
         "SK-D034",
         what,
-        "Give images with the values that the model was trained on, or say what these mean with "
-        '--intensity, such as --intensity "fixed(0, 65535)".',
+        "Give images with values as in the training, or say what is black and white in these: "
+        f'--intensity "fixed(0, {white:g})"',
     )
 
 

@@ -105,23 +105,26 @@ def test_scaled_pixels_are_cached_as_they_are_given(tmp_path, own_cache):
 
 
 @pytest.mark.parametrize(
-    ("model", "dtype", "highest", "told"),
+    ("model", "dtype", "highest", "told", "white"),
     [
-        (Intensity("range", 0, 255, "uint8"), "uint16", 60_000, "reach 60,000, and 255 counts as"),
-        (Intensity("range", 0, 4095, "uint16"), "uint8", 255, "cannot reach white, which is 4,095"),
-        (Intensity("range", 0, 255, "float32"), "float32", 0.9, "all would be black"),
-        (Intensity("range", 0, 1, "float32"), "uint8", 255, "reach 255, and 1 counts as white"),
-        (Intensity("type"), "float32", 255, "reach 255, and 1 counts as white"),
+        (Intensity("range", 0, 255), "uint16", 60_000, "reach 60,000, and 255 counts as", 65535),
+        (Intensity("range", 0, 4095), "uint8", 255, "cannot reach white, which is 4,095", 255),
+        (Intensity("range", 0, 255), "float32", 0.9, "all would be black", 1),
+        (Intensity("range", 0, 1), "uint8", 255, "reach 255, and 1 counts as white", 255),
+        (Intensity("type"), "float32", 255, "reach 255, and 1 counts as white", 255),
     ],
 )
 def test_images_that_cannot_be_meant_are_refused_with_what_helps(
-    tmp_path, model, dtype, highest, told
+    tmp_path, model, dtype, highest, told, white
 ):
     root = make_set(tmp_path, [drawn(dtype, highest)] * 2)
     with pytest.raises(DataError) as caught:
         open_data(root, DataOptions(intensity=model))
     assert caught.value.code == "SK-D034"
-    assert told in caught.value.what and '--intensity "fixed(0, 65535)"' in caught.value.fix
+    assert told in caught.value.what
+    said = caught.value.fix.partition("--intensity ")[2].strip('"')
+    assert said == f"fixed(0, {white})"
+    assert open_data(root, DataOptions(intensity=read_intensity(said))).full_scale == white
     with pytest.raises(DataError, match=r"SK-D034: cell.tif: these"):
         model.refuse_misfit("cell.tif", drawn(dtype, highest))
 
