@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +23,7 @@ from segkit.export.onnx_graph import (
 )
 from segkit.inference.sources import find_sources
 from segkit.model.network import SegmentationModel
-from segkit.storage import TEMPORARY, flush, storage_errors
+from segkit.storage import new_file, storage_errors
 
 MOST_IMAGES = 8
 # Largest difference of a logit, as a share of the largest logit of the image (or of 1).
@@ -90,7 +87,9 @@ def export_onnx(
     """
     require_onnx()
     source = f"{len(images)} images given" if images else "pictures of the demo set"
-    with _complete_or_absent(file) as work:
+    with storage_errors(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    with storage_errors(file), new_file(file) as work:
         to_onnx(model, settings, work)
         require_free_axes(work)
         found = tuple(compare(model, work, settings, images))
@@ -200,21 +199,3 @@ def _batch(
         filled_HWC = np.pad(image_HWC, [*missing, (0, 0)], mode="symmetric")
         cut.append(filled_HWC[:height, :width].transpose(2, 0, 1).astype(np.float32))
     return np.ascontiguousarray(np.stack(cut))
-
-
-@contextmanager
-def _complete_or_absent(file: Path) -> Iterator[Path]:
-    """A path beside `file` that takes its place at the end, and vanishes where the block fails."""
-    with storage_errors(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(f"{TEMPORARY}{file.name}", dir=file.parent)
-        os.close(handle)
-    work = Path(name)
-    try:
-        yield work
-        with storage_errors(file):
-            flush(work)
-            work.chmod(0o644)
-            work.replace(file)
-    finally:
-        work.unlink(missing_ok=True)

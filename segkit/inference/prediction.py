@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from PIL import Image
 from segkit.inference.reading import Given
 from segkit.reporting.pictures import write_mask, write_picture
 from segkit.reporting.sheets import explained
-from segkit.storage import replace_text, storage_errors
+from segkit.storage import new_file, replace_text, storage_errors
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,5 @@ def _write(target: Path, write: Callable[[Path], None]) -> None:
     """Has `write` write the file in one step; raises StorageError where the disk refuses."""
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".tmp-", dir=target.parent) as work:
-            complete = Path(work) / target.name
-            write(complete)
-            complete.replace(target)
+        with new_file(target, durable=False) as work:
+            write(work)
