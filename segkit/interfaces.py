@@ -194,19 +194,59 @@ class Loss(Protocol):
     pixels only: ignored pixels change neither value nor gradient; a batch with every pixel ignored
     gives 0 with finite gradients.
 
-    Optional:
-    needs_instances  True where it is to be called with instances_BHW too (int64, 0 background, one
-                     number per object), as far as the data have them
-    fuse             a static method: given the (weight, loss) of those summands of a weighted sum
-                     that have this very method, returns something called as a loss is that computes
-                     all of them together, or None where it cannot
-    from_coarse      from_coarse(logits_BKhw, target_BHW, size, align_corners): the loss of logits
-                     enlarged bilinearly to size, (H, W), and cut at right and bottom to the
-                     target's, without holding them; a fused sum may have it too. None: not now
-    takes_bytes      True where target_BHW may be uint8 too, as a data loader has it
+    A loss that can do more says so by being an InstanceLoss, a CoarseLoss or a FusableLoss too:
+    segkit.model.loss_sum is the one place that asks.
     """
 
     def __call__(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class InstanceLoss(Protocol):
+    """A loss that looks at single objects, where the data tell them apart.
+
+    Called with instances_BHW as third argument, int64, 0 background, one number per object; None
+    where the data have none.
+
+    needs_instances  True (a sum of losses says False where none of its summands does)
+    """
+
+    @property
+    def needs_instances(self) -> bool: ...
+
+    def __call__(
+        self, logits_BKHW: Tensor, target_BHW: Tensor, instances_BHW: Tensor | None = None
+    ) -> Tensor: ...
+
+
+@runtime_checkable
+class CoarseLoss(Protocol):
+    """A loss that takes logits at the decoder's stride, so that training need not enlarge them.
+
+    from_coarse   the loss of logits_BKhw enlarged bilinearly to size, (H, W), as
+                  torch.nn.functional.interpolate does it, and cut at bottom and right to the
+                  target's size: the same value and gradient, in float32 at least
+    """
+
+    def from_coarse(
+        self,
+        logits_BKhw: Tensor,
+        target_BHW: Tensor,
+        size: tuple[int, int],
+        align_corners: bool = False,
+    ) -> Tensor: ...
+
+
+@runtime_checkable
+class FusableLoss(Protocol):
+    """A loss that computes a weighted sum of its like at once, sooner than each by itself.
+
+    fuse   a static method, the same for all that can be fused: given the (weight, loss) of these
+           summands it returns a Loss, which may be a CoarseLoss; None where it cannot
+    """
+
+    @staticmethod
+    def fuse(terms: Sequence[tuple[float, Any]]) -> Loss | None: ...
 
 
 @runtime_checkable

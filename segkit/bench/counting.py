@@ -24,8 +24,8 @@ from segkit.bench.tracing import Operation, Stand, Trace
 from segkit.errors import SegkitError, UsageError
 from segkit.model.activation_checkpointing import checkpoint_activations
 from segkit.model.compose import build_loss, build_model
+from segkit.model.loss_sum import loss_of, output_for
 from segkit.model.sizing import built_without_memory
-from segkit.training.objective import loss_of, output_for
 
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Device memory is handed out in multiples of this (c10/cuda/CUDACachingAllocator, kMinBlockSize).

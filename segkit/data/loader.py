@@ -25,6 +25,7 @@ from segkit.data.stored import InParts, Stored, of_sample
 from segkit.data.workers import Notes, start_worker, watched, worker_context
 from segkit.errors import DataError, SegkitError, UsageError
 from segkit.interfaces import Dataset, Sample
+from segkit.model.label_range import labels_out_of_range
 
 Found = TypeVar("Found")
 
@@ -268,12 +269,9 @@ def checked(sample: Sample, dataset: Dataset) -> Sample:
     if dataset.ignore_index is not None:
         wrong_HW &= sample.mask != dataset.ignore_index
     if wrong_HW.any():
-        wrong = int(sample.mask[wrong_HW][0])
-        raise DataError(
-            "SK-D012",
-            f"the mask of {sample.id} holds label {wrong}, but {classes} "
-            f"classes are declared (0 to {classes - 1}).",
-            "Map or ignore it: label_mapping or ignore_index in data.yaml.",
+        labels = sample.mask[wrong_HW].tolist()
+        raise labels_out_of_range(
+            len(labels), classes, dataset.ignore_index, labels=labels, where=sample.id
         )
     return sample
 

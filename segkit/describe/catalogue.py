@@ -12,6 +12,7 @@ from typing import Any
 from segkit.describe.compatibility import first_fit
 from segkit.errors import SegkitError
 from segkit.interfaces import EncoderTraits, MetricTraits
+from segkit.model.loss_sum import takes_instances
 from segkit.model.sizing import built_without_memory
 from segkit.registry.components import Component, Registry, default_registry
 from segkit.registry.expression import parse_component
@@ -70,7 +71,10 @@ def capabilities(component: Component, registry: Registry) -> tuple[str, str]:
                 lambda: component.build(in_channels=64, out_channels=64, scale=2)
             )
             return "needs pooling indices" if upsampler.needs_pool_indices else "", ""
-        case "losses" | "metrics":
+        case "losses":
+            loss = component.build(num_classes=3, ignore_index=255)
+            return "uses object masks" if takes_instances(loss) else "", ""
+        case "metrics":
             traits = MetricTraits.of(component.build(num_classes=3, ignore_index=255))
             texts = []
             if traits.needs_instances:

@@ -13,6 +13,7 @@ from segkit.errors import SegkitError, UsageError, did_you_mean
 from segkit.interfaces import EncoderTraits, MetricTraits
 from segkit.kinds import KINDS
 from segkit.model.compose import build_model
+from segkit.model.loss_sum import takes_instances
 from segkit.model.sizing import (
     built_without_memory,
     device_of,
@@ -176,10 +177,10 @@ def _upsampler(component: Component) -> dict[str, Any]:
 
 def _scoring(component: Component) -> dict[str, Any]:
     """Of a metric what it says about itself; of a loss whether it needs objects."""
-    traits = MetricTraits.of(component.build(num_classes=3, ignore_index=255))
+    built = component.build(num_classes=3, ignore_index=255)
     if component.entry.kind == "metrics":
-        return asdict(traits)
-    return {"needs_instances": traits.needs_instances}
+        return asdict(MetricTraits.of(built))
+    return {"needs_instances": takes_instances(built)}
 
 
 def _option(option: Option) -> dict[str, Any]:

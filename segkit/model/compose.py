@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from segkit.errors import ModelFileError, PluginError, SegkitError, UsageError, WeightsUnavailable
 from segkit.interfaces import (
@@ -19,6 +19,7 @@ from segkit.interfaces import (
     Normalization,
     Upsampler,
 )
+from segkit.model.loss_sum import LossSum
 from segkit.model.network import ModelRecord, Part, SegmentationModel
 from segkit.registry.components import Component, Registry, default_registry
 from segkit.registry.expression import parse_component, parse_sum
@@ -92,62 +93,6 @@ def build_recorded(record: ModelRecord, registry: Registry | None = None) -> Seg
     if pixels := record.normalization:
         model.expect_pixels(Normalization(tuple(pixels["mean"]), tuple(pixels["std"])))
     return model
-
-
-class LossSum(nn.Module):
-    """A weighted sum of losses, as `0.5*dice + ce` names it; called as any loss is.
-
-    terms   (weight, name, loss) of each summand
-
-    Summands that offer one and the same `fuse` are computed together, see segkit.interfaces.Loss.
-    """
-
-    def __init__(self, terms: Sequence[tuple[float, str, nn.Module]]) -> None:
-        super().__init__()
-        self.weights = [weight for weight, _, _ in terms]
-        self.names = [name for _, name, _ in terms]
-        self.losses = nn.ModuleList([loss for _, _, loss in terms])
-        # Not registered as modules: the losses they compute are, and hold the state.
-        self.together = _fused([(weight, loss) for weight, _, loss in terms])
-
-    @property
-    def needs_instances(self) -> bool:
-        return any(getattr(loss, "needs_instances", False) for loss in self.losses)
-
-    @property
-    def takes_bytes(self) -> bool:
-        return all(getattr(loss, "takes_bytes", False) for loss in self.losses)
-
-    @property
-    def from_coarse(self) -> Any:
-        """As segkit.interfaces.Loss has it, where all summands are computed together; else None."""
-        if len(self.together) != 1 or len(self.together[0][0]) != len(self.losses):
-            return None
-        return getattr(self.together[0][1], "from_coarse", None)
-
-    def forward(
-        self, logits_BKHW: Tensor, target_BHW: Tensor, instances_BHW: Tensor | None = None
-    ) -> Tensor:
-        parts = [fused(logits_BKHW, target_BHW) for _, fused in self.together]
-        done = {place for places, _ in self.together for place in places}
-        for place, (weight, loss) in enumerate(zip(self.weights, self.losses, strict=True)):
-            if place in done:
-                continue
-            if getattr(loss, "needs_instances", False):
-                parts.append(weight * loss(logits_BKHW, target_BHW, instances_BHW))
-            else:
-                parts.append(weight * loss(logits_BKHW, target_BHW))
-        return sum(parts[1:], parts[0])
-
-
-def _fused(terms: Sequence[tuple[float, nn.Module]]) -> list[tuple[list[int], Any]]:
-    """(places of the summands, what computes their weighted sum) for those that can be fused."""
-    groups: dict[Any, list[int]] = {}
-    for place, (_, loss) in enumerate(terms):
-        if fuse := getattr(loss, "fuse", None):
-            groups.setdefault(fuse, []).append(place)
-    made = [(places, fuse([terms[place] for place in places])) for fuse, places in groups.items()]
-    return [(places, fused) for places, fused in made if fused is not None]
 
 
 def build_loss(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from segkit.errors import DataError
+from segkit.model.label_range import labels_out_of_range
 
 # Pixels at a time: on the CPU as many as stay in the cache, 5 times as fast as all at once.
 CPU_CHUNK = 2**18
@@ -62,18 +65,15 @@ class ConfusionMatrix:
         return self._bins[:-2].reshape(self.num_classes, self.num_classes)
 
     @staticmethod
-    def out_of_range(pixels: int, num_classes: int, ignore_index: int | None) -> DataError:
+    def out_of_range(
+        pixels: int, num_classes: int, ignore_index: int | None, labels: Iterable[float] = ()
+    ) -> DataError:
         """The error for so many pixels, in truth or prediction, whose label is no class.
 
-        For metrics that see no file's name: an evaluation has refused such masks by name before.
+        For metrics and losses, which see no file's name: training and evaluation have refused
+        such masks by name before.
         """
-        return DataError(
-            "SK-D012",
-            f"{pixels:,} pixels hold a label that is none of the {num_classes} classes "
-            f"(0 to {num_classes - 1}) and not the ignored label ({ignore_index}).",
-            "Declare the label as a class, map it with `label_mapping`, or ignore it with "
-            "`ignore_index`.",
-        )
+        return labels_out_of_range(pixels, num_classes, ignore_index, labels=labels)
 
     @property
     def ignored(self) -> int:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from segkit.data.batches import Batch
-from segkit.errors import DataError, UsageError
+from segkit.errors import UsageError
 from segkit.inference.predictor import Predictor
+from segkit.model.label_range import labels_out_of_range
 from segkit.model.labels import most_likely
 from segkit.scoring.confusion import as_bytes
 from segkit.scoring.evaluator import Evaluator, Scores
@@ -78,12 +79,9 @@ def refuse_labels_out_of_range(batch: Batch, num_classes: int, ignore_index: int
         return
     faulty = wrong_BHW.flatten(1).any(dim=1).tolist()
     names = [name for name, is_faulty in zip(batch.ids, faulty, strict=True) if is_faulty]
-    label = int(target_BHW[wrong_BHW][0])
-    raise DataError(
-        "SK-D012",
-        f"{', '.join(names)}: the mask holds label {label} ({int(wrong_BHW.sum()):,} pixels in "
-        f"this batch), but {num_classes} classes are declared (0 to {num_classes - 1}).",
-        f"Where {label} is 'void', use --ignore-index {label}; else declare it in data.yaml.",
+    labels = target_BHW[wrong_BHW].tolist()
+    raise labels_out_of_range(
+        len(labels), num_classes, ignore_index, labels=labels, where=", ".join(names)
     )
 
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.autograd.gradcheck import GradcheckError, gradcheck
 from torch.nn.functional import interpolate
 
+from segkit.interfaces import CoarseLoss, FusableLoss
+from segkit.model.loss_sum import takes_instances
 from segkit.testing.examples import (
     CLASSES,
     IGNORE,
@@ -21,7 +23,7 @@ from segkit.testing.examples import (
     with_ignored,
 )
 from segkit.testing.imports import recorded_connections
-from segkit.testing.subject import Check, Subject, require
+from segkit.testing.subject import Check, NotApplicable, Subject, require
 
 # 8 bits of mantissa in every logit, averaged over the pixels.
 BF16_TOLERANCE = 0.02
@@ -44,7 +46,7 @@ def ignored_pixels_move_nothing(subject: Subject) -> None:
     """Other logits at ignored pixels change neither value nor gradient, which is zero there."""
     for ignore_index in (IGNORE, 0):
         if ignore_index == 0 and is_multilabel(subject):
-            continue
+            continue  # 0 is a truth
         target_BHW = with_ignored(blobs(), ignore_index)
         ignored_B1HW = (target_BHW == ignore_index)[:, None]
         quiet_BKHW = _logits()
@@ -172,13 +174,12 @@ def fused_with_itself_adds_up(subject: Subject) -> None:
     """Where it offers `fuse`, what that makes of twice the loss and half of it is 2.5 times it."""
     logits_BKHW, target_BHW = _logits(), with_ignored(blobs(), IGNORE)
     loss, other = _build(subject, IGNORE), _build(subject, IGNORE)
-    fuse = getattr(loss, "fuse", None)
-    if fuse is None:
-        return
-    require(fuse == getattr(other, "fuse", None), "`fuse` is another method in every build")
-    together = fuse([(2.0, loss), (0.5, other)])
+    if not isinstance(loss, FusableLoss) or not isinstance(other, FusableLoss):
+        raise NotApplicable("it is no FusableLoss: it has no `fuse`")
+    require(loss.fuse == other.fuse, "`fuse` is another method in every build")
+    together = loss.fuse([(2.0, loss), (0.5, other)])
     if together is None:
-        return
+        raise NotApplicable("with these options it is not fused")
     alone = _call(subject, loss, logits_BKHW, target_BHW, IGNORE)
     found = together(logits_BKHW, truth_for(subject, target_BHW, IGNORE))
     require(
@@ -190,9 +191,8 @@ def fused_with_itself_adds_up(subject: Subject) -> None:
 def coarse_logits_are_enlarged(subject: Subject) -> None:
     """Where it offers `from_coarse`, this is the loss of the enlarged logits, cut to the target."""
     loss = _build(subject, IGNORE)
-    from_coarse = getattr(loss, "from_coarse", None)
-    if from_coarse is None:
-        return
+    if not isinstance(loss, CoarseLoss):
+        raise NotApplicable("it is no CoarseLoss: it has no `from_coarse`")
     for align_corners, size in ((False, (16, 20)), (True, (16, 20)), (False, (13, 17))):
         coarse_BKhw = _logits(2, 4, 5).requires_grad_()
         target_BHW = with_ignored(blobs(), IGNORE)
@@ -200,7 +200,7 @@ def coarse_logits_are_enlarged(subject: Subject) -> None:
             coarse_BKhw, size, mode="bilinear", align_corners=align_corners
         )[..., :12, :16]
         expected = _call(subject, loss, enlarged_BKHW, target_BHW, IGNORE)
-        found = from_coarse(
+        found = loss.from_coarse(
             coarse_BKhw, truth_for(subject, target_BHW, IGNORE), size, align_corners
         )
         (slope_BKhw,) = torch.autograd.grad(found, coarse_BKhw)
@@ -216,18 +216,21 @@ def coarse_logits_are_enlarged(subject: Subject) -> None:
         )
 
 
-def labels_in_bytes_cost_the_same(subject: Subject) -> None:
-    """Where it says `takes_bytes`, uint8 labels give the value of int64 ones."""
+def instances_are_optional(subject: Subject) -> None:
+    """Where it takes instances_BHW, it has a finite value without them too, as data may have none,
+    and the numbers themselves do not matter."""
     loss = _build(subject, IGNORE)
-    if not getattr(loss, "takes_bytes", False) or is_multilabel(subject):
-        return
-    target_BHW = with_ignored(blobs(), IGNORE)
-    logits_BKHW = _logits()
-    wide = _call(subject, loss, logits_BKHW, target_BHW, IGNORE)
-    narrow = _call(subject, loss, logits_BKHW, target_BHW.to(torch.uint8), IGNORE)
+    if not takes_instances(loss):
+        raise NotApplicable("it is no InstanceLoss: it does not ask for instances_BHW")
+    logits_BKHW, target_BHW = _logits(), with_ignored(blobs(), IGNORE)
+    instances_BHW = instances_of(target_BHW)
+    without = loss(logits_BKHW, target_BHW, None)
+    require(bool(without.isfinite()), f"without instances it returns {without.item()}")
+    numbered = loss(logits_BKHW, target_BHW, instances_BHW)
+    other = loss(logits_BKHW, target_BHW, torch.where(instances_BHW > 0, instances_BHW + 1000, 0))
     require(
-        bool(torch.equal(wide, narrow)),
-        f"it says takes_bytes, and is {narrow.item():g} of uint8 labels, {wide.item():g} of int64",
+        torch.allclose(numbered, other, rtol=1e-5, atol=1e-6),
+        f"objects numbered otherwise change the value from {numbered} to {other}",
     )
 
 
@@ -256,7 +259,7 @@ CHECKS: tuple[Check, ...] = (
     repeats_and_copies,
     fused_with_itself_adds_up,
     coarse_logits_are_enlarged,
-    labels_in_bytes_cost_the_same,
+    instances_are_optional,
     state_dict_restores_it,
     opens_no_socket,
 )
@@ -278,7 +281,7 @@ def _graded(subject: Subject, label_BHW: Tensor) -> Tensor:
 
 
 def _instances(loss: nn.Module, target_BHW: Tensor) -> tuple[Tensor, ...]:
-    return (instances_of(target_BHW),) if getattr(loss, "needs_instances", False) else ()
+    return (instances_of(target_BHW),) if takes_instances(loss) else ()
 
 
 def _call(

@@ -16,12 +16,12 @@ from torch.nn.utils import clip_grad_norm_
 from segkit.data.batches import Batch
 from segkit.device import autocast
 from segkit.model.activation_checkpointing import statistics_kept
+from segkit.model.loss_sum import loss_of, output_for, takes_instances
 from segkit.scoring.evaluation import move, refuse_labels_out_of_range
 from segkit.training.compiling import compiled
 from segkit.training.ema import WeightAverage
 from segkit.training.freezing import freeze, thaw
 from segkit.training.norm_statistics import YoungNorms
-from segkit.training.objective import loss_of, output_for
 from segkit.training.schedule import learning_rate_share
 from segkit.training.setup import Setup
 from segkit.training.state import (
@@ -138,7 +138,7 @@ class Learner:
         with autocast(device, self.config.precision):
             pixels_BCHW = self.model.normalize(image_BCHW, self.setup.data.full_scale)
             output: Any = output_for(self.loss, self.parallel, pixels_BCHW)
-        if instances_BHW is not None and getattr(self.loss, "needs_instances", False):
+        if instances_BHW is not None and takes_instances(self.loss):
             instances_BHW = instances_BHW.to(device, non_blocking=True)
         return loss_of(self.loss, output, target_BHW, instances_BHW)
 

@@ -11,9 +11,9 @@ from torch.profiler import ProfilerActivity, profile, record_function
 import segkit
 from segkit.bench.counting import Step, count_step
 from segkit.model.activation_checkpointing import checkpoint_activations
+from segkit.model.loss_sum import loss_of, output_for
 from segkit.training.ema import WeightAverage
 from segkit.training.learner import make_optimizer
-from segkit.training.objective import loss_of, output_for
 
 UPSAMPLERS = ("bilinear", "nearest", "bicubic", "transposed", "pixel_shuffle", "carafe", "dysample")
 SMALL = {"height": 128, "width": 128, "batch": 4, "device": "cpu"}

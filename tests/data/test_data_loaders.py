@@ -230,7 +230,7 @@ def test_a_label_beyond_the_classes_is_an_error_of_ours_even_from_a_worker(worke
         EvaluationLoader(dataset, batch=2, workers=workers),
     ):
         with pytest.raises(
-            DataError, match=r"SK-D012: the mask of s\d holds label 3, but 3 classes"
+            DataError, match=r"SK-D012: s\d: 256 pixels hold label 3, which is none of"
         ):
             list(loader)
 

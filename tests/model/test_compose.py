@@ -7,6 +7,7 @@ import torch
 
 import segkit
 from segkit.errors import PluginError, UsageError
+from segkit.model.loss_sum import takes_coarse_logits
 from segkit.registry.components import Registry
 from segkit.registry.index import Index
 
@@ -84,13 +85,13 @@ class Together:
         self.terms = terms
     def __call__(self, logits, target):
         return logits.sum() * 0 + sum(weight * loss.value for weight, loss in self.terms)
-    def from_coarse(self):
-        return "coarse"
+    def from_coarse(self, logits, target, size, align_corners=False):
+        return self(logits, target) + 100
 
 class Instances(Constant):
     """Counts instances."""
     needs_instances = True
-    def forward(self, logits, target, instances):
+    def forward(self, logits, target, instances=None):
         return logits.sum() * 0 + instances.max()
 
 class NoMetric:
@@ -246,9 +247,10 @@ def test_summands_that_can_are_computed_together(parts):
     )
     assert loss(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1)).item() == 1 + 10 + 6
     assert [places for places, _ in loss.together] == [[0, 2]]
-    assert loss.from_coarse is None
+    assert not takes_coarse_logits(loss)
     alone = segkit.build_loss("joined + 2*joined", num_classes=2, registry=parts)
-    assert alone.from_coarse() == "coarse"
+    assert takes_coarse_logits(alone)
+    assert alone.from_coarse(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1), (1, 1)).item() == 103
 
 
 def test_options_of_a_sum_are_refused(parts):

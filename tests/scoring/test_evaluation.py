@@ -123,9 +123,10 @@ def test_a_label_out_of_range_names_its_file(alone):
     with pytest.raises(DataError) as caught:
         score("miou", alone, [batch])
     assert str(caught.value) == (
-        "SK-D012: 0b: the mask holds label 7 (4 pixels in this batch), but 3 classes are declared "
-        "(0 to 2).\n"
-        "         Where 7 is 'void', use --ignore-index 7; else declare it in data.yaml."
+        "SK-D012: 0b: 4 pixels hold label 7, which is none of the 3 classes (0 to 2) and not the "
+        "ignored label (255).\n"
+        "         In data.yaml, declare the label as a class, map it with `label_mapping`, or "
+        "ignore it with `ignore_index`."
     )
 
 
@@ -143,7 +144,7 @@ def test_a_label_out_of_range_is_found_in_any_type(alone, target_type, ignore_in
     target_BHW[1, 2, 3] = label
     target_BHW[0, 0, 0] = 1 if ignore_index is None else ignore_index
     faulty = Batch(torch.zeros(2, 3, 5, 7).byte(), target_BHW, None, ("a", "b"))
-    with pytest.raises(DataError, match=rf"b: the mask holds label {label} \(1 pixels"):
+    with pytest.raises(DataError, match=rf"b: 1 pixel holds label {label}, which is"):
         refuse_labels_out_of_range(faulty, CLASSES, ignore_index)
 
 
@@ -151,7 +152,7 @@ def test_labels_beyond_a_byte_are_looked_at_too(alone):
     target_BHW = torch.tensor([[[0, 299, -1]]])
     batch = Batch(torch.zeros(1, 3, 1, 3).byte(), target_BHW, None, ("a",))
     refuse_labels_out_of_range(batch, 300, -1)
-    with pytest.raises(DataError, match="a: the mask holds label -1"):
+    with pytest.raises(DataError, match="a: 1 pixel holds label -1"):
         refuse_labels_out_of_range(batch, 300, None)
 
 

@@ -275,3 +275,50 @@ def test_large_class_counts_and_single_pixels_work():
 def one_hot(target_BHW: Tensor) -> Tensor:
     class_K11 = torch.arange(CLASSES)[:, None, None]
     return (target_BHW[:, None] == class_K11).long()
+
+
+@pytest.mark.parametrize("wild", [NAN, INFINITE])
+@pytest.mark.parametrize("expression", ALL)
+def test_logits_that_are_no_numbers_are_never_a_small_loss(expression, wild):
+    """A network that diverged shows: one such logit at a pixel that counts, and all of them."""
+    if wild == INFINITE and "multilabel" in expression:
+        pytest.skip("the sigmoid of an infinite logit is 1")
+    logits_BKHW, target = example(expression, ignored=0)
+    for spoilt_BKHW in (torch.full_like(logits_BKHW, wild), logits_BKHW.clone()):
+        spoilt_BKHW[0, :, 0, 0] = wild
+        assert build(expression)(spoilt_BKHW, target).isnan()
+
+
+@pytest.mark.parametrize("expression", MULTICLASS)
+def test_where_nothing_may_wait_a_label_out_of_range_makes_the_loss_not_a_number(
+    expression, monkeypatch
+):
+    """As on a CUDA device, where cross_entropy itself would end the process."""
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    logits_BKHW, target_BHW = example(expression)
+    assert build(expression)(logits_BKHW, target_BHW).isfinite()
+    target_BHW[0, 2, 3] = CLASSES
+    assert build(expression)(logits_BKHW, target_BHW).isnan()
+
+
+@pytest.mark.parametrize("expression", ["ce", "focal", "weighted_ce"])
+def test_class_weights_are_exact_in_float64(expression):
+    """Weights of 0.1 and 0.7, which float32 rounds at the eighth digit."""
+    logits_BKHW, target_BHW = example(expression)
+    weighted, plain = (
+        segkit.build_loss(
+            expression,
+            num_classes=CLASSES,
+            ignore_index=IGNORE,
+            options={"class_weights": weights} | ({"w0": 0.0} if "_" in expression else {}),
+        )
+        for weights in ((0.1, 0.7, 0.1, 0.3), None)
+    )
+    total, weight = 0.0, 0.0
+    for label, each in enumerate((0.1, 0.7, 0.1, 0.3)):
+        only_BHW = torch.where(target_BHW == label, target_BHW, IGNORE)
+        pixels = int((target_BHW == label).sum())
+        total += each * pixels * float(plain(logits_BKHW.double(), only_BHW))
+        weight += each * pixels
+    found = float(weighted.double()(logits_BKHW.double(), target_BHW))
+    assert found == pytest.approx(total / weight, rel=1e-13)

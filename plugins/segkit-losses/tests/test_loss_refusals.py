@@ -77,8 +77,8 @@ def test_labels_that_are_no_class_are_refused_with_their_values(expression):
     target_BHW = torch.tensor([[[0, 3], [255, -2]]])
     message = refusal(expression, ignore_index=255, call=(torch.zeros(1, 3, 2, 2), target_BHW))
     assert message.startswith(
-        "SK-D012: 2 pixels hold labels (-2, 3) that are none of the 3 classes (0 to 2) and not the "
-        "ignored one (255)."
+        "SK-D012: 2 pixels hold labels -2, 3, which are none of the 3 classes (0 to 2) and not "
+        "the ignored label (255)."
     )
 
 
@@ -86,14 +86,4 @@ def test_multilabel_truths_beyond_0_and_1_are_refused():
     """Masks of 0 and 255 are the usual cause."""
     target_BKHW = torch.tensor([[[[0, 255]]]])
     message = refusal("dice(multilabel=true)", 1, call=(torch.zeros(1, 1, 1, 2), target_BKHW))
-    assert "1 pixels hold labels (255) that are none of the 1 classes (0 and 1)" in message
-
-
-@pytest.mark.parametrize("expression", ["ce", "dice", "focal", "lovasz", "ohem", "tversky"])
-def test_where_nothing_may_wait_a_stray_label_makes_the_loss_not_a_number(expression, monkeypatch):
-    """As on a CUDA device, where cross_entropy itself would end the process."""
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    loss = segkit.build_loss(expression, num_classes=3, ignore_index=255)
-    logits_BKHW = torch.zeros(1, 3, 2, 2)
-    assert loss(logits_BKHW, torch.tensor([[[0, 3], [255, 1]]])).isnan()
-    assert loss(logits_BKHW, torch.tensor([[[0, 2], [255, 1]]])).isfinite()
+    assert "1 pixel holds label 255, which is none of the 2 classes (0 to 1)" in message

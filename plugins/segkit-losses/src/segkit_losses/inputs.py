@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from segkit.api import DataError, UsageError
+from segkit.api import ConfusionMatrix, UsageError
 
 # The label of a pixel that counts for nothing, as torch.nn.functional.cross_entropy knows it.
 IGNORED = -100
@@ -78,28 +78,28 @@ class InputReader:
     def refuse_out_of_range(self, target_BHW: Tensor) -> None:
         """Raises DataError SK-D012 where a label is no class, if the host can see it."""
         target_BHW = target_BHW.long()
-        self._refuse(self._stray(target_BHW), target_BHW)
+        self._refuse(self._out_of_range(target_BHW), target_BHW)
 
-    def _stray(self, target_BHW: Tensor) -> Tensor:
+    def _out_of_range(self, target_BHW: Tensor) -> Tensor:
         outside_BHW = (target_BHW < 0) | (target_BHW >= self.num_classes)
         return self._valid(target_BHW) & outside_BHW
 
     def _multiclass(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Batch:
-        valid_BHW, stray_BHW = self._valid(target_BHW), self._stray(target_BHW)
-        self._refuse(stray_BHW, target_BHW)
+        valid_BHW, wrong_BHW = self._valid(target_BHW), self._out_of_range(target_BHW)
+        self._refuse(wrong_BHW, target_BHW)
         clean_BHW = torch.where(valid_BHW, target_BHW, IGNORED)
-        clean_BHW = torch.where(stray_BHW, 0, clean_BHW)
-        logits_BKHW = _replaced(logits_BKHW, valid_BHW[:, None], stray_BHW[:, None])
+        clean_BHW = torch.where(wrong_BHW, 0, clean_BHW)
+        logits_BKHW = _replaced(logits_BKHW, valid_BHW[:, None], wrong_BHW[:, None])
         return Batch(logits_BKHW, clean_BHW, valid_BHW)
 
     def _multilabel(self, logits_BKHW: Tensor, target: Tensor) -> Batch:
         target_BKHW = self._one_map_a_class(target) if target.dim() == 3 else target
         valid_BKHW = self._valid(target_BKHW)
-        stray_BKHW = valid_BKHW & ~((target_BKHW >= 0) & (target_BKHW <= 1))
-        self._refuse(stray_BKHW, target_BKHW)
-        usable_BKHW = valid_BKHW & ~stray_BKHW
+        wrong_BKHW = valid_BKHW & ~((target_BKHW >= 0) & (target_BKHW <= 1))
+        self._refuse(wrong_BKHW, target_BKHW)
+        usable_BKHW = valid_BKHW & ~wrong_BKHW
         truth_BKHW = torch.where(usable_BKHW, target_BKHW, 0).to(logits_BKHW.dtype)
-        return Batch(_replaced(logits_BKHW, valid_BKHW, stray_BKHW), truth_BKHW, valid_BKHW)
+        return Batch(_replaced(logits_BKHW, valid_BKHW, wrong_BKHW), truth_BKHW, valid_BKHW)
 
     def _valid(self, target: Tensor) -> Tensor:
         if self.ignore_index is None:
@@ -114,7 +114,7 @@ class InputReader:
         is_class_B1HW = (label_B1HW >= 0) & (label_B1HW < self.num_classes)
         if self.ignore_index is not None:
             is_class_B1HW = is_class_B1HW & (label_B1HW != self.ignore_index)
-        # A label that is no class stays as it is: ignored, or found to be stray.
+        # A label that is no class stays as it is: ignored, or found to be wrong.
         return torch.where(is_class_B1HW, (label_B1HW == class_K11).long(), label_B1HW)
 
     def check_shapes(self, logits_BKHW: Tensor, target: Tensor) -> None:
@@ -135,25 +135,20 @@ class InputReader:
                 f"The target is {per_pixel}{f' or {given}' if self.multilabel else ''}.",
             )
 
-    def _refuse(self, stray: Tensor, target: Tensor) -> None:
+    def _refuse(self, wrong: Tensor, target: Tensor) -> None:
         """Raises where looking costs nothing; elsewhere the NaN of `_replaced` tells."""
-        if target.device.type != "cpu" or torch.compiler.is_compiling() or not bool(stray.any()):
+        if target.device.type != "cpu" or torch.compiler.is_compiling() or not bool(wrong.any()):
             return
-        labels = ", ".join(f"{label:g}" for label in sorted(set(target[stray].tolist()))[:5])
-        known = "0 and 1" if self.multilabel else f"0 to {self.num_classes - 1}"
-        raise DataError(
-            "SK-D012",
-            f"{int(stray.sum()):,} pixels hold labels ({labels}) that are none of the "
-            f"{self.num_classes} classes ({known}) and not the ignored one ({self.ignore_index}).",
-            "Declare the label as a class, map it with `label_mapping`, or ignore it with "
-            "`ignore_index`.",
-        )
+        # A map of a multilabel target has two classes, 0 and 1.
+        classes = 2 if self.multilabel else self.num_classes
+        labels = target[wrong].tolist()
+        raise ConfusionMatrix.out_of_range(len(labels), classes, self.ignore_index, labels)
 
 
-def _replaced(logits_BKHW: Tensor, valid: Tensor, stray: Tensor) -> Tensor:
-    """The logits; 0 where not valid, NaN where the label is stray."""
+def _replaced(logits_BKHW: Tensor, valid: Tensor, wrong: Tensor) -> Tensor:
+    """The logits; 0 where not valid, NaN where the label is wrong."""
     nothing = torch.zeros((), dtype=logits_BKHW.dtype, device=logits_BKHW.device)
-    return torch.where(valid & ~stray, logits_BKHW, torch.where(stray, nothing / nothing, nothing))
+    return torch.where(valid & ~wrong, logits_BKHW, torch.where(wrong, nothing / nothing, nothing))
 
 
 def probabilities(batch: Batch, multilabel: bool) -> tuple[Tensor, Tensor, Tensor]:

@@ -181,7 +181,10 @@ class _OnePass(torch.autograd.Function):
             value = loss.plainly(logits_BKhw, target_BHW, scale)
             (gradient_BKhw,) = torch.autograd.grad(value, logits_BKhw, slopes[0], create_graph=True)
         elif isinstance(logits_BKhw, FakeTensor):
+            # What Tiles hold: framed logits, and their gradient.
+            framed = [F.pad(logits_BKhw.float(), (1, 1, 1, 1)) for _ in range(2 * (scale > 1))]
             gradient_BKhw = torch.empty_like(logits_BKhw)
+            del framed
         else:
             tiles = Tiles(logits_BKhw, target_BHW, scale, loss.read.ignore_index)
             gradient_BKhw = tiles.gradient(weights_RK * slopes[0], loss.wanted)

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import segkit
+from segkit.model.loss_sum import loss_of, output_for, takes_coarse_logits
 from segkit.model.network import CoarseLogits
-from segkit.training.objective import loss_of, output_for
 from segkit.training.training import train
 
 
@@ -76,26 +76,26 @@ def test_training_goes_the_same_way_with_and_without_full_logits(settings, tmp_p
 
 
 @pytest.mark.parametrize("expression", ["dice+ce", "lovasz", "dice+lovasz"])
-def test_labels_in_bytes_reach_a_loss_as_it_takes_them(expression):
-    seen = []
-    loss = segkit.build_loss(expression, num_classes=4, ignore_index=255)
-    for each in getattr(loss, "losses", [loss]):
-        each.register_forward_pre_hook(lambda _, given: seen.append(given[1].dtype))
+def test_labels_in_bytes_cost_the_same(expression):
+    loss = segkit.build_loss(expression, num_classes=4, ignore_index=-1)
     logits_BKHW = torch.randn(2, 4, 8, 8)
-    target_BHW = torch.randint(0, 4, (2, 8, 8)).index_fill(2, torch.tensor([0]), 255)
+    target_BHW = torch.randint(0, 4, (2, 8, 8))
     found = loss_of(loss, logits_BKHW, target_BHW.to(torch.uint8))
-    torch.testing.assert_close(found, loss(logits_BKHW, target_BHW))
-    assert torch.uint8 not in seen
+    assert torch.equal(found, loss(logits_BKHW, target_BHW))
+    coarse = CoarseLogits(logits_BKHW, (16, 16), False)
+    narrow, wide = (
+        loss_of(loss, coarse, torch.ones(2, 15, 16, dtype=dtype))
+        for dtype in (torch.uint8, torch.int64)
+    )
+    assert torch.equal(narrow, wide)
 
 
-def test_a_loss_that_takes_bytes_is_given_them():
-    class TakesBytes(Plain):
-        takes_bytes = True
-
-        def forward(self, logits_BKHW, target_BHW):
-            self.type = target_BHW.dtype
-            return super().forward(logits_BKHW, target_BHW.long())
-
-    loss = TakesBytes()
-    loss_of(loss, torch.randn(1, 4, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8))
-    assert loss.type == torch.uint8
+def test_a_sum_enlarges_where_not_all_of_it_does():
+    loss = segkit.build_loss("dice + lovasz", num_classes=4)
+    assert not takes_coarse_logits(loss)
+    logits_BKhw, target_BHW = torch.randn(1, 4, 4, 4), torch.randint(0, 4, (1, 7, 8))
+    full_BKHW = nn.functional.interpolate(logits_BKhw, (8, 8), mode="bilinear")[..., :7, :]
+    expected = loss(full_BKHW, target_BHW)
+    assert torch.equal(loss.from_coarse(logits_BKhw, target_BHW, (8, 8)), expected)
+    coarse = CoarseLogits(logits_BKhw, (8, 8), False)
+    assert torch.equal(loss_of(loss, coarse, target_BHW), expected)
