@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,40 +79,34 @@ def command(
     Exit status 3 where an image could not be read; the others are written all the same.
     """
     from segkit.data.files.reading import MAX_PIXELS
-    from segkit.device import choose_device, choose_precision
-    from segkit.inference.files import Output, Report, predict_files
-    from segkit.inference.predictor import Predictor
-    from segkit.inference.reading import asked_intensity
-    from segkit.inference.sources import find_sources
-    from segkit.inference.tiling import Tiling
-    from segkit.model.folder import load_model
-    from segkit.model.streams import streams_of
+    from segkit.inference.files import Output, PredictionSettings, predict_to_folder
 
-    scaling = asked_intensity(intensity)
-    sources = find_sources(images)
-    chosen = choose_device(device)
-    batch = batch or streams_of(chosen)
-    tiling = Tiling(tile, overlap, batch) if tile else None
-    model = load_model(run, chosen)
-    predictor = Predictor(model, chosen, choose_precision(precision, chosen), tiling)
-    report = Report(run, predictor.model.record, str(chosen), predictor.precision)
-    quiet = as_json or not sys.stderr.isatty()
-    with click.progressbar(length=len(sources), file=sys.stderr, hidden=quiet) as bar:
-        predict_files(
-            predictor,
-            sources,
-            Output(out, overlays=overlay, overwrite=overwrite),
-            report,
-            intensity=scaling,
-            batch=1 if tiling else batch,
-            max_pixels=max_pixels or MAX_PIXELS,
-            on_image=lambda: bar.update(1),
-        )
+    settings = PredictionSettings(
+        run,
+        device,
+        precision,
+        batch,
+        tile,
+        overlap,
+        intensity,
+        max_pixels or MAX_PIXELS,
+    )
+    output = Output(out, overlay, overwrite)
+    report = predict_to_folder(settings, images, output, _progress(as_json))
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=2))
     else:
         click.echo(_summary(report, out))
     return 3 if report.failed else 0
+
+
+def _progress(quiet: bool) -> Callable[[int, int], None]:
+    """Shows how far the prediction is, where a person is watching."""
+    if quiet or not sys.stderr.isatty():
+        return lambda done, images: None
+    return lambda done, images: click.echo(
+        f"\r{done}/{images} images" + "\n" * (done >= images), nl=False, err=True
+    )
 
 
 def _summary(report: Report, out: Path) -> str:
@@ -120,6 +115,7 @@ def _summary(report: Report, out: Path) -> str:
         lines.append(f"pictures in {out / 'overlays'}")
     lines.append(f"sizes and class shares in {out / 'predictions.json'}")
     if report.failed:
-        lines.append(f"\n{len(report.failed)} images could not be read:")
-        lines += [f"{each.code}: {each.what}" for each in report.failed]
+        images = "image" if len(report.failed) == 1 else "images"
+        lines.append(f"\n{len(report.failed)} {images} could not be predicted:")
+        lines += [f"{each.code}: {each.what} {each.fix}" for each in report.failed]
     return "\n".join(lines)

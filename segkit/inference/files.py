@@ -11,12 +11,16 @@ from typing import Any
 from segkit.data.files.images import read_image
 from segkit.data.files.reading import MAX_PIXELS, recorded_reading
 from segkit.data.intensity import Intensity
+from segkit.device import choose_device, choose_precision
 from segkit.errors import DataError, SegkitError, StorageError, UsageError
 from segkit.inference.prediction import Prediction
 from segkit.inference.predictor import Predictor
-from segkit.inference.reading import Given, as_trained
-from segkit.inference.sources import Source
+from segkit.inference.reading import Given, as_trained, asked_intensity
+from segkit.inference.sources import Source, find_sources
+from segkit.inference.tiling import Tiling
+from segkit.model.folder import load_model
 from segkit.model.network import ModelRecord
+from segkit.model.streams import streams_of
 from segkit.reporting.pictures import palette_for
 from segkit.storage import replace_text, storage_errors
 from segkit.version import __version__
@@ -126,29 +130,89 @@ class Output:
                 yield self.overlay(source)
 
 
+@dataclass(frozen=True)
+class PredictionSettings:
+    """What to predict with, and how.
+
+    model      a run folder, a model folder or a hub id
+    device     auto, cpu, cuda, cuda:N or mps
+    precision  auto, fp32, bf16 or fp16
+    batch      images of one size, or tiles, at a time; None: on a CPU one for each core, else 1
+    tile       side of the tiles that larger images are cut into, pixels; None: images whole
+    overlap    share of a tile that neighbours have in common
+    intensity  "per-image" or "fixed(BLACK, WHITE)"; None: as recorded with the model
+    max_pixels the largest image allowed, pixels
+    """
+
+    model: str
+    device: str = "auto"
+    precision: str = "auto"
+    batch: int | None = None
+    tile: int | None = None
+    overlap: float = 0.25
+    intensity: str | None = None
+    max_pixels: int = MAX_PIXELS
+
+
+def predict_to_folder(
+    asked: PredictionSettings,
+    images: Sequence[str | Path],
+    output: Output,
+    progress: Callable[[int, int], None] = lambda done, images: None,
+) -> Report:
+    """Loads a model and writes what it says of files, folders and patterns.
+
+    progress   called with (images done, images)
+    Raises UsageError, ModelFileError (no model), DataError SK-D001 (no image), and what
+    `predict_files` raises.
+    """
+    intensity = asked_intensity(asked.intensity)
+    sources = find_sources(images)
+    device = choose_device(asked.device)
+    batch = asked.batch or streams_of(device)
+    tiling = Tiling(asked.tile, asked.overlap, batch) if asked.tile else None
+    precision = choose_precision(asked.precision, device)
+    return predict_files(
+        Predictor(load_model(asked.model, device), device, precision, tiling),
+        sources,
+        output,
+        model=asked.model,
+        intensity=intensity,
+        batch=1 if tiling else batch,
+        max_pixels=asked.max_pixels,
+        progress=progress,
+    )
+
+
 def predict_files(
     predictor: Predictor,
     sources: Sequence[Source],
     output: Output,
-    report: Report,
     *,
+    model: str,
     intensity: Intensity | None = None,
     batch: int = 1,
     max_pixels: int = MAX_PIXELS,
-    on_image: Callable[[], None] = lambda: None,
+    progress: Callable[[int, int], None] = lambda done, images: None,
 ) -> Report:
-    """Predicts every source and writes the results at the image's own size; fills the report.
+    """Predicts every source and writes the results at the image's own size, and the report.
 
-    intensity which stored values are black and white; None: as recorded with the model
-    batch     images of one size to compute together
-    max_pixels  the largest image allowed, pixels
-    on_image  called after each image, predicted or failed
+    model      what the user calls it
+    intensity  which stored values are black and white; None: as recorded with the model
+    batch      images of one size to compute together
+    max_pixels the largest image allowed, pixels
+    progress   called with (images done, images) after each one, predicted or failed
 
     An image that cannot be read, or whose values the model does not know (SK-D034), is put into
-    report.failed, and the others go on. Raises UsageError
-    SK-C012 before anything is written, StorageError where the disk refuses.
+    report.failed, and the others go on. Raises UsageError SK-C012 before anything is written,
+    StorageError where the disk refuses.
     """
     output.refuse_clashes(sources)
+    report = Report(model, predictor.model.record, str(predictor.device), predictor.precision)
+
+    def on_image() -> None:
+        progress(len(report.images) + len(report.failed), len(sources))
+
     record = predictor.model.record
     given, classes = as_trained(record, intensity), tuple(record.label_names)
     reading = recorded_reading(record.training, max_pixels)

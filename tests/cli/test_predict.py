@@ -48,7 +48,7 @@ def test_a_bad_image_gives_exit_status_3_and_its_name(run_folder):
     (run_folder / "images/page.png").write_text("<!doctype html>")
     result = predict(run_folder, run_folder / "images")
     assert result.return_value == 3
-    assert "1 images could not be read:\nSK-D006:" in result.output
+    assert "1 image could not be predicted:\nSK-D006:" in result.output
     assert "page.png looks like HTML" in result.output
     assert (run_folder / "out/masks/a.png").is_file()
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from segkit.errors import OutOfMemory, UsageError
-from segkit.inference.files import Output, Report, predict_files
+from segkit.inference.files import Output, predict_files
 from segkit.inference.predictor import Predictor
 from segkit.inference.sources import find_sources
 from segkit.model.labels import most_likely
@@ -45,9 +45,9 @@ def truth(image_HW, full_scale=255):
 
 def predict(model, folder, out, *given, batch=1, **options):
     predictor = Predictor(model, torch.device("cpu"))
-    report = Report("run", model.record, "cpu", "fp32")
     sources = find_sources(given or [folder])
-    return predict_files(predictor, sources, Output(out, **options), report, batch=batch)
+    output = Output(out, **options)
+    return predict_files(predictor, sources, output, model="run", batch=batch)
 
 
 @pytest.fixture

@@ -166,7 +166,7 @@ def surface(mask_HW: np.ndarray) -> np.ndarray:
     inner_HW = cv2.erode(
         mask_HW.astype(np.uint8), cross, borderType=cv2.BORDER_CONSTANT, borderValue=0
     )
-    return mask_HW & (inner_HW == 0)
+    return np.asarray(mask_HW & (inner_HW == 0))
 
 
 def distance_to(place_HW: np.ndarray) -> np.ndarray:

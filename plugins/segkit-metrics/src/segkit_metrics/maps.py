@@ -50,4 +50,4 @@ def near_boundary(label_HW: np.ndarray, width: int) -> np.ndarray:
     inner = (slice(width, -width), slice(width, -width))
     lowest_HW = cv2.erode(padded_HW, kernel)[inner]
     highest_HW = cv2.dilate(padded_HW, kernel)[inner]
-    return (lowest_HW != label_HW) | (highest_HW != label_HW)
+    return np.asarray((lowest_HW != label_HW) | (highest_HW != label_HW))

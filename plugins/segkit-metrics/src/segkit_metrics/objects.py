@@ -82,4 +82,4 @@ def matched_jaccard(predicted_HW: np.ndarray, true_HW: np.ndarray) -> np.ndarray
     jaccard_TP = shared_TP / (size_T1 + size_1P - shared_TP)
     match_TP = 2 * shared_TP > size_T1
     match_TP[:, predicted_numbers == 0] = False
-    return np.where(match_TP, jaccard_TP, 0).sum(1)[true_numbers != 0]
+    return np.asarray(np.where(match_TP, jaccard_TP, 0).sum(1)[true_numbers != 0])
