@@ -141,7 +141,7 @@ class PredictionSettings:
     tile       side of the tiles that larger images are cut into, pixels; None: images whole
     overlap    share of a tile that neighbours have in common
     intensity  "per-image" or "fixed(BLACK, WHITE)"; None: as recorded with the model
-    max_pixels the largest image allowed, pixels
+    max_pixels  the largest image allowed, pixels
     """
 
     model: str
@@ -200,7 +200,7 @@ def predict_files(
     model      what the user calls it
     intensity  which stored values are black and white; None: as recorded with the model
     batch      images of one size to compute together
-    max_pixels the largest image allowed, pixels
+    max_pixels  the largest image allowed, pixels
     progress   called with (images done, images) after each one, predicted or failed
 
     An image that cannot be read, or whose values the model does not know (SK-D034), is put into
