@@ -61,7 +61,7 @@ class Encoder(Protocol):
     strides        input pixels per map pixel, increasing powers of two
     normalization  what the pixels are expected to look like
 
-    What it may say about itself besides: EncoderTraits. What it may offer: Checkpointable.
+    Further attributes it may have: EncoderTraits. A further method: Checkpointable.
 
     Built with in_channels (any number from 1) and weights: "none", "imagenet" or the path of a
     safetensors file; raises WeightsUnavailable where they cannot be had.
@@ -152,7 +152,7 @@ class Decoder(Protocol):
     channels  channels of the map returned
     stride    input pixels per pixel of the map returned (the model resizes the logits from there)
 
-    What it may say about itself besides: DecoderTraits. What it may offer: Checkpointable.
+    Further attributes it may have: DecoderTraits. A further method: Checkpointable.
 
     Built with the encoder's channels and strides (assume neither five levels nor a first stride of
     2) and make_upsampler. Returns (B, channels, H / stride, W / stride). A decoder that cannot use

@@ -1,4 +1,4 @@
-"""Reads the tensors of a foreign checkpoint; nothing in it is ever executed."""
+"""Reads the tensors of a checkpoint from elsewhere; nothing in it is ever executed."""
 
 from __future__ import annotations
 

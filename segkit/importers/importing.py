@@ -1,4 +1,4 @@
-"""From a foreign checkpoint to a segkit model, with a report of what matched."""
+"""From a checkpoint from elsewhere to a segkit model, with a report of what matched."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Wish:
 def import_checkpoint(
     path: Path, source: str = "auto", wish: Wish | None = None, registry: Registry | None = None
 ) -> Imported:
-    """The segkit model that equals a foreign checkpoint.
+    """The segkit model that equals a checkpoint from elsewhere.
 
     source   smp, torchvision, milesial, or auto: by the tensors' names
 

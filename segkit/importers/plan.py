@@ -12,7 +12,7 @@ from segkit.interfaces import Normalization
 
 @dataclass(frozen=True)
 class Plan:
-    """A segkit network for a foreign checkpoint.
+    """A segkit network for a checkpoint from elsewhere.
 
     source         what the checkpoint is, in words
     encoder, decoder, upsampler   component expressions

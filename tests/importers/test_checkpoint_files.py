@@ -1,4 +1,4 @@
-"""What is read of a foreign checkpoint's file, and what is refused unread."""
+"""What is read of a checkpoint's file, and what is refused unread."""
 
 import json
 import pickle

@@ -10,7 +10,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 
-def twins(**options) -> tuple[nn.Module, nn.Module]:
+def pair(**options) -> tuple[nn.Module, nn.Module]:
     """Two encoders of the same weights, the second memory-efficient."""
     plain = ENCODERS["densenet121"](in_channels=3, weights="none", **options)
     efficient = ENCODERS["densenet121"](
@@ -34,7 +34,7 @@ def image() -> Tensor:
 
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 def test_memory_efficient_changes_neither_output_nor_gradient_nor_statistics(dropout):
-    plain, efficient = twins(dropout=dropout)
+    plain, efficient = pair(dropout=dropout)
     for ours, theirs in zip(trained(plain, image()), trained(efficient, image()), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     gradients = dict(efficient.named_parameters())
@@ -52,7 +52,7 @@ def test_the_test_above_would_notice_a_batch_counted_twice(monkeypatch):
         return checkpoint(function, *maps, **settings)
 
     monkeypatch.setattr("segkit.model.activation_checkpointing.checkpoint", naive)
-    plain, efficient = twins(depth=2)
+    plain, efficient = pair(depth=2)
     trained(plain, image())
     trained(efficient, image())
     counter = "features.denseblock1.denselayer1.norm1.num_batches_tracked"
@@ -74,7 +74,7 @@ def test_memory_efficient_keeps_about_a_fifth_for_the_backward_pass():
         del maps
         return sum(size for place, (size, _) in storages.items() if place not in weights)
 
-    plain, efficient = twins()
+    plain, efficient = pair()
     assert kept(efficient) < 0.22 * kept(plain)
 
 
@@ -92,7 +92,7 @@ def test_frozen_statistics_stay_still(memory_efficient):
 
 
 def test_memory_efficient_survives_compilation():
-    _, eager = twins(depth=2)
+    _, eager = pair(depth=2)
     compiled = copy.deepcopy(eager)
     trained(eager, image())
     trained(torch.compile(compiled, backend="aot_eager"), image())

@@ -267,4 +267,4 @@ def _reduction(network: nn.Module) -> int:
 
 
 def _power_of_two(number: float) -> int:
-    return 2 ** round(math.log2(number))
+    return int(2 ** round(math.log2(number)))
