@@ -62,6 +62,10 @@ def command(
         del options["ignore_index"]
         assignments = ("ignore_index=null", *assignments)
     config = layered(file, options, assignments)
+    if config.size is not None:
+        from segkit.bench.fitting import refuse_too_large
+
+        refuse_too_large(config)
 
     def run(events: Events) -> Path | None:
         from segkit.training.training import train

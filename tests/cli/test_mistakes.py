@@ -87,6 +87,11 @@ PLACES = [
     ("bench --encoder nosuch", 2, "no encoder is called 'nosuch'"),
     ("bench --loss dice,cee", 2, "no loss is called 'cee'.\n         Did you mean 'ce'?"),
     ("bench --size large", 2, "--size cannot be 'large'."),
+    (
+        "train --size 20000 --encoder unet(depth=2,width=4) --dry-run --device cpu",
+        7,
+        "a step of 8 crops of 20000 x 20000 pixels (height x width) needs",
+    ),
     ("train --metric mIoU --dry-run", 2, "Did you mean 'miou'"),
     ("train --dataset vocc --data {0} --dry-run", 2, "Did you mean 'voc2012'?"),
     ("train --loss ce+0.5*dicee --dry-run", 2, "Did you mean 'dice'"),
