@@ -49,7 +49,7 @@ class Budget:
         """Why something was not measured where the time is over."""
         minutes = self.minutes or 0.0
         word = "minute was" if minutes == 1 else "minutes were"
-        return f"the {minutes:g} {word} up; --minutes {2 * minutes:g} measures more"
+        return f"the {minutes:g} {word} up; --minutes {math.ceil(2 * minutes)} measures more"
 
 
 class Progress:

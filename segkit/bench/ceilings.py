@@ -14,7 +14,9 @@ from segkit.bench.workloads.inputs import DTYPES
 
 REPEATS = 7
 # Side of the square product, maps (batch, channels, side) of the convolution, bytes of the copy.
-SIZES = {"cpu": (1024, (4, 128, 64), 2**27), "cuda": (8192, (32, 512, 128), 2**31)}
+SMALL, LARGE = (1024, (4, 128, 64), 2**27), (8192, (32, 512, 128), 2**31)
+# What the large ones take, with their copies.
+LARGE_BYTES = 8 * 2**30
 
 
 def measure_ceilings(
@@ -26,7 +28,7 @@ def measure_ceilings(
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    side, (batch, channels, pixels), copied = SIZES.get(torch.device(device).type, SIZES["cpu"])
+    side, (batch, channels, pixels), copied = LARGE if _is_large(device) else SMALL
     products, convolutions = {}, {}
     for precision in precisions:
         dtype = DTYPES[precision]
@@ -48,6 +50,13 @@ def measure_ceilings(
         copy_bytes=2 * copied / seconds,
         threads=threads,
     )
+
+
+def _is_large(device: str) -> bool:
+    """Whether this is a GPU that only large work keeps busy, and that has the memory for it."""
+    if torch.device(device).type != "cuda":
+        return False
+    return torch.cuda.get_device_properties(torch.device(device)).total_memory >= LARGE_BYTES
 
 
 def _best(work: Callable[[], object], device: str) -> float:

@@ -257,9 +257,21 @@ def counts_of(case: Case) -> Counts | None:
     """A benchmark case's counts, as its row holds them; None where there is nothing to count."""
     if case.task != "network" or case.encoder is None:
         return None
-    count = count_step(
+    count = counted_case(case)
+    return Counts(
+        parameters=count.parameters,
+        multiply_adds=count.multiply_adds,
+        flops=count.flops(),
+        fewest_bytes=sum(count.fewest_bytes.values()),
+        eager_bytes=count.eager_bytes(),
+    )
+
+
+def counted_case(case: Case) -> StepCount:
+    """The count of a network's step, as `segkit bench` runs it; raises as `count_step` does."""
+    return count_step(
         Step(
-            encoder=case.encoder,
+            encoder=str(case.encoder),
             decoder=case.decoder or "unet",
             upsampler=case.upsampler or "bilinear",
             loss=case.loss,
@@ -274,13 +286,6 @@ def counts_of(case: Case) -> Counts | None:
             average=False,
             device=case.device.partition(":")[0],
         )
-    )
-    return Counts(
-        parameters=count.parameters,
-        multiply_adds=count.multiply_adds,
-        flops=count.flops(),
-        fewest_bytes=sum(count.fewest_bytes.values()),
-        eager_bytes=count.eager_bytes(),
     )
 
 

@@ -3,8 +3,8 @@
 Rates are FLOP/s without sparsity. The column fp32 is what torch's convolutions use by default:
 TF32 tensor cores where there are any, so it is well above the plain float32 rate. Memory is what a
 process is told it has (`torch.cuda.get_device_properties`), a little less than the name says.
-None of these figures has been compared with a device here: `segkit plan --measured RESULT` takes
-rates that `segkit bench` measured instead.
+A test holds every rate against the multiprocessors, clock and memory bus of its row. None has been
+compared with a device here: `segkit plan --measured RESULT` takes those that `segkit bench` found.
 """
 
 from __future__ import annotations
@@ -56,32 +56,29 @@ def _without_bf16(device: Device) -> Device:
     return replace(device, flops=flops)
 
 
-_BLACKWELL = "NVIDIA HGX data sheet; halved where given with sparsity"
-_HOPPER = "NVIDIA data sheet, halved: it gives tensor rates with sparsity"
-_AMPERE = "NVIDIA A100 data sheet"
-_ADA = "NVIDIA Ada architecture white paper, appendix; half precision with float32 sums"
-_AMPERE_10 = "NVIDIA GA102 white paper, appendix; half precision with float32 sums"
-_CARD = "NVIDIA data sheet, halved: it gives tensor rates with sparsity"
+_HALVED = "halved, since it gives tensor rates with sparsity"
+_ADA = "NVIDIA Ada GPU architecture white paper, appendix; half precision with float32 sums"
+_GA102 = "NVIDIA GA102 white paper, appendix; half precision with float32 sums"
 
 DEVICES: tuple[Device, ...] = (
-    _gpu("B200", 178.4, 1125, 2250, 7.7, _BLACKWELL),
-    _gpu("H200", 139.8, 494.7, 989.4, 4.8, _HOPPER),
-    _gpu("H100-SXM", 79.1, 494.7, 989.4, 3.35, _HOPPER),
-    _gpu("H100-PCIe", 79.1, 378, 756, 2.0, _HOPPER),
-    _gpu("A100-80GB", 79.1, 156, 312, 2.039, _AMPERE),
-    _gpu("A100-40GB", 39.4, 156, 312, 1.555, _AMPERE),
-    _gpu("L40S", 44.4, 183, 362, 0.864, _CARD),
-    _gpu("L4", 22.0, 60, 121, 0.300, _CARD),
-    _gpu("A10", 22.0, 62.5, 125, 0.600, _CARD),
+    _gpu("B200", 178.4, 1125, 2250, 7.7, f"NVIDIA HGX B200 data sheet, an eighth, {_HALVED}"),
+    _gpu("H200", 139.8, 494.7, 989.4, 4.8, f"NVIDIA H200 data sheet (SXM), {_HALVED}"),
+    _gpu("H100-SXM", 79.1, 494.7, 989.4, 3.35, f"NVIDIA H100 data sheet (SXM), {_HALVED}"),
+    _gpu("H100-PCIe", 79.1, 378, 756, 2.0, f"NVIDIA H100 data sheet (PCIe), {_HALVED}"),
+    _gpu("A100-80GB", 79.1, 156, 312, 2.039, "NVIDIA A100 80GB data sheet (SXM)"),
+    _gpu("A100-40GB", 39.4, 156, 312, 1.555, "NVIDIA A100 40GB data sheet (SXM)"),
+    _gpu("L40S", 44.4, 183, 362, 0.864, "NVIDIA L40S data sheet, without sparsity"),
+    _gpu("L4", 22.0, 60, 121, 0.300, f"NVIDIA L4 data sheet, {_HALVED}"),
+    _gpu("A10", 22.0, 62.5, 125, 0.600, "NVIDIA A10 data sheet, without sparsity"),
     _gpu("RTX-5090", 31.4, 104.8, 209.5, 1.792, "NVIDIA RTX Blackwell white paper, appendix"),
     _gpu("RTX-4090", 23.5, 82.6, 165.2, 1.008, _ADA),
     _gpu("RTX-4080", 15.6, 48.7, 97.5, 0.717, _ADA),
-    _gpu("RTX-4070", 11.7, 29.1, 58.3, 0.504, _ADA),
-    _gpu("RTX-3090", 23.6, 35.6, 71, 0.936, _AMPERE_10),
-    _gpu("RTX-3080", 9.8, 29.8, 59.5, 0.760, _AMPERE_10),
-    _gpu("RTX-3060", 11.7, 12.7, 25.6, 0.360, _AMPERE_10),
-    _without_bf16(_gpu("V100-32GB", 31.7, 15.7, 125, 0.900, "NVIDIA V100 data sheet")),
-    _without_bf16(_gpu("V100-16GB", 15.8, 15.7, 125, 0.900, "NVIDIA V100 data sheet")),
+    _gpu("RTX-4070", 11.7, 29.1, 58.3, 0.504, f"{_ADA}, by its rate a multiprocessor"),
+    _gpu("RTX-3090", 23.6, 35.6, 71, 0.936, _GA102),
+    _gpu("RTX-3080", 9.8, 29.8, 59.5, 0.760, _GA102),
+    _gpu("RTX-3060", 11.7, 12.7, 25.5, 0.360, f"{_GA102}, by its rate a multiprocessor"),
+    _without_bf16(_gpu("V100-32GB", 31.7, 15.7, 125, 0.900, "NVIDIA V100 data sheet (SXM2)")),
+    _without_bf16(_gpu("V100-16GB", 15.8, 15.7, 125, 0.900, "NVIDIA V100 data sheet (SXM2)")),
     _without_bf16(_gpu("T4", 14.6, 8.1, 65, 0.320, "NVIDIA T4 data sheet")),
 )
 

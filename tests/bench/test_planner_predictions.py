@@ -209,3 +209,49 @@ def test_the_command_refuses_two_devices(capsys, tmp_path):
         main([*TINY, "--gpu", "t4", "--measured", str(tmp_path)])
     assert stopped.value.code == 2
     assert "both --gpu and --measured name a device." in capsys.readouterr().err
+
+
+# Multiprocessors, boost clock in GHz, FLOPs a clock of one in half precision on tensor cores
+# (float32 sums) and in float32 as torch convolves, bits of the memory bus, Gbit/s a pin: the
+# makers' figures.
+SHEETS = {
+    "H200": (132, 1.830, 4096, 2048, 6144, 6.25),
+    "H100-SXM": (132, 1.830, 4096, 2048, 5120, 5.23),
+    "H100-PCIe": (114, 1.620, 4096, 2048, 5120, 3.19),
+    "A100-80GB": (108, 1.410, 2048, 1024, 5120, 3.19),
+    "A100-40GB": (108, 1.410, 2048, 1024, 5120, 2.43),
+    "L40S": (142, 2.490, 1024, 512, 384, 18.0),
+    "L4": (58, 2.040, 1024, 512, 192, 12.5),
+    "A10": (72, 1.695, 1024, 512, 384, 12.5),
+    "RTX-5090": (170, 2.407, 512, 256, 512, 28.0),
+    "RTX-4090": (128, 2.520, 512, 256, 384, 21.0),
+    "RTX-4080": (76, 2.505, 512, 256, 256, 22.4),
+    "RTX-4070": (46, 2.475, 512, 256, 192, 21.0),
+    "RTX-3090": (82, 1.695, 512, 256, 384, 19.5),
+    "RTX-3080": (68, 1.710, 512, 256, 320, 19.0),
+    "RTX-3060": (28, 1.777, 512, 256, 192, 15.0),
+    "V100-32GB": (80, 1.530, 1024, 128, 4096, 1.752),
+    "V100-16GB": (80, 1.530, 1024, 128, 4096, 1.752),
+    "T4": (40, 1.590, 1024, 128, 256, 10.0),
+}
+
+
+def test_every_gpus_rates_follow_from_its_multiprocessors_clock_and_bus():
+    for device in DEVICES:
+        if device.name == "B200":
+            continue  # its clock is not published: below
+        units, gigahertz, half, single, bits, gigabits = SHEETS[device.name]
+        clock = units * gigahertz * 1e9
+        assert device.flops["fp16"] == pytest.approx(half * clock, rel=0.015), device.name
+        assert device.flops["fp32"] == pytest.approx(single * clock, rel=0.03), device.name
+        assert device.bytes_per_second == pytest.approx(bits * gigabits / 8 * 1e9, rel=0.025)
+    # HGX B200, eight of them: 18 and 36 PFLOP/s with sparsity, 62 TB/s.
+    b200 = next(device for device in DEVICES if device.name == "B200")
+    assert (b200.flops["fp32"], b200.flops["bf16"]) == (18e15 / 16, 36e15 / 16)
+    assert b200.bytes_per_second == pytest.approx(62e12 / 8, rel=0.01)
+
+
+def test_every_gpu_names_its_source_and_memory_is_below_its_name():
+    for device in DEVICES:
+        assert device.source.startswith("NVIDIA ") and "not compared with a device" in device.source
+        assert ("bf16" in device.flops) == (device.name.partition("-")[0] not in ("V100", "T4"))

@@ -7,7 +7,8 @@ import torch
 
 from segkit.bench.case import Case
 from segkit.bench.instruments import instrument_for
-from segkit.bench.runner import Runner, Settings
+from segkit.bench.runner import Runner
+from segkit.bench.settings import Settings
 from segkit.bench.watching import Quiet
 
 pytestmark = [

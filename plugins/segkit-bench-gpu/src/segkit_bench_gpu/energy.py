@@ -17,7 +17,7 @@ class EnergyCounter:
     def of(cls, device: torch.device) -> EnergyCounter | None:
         """The device's counter; None without nvidia-ml-py, without driver, or on an older GPU."""
         try:
-            import pynvml
+            import pynvml  # type: ignore[import-not-found, unused-ignore]
         except ImportError:
             return None
         try:
