@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from segkit.cli.declaring import Command
+from segkit.cli.declaring import Command, announce
 from segkit.errors import EnvironmentFault
 
 
@@ -24,6 +24,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """
     from segkit.describe.doctor import examine
 
+    announce("segkit doctor: looking at packages, devices and plugins ...")
     lines = examine()
     if as_json:
         click.echo(json.dumps([asdict(line) for line in lines], indent=2))

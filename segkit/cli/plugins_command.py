@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from segkit.cli.declaring import Command
+from segkit.cli.declaring import Command, announce
 from segkit.errors import PluginError
 from segkit.registry.index import Entry, Index, singular
 from segkit.reporting.tables import aligned
@@ -31,6 +31,7 @@ def command(ctx: click.Context, check: bool, as_json: bool) -> None:
     index = Index.of_installed()
     rows = [_row(entries, index) for entries in index.distributions().values()]
     if check:
+        announce("segkit plugins: building what each offers, in a process of its own ...")
         rows = _checked(rows)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
