@@ -60,7 +60,7 @@ class Trace(TorchDispatchMode):
     def __init__(
         self, granule: int = 1, *, numberless: bool = False, reorders: bool = False
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.granule, self.numberless, self.reorders = granule, numberless, reorders
         self.operations: list[Operation] = []
         self.fused_bytes: Counter[str] = Counter()

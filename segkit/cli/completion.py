@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem
 from segkit.kinds import KINDS
 
 
-class ComponentName(click.ParamType):
+class ComponentName(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
     """A component's name, or an expression with options; the value stays the text that was typed.
 
     kind   one of segkit.interfaces.KINDS, or "" for all of them
@@ -45,7 +45,7 @@ class ComponentName(click.ParamType):
         return [CompletionItem(before + name) for name in names if name.startswith(typed)]
 
 
-class Kind(click.ParamType):
+class Kind(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
     """A kind of component, in its plural or singular form."""
 
     name = "kind"

@@ -52,6 +52,7 @@ SHOWN = 20
 @click.pass_context
 def check_command(
     ctx: click.Context,
+    /,
     folder: Path,
     dataset: str | None,
     out: Path | None,

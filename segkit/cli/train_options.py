@@ -14,7 +14,7 @@ from segkit.cli.declaring import Option
 AUGMENTATIONS = "none|light|standard|strong|microscopy"
 
 
-class IntegerOr(click.ParamType):
+class IntegerOr(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
     """A whole number, or one of the words given."""
 
     name = "number"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,9 @@ from segkit_bench_peers.loop import (
     keeps_freed_memory,
 )
 from segkit_bench_peers.networks import SmpUnet, installed
+
+if TYPE_CHECKING:
+    from segkit.model.network import SegmentationModel
 
 IGNORED = 255
 Without = Literal[
@@ -120,12 +123,12 @@ class SegkitTraining(PlainLoop):
         self.written, self.settings, self.checkpoints = loss, settings, checkpoints
         self.allocator, self.without = allocator, without
 
-    def network(self) -> nn.Module:
+    def network(self) -> SegmentationModel:
         from segkit import build_model
 
         return build_model(*self.expressions, num_classes=self.classes, in_channels=3)
 
-    def loss(self) -> Callable[[Tensor, Tensor], Tensor]:
+    def loss(self) -> nn.Module:
         from segkit import build_loss
 
         return build_loss(self.written, num_classes=self.classes, ignore_index=IGNORED)
@@ -162,14 +165,15 @@ class SegkitTraining(PlainLoop):
             assignments=self.settings,
         )
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.model = self.network().to(self.device).to(memory_format=layout).train()
+        model = self.network().to(self.device).to(memory_format=layout).train()
+        self.model = model
         if self.checkpoints:
-            checkpoint_activations(self.model)
+            checkpoint_activations(model)
         setup = Setup(
             config=config,
             group=group,
             data=_stand_in(classes=range(self.classes), full_scale=255.0),
-            model=self.model,
+            model=model,
             loss=self.loss().to(self.device),
             loader=_stand_in(ignore_index=IGNORED, batches_per_epoch=1_000_000),
             evaluator=self.evaluator,
@@ -215,7 +219,7 @@ class SegkitTraining(PlainLoop):
 def _without_one_pass_losses() -> None:
     from segkit_losses import one_pass
 
-    one_pass._in_tiles = lambda logits: False  # type: ignore[assignment]
+    one_pass._in_tiles = lambda logits: False
 
 
 def _without_fused_optimizer() -> None:
