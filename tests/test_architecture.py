@@ -18,6 +18,18 @@ TORCH_FREE = ["errors", "version", "kinds", "interfaces", "hookspecs", "config",
 TORCH_FREE += ["registry.expression", "registry.options", "registry.environment", "cli"]
 MOST_FILES_AT_THE_TOP = 12
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 300, 60
+# Files that may be longer, so many lines at most, and why.
+LONGER = {
+    "segkit/interfaces.py": (480, "the contracts are read beside each other"),
+    "segkit/config.py": (460, "a sentence for each setting of a training"),
+    "segkit/bench/counting.py": (360, "one step, counted for every device it may run on"),
+    "segkit/bench/display.py": (310, "one table, live and in plain lines"),
+    "segkit/bench/tracing.py": (330, "one rule for each kind of PyTorch's operations"),
+    "segkit/data/files/decoding.py": (330, "every format, and what may be wrong with it"),
+    "segkit/data/loader.py": (310, "the order of samples, and the processes that keep it"),
+    "segkit/describe/doctor.py": (335, "one check after the other"),
+    "segkit/importers/smp.py": (320, "a table of another library's names"),
+}
 
 
 def _house() -> type:
@@ -104,6 +116,35 @@ def test_a_circle_of_files_is_caught(plant):
 def test_a_newcomer_sees_rooms_not_files():
     at_the_top = sorted(path.name for path in PACKAGE.glob("*.py"))
     assert len(at_the_top) <= MOST_FILES_AT_THE_TOP, at_the_top
+
+
+def shipped() -> list[Path]:
+    files = subprocess.run(
+        ["git", "ls-files", "segkit/*.py", "plugins/*/src/*.py", "benchmarks/*.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [ROOT / name for name in files.stdout.split()]
+
+
+def long_functions(source: str) -> list[str]:
+    functions = (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef))
+    return [f.name for f in functions if f.end_lineno - f.lineno >= MOST_LINES_OF_A_FUNCTION]
+
+
+def test_files_and_functions_stay_readable():
+    for path in shipped():
+        source, name = path.read_text(), path.relative_to(ROOT).as_posix()
+        most, _ = LONGER.get(name, (MOST_LINES_OF_A_FILE, ""))
+        assert source.count("\n") <= most, f"{name} is too long: is there a second noun in it?"
+        assert long_functions(source) == [], name
+
+
+def test_a_long_function_would_be_noticed():
+    assert long_functions("def f():\n" + "    x = 1\n" * 60) == ["f"]
+    assert long_functions("def f():\n" + "    x = 1\n" * 59) == []
 
 
 def imported_by(source: str) -> set[str]:

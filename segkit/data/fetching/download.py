@@ -64,22 +64,7 @@ def download(
     the end. Raises DataError SK-D028 (no archives to be had) or SK-D027 (archive refused),
     UsageError SK-C012, EnvironmentFault SK-D025 or SK-D026, StorageError.
     """
-    if not published.archives:
-        raise DataError(
-            "SK-D028", f"{name} is not for download ({published.licence}).", published.by_hand
-        )
-    if out.exists():
-        raise UsageError(
-            "SK-C012", f"{out} exists already.", "Use it, or choose another place with --out."
-        )
-    for archive in published.archives:
-        _refuse_unsound(name, archive)
-        if expected is not None and archive.name not in expected:
-            raise UsageError(
-                "SK-C009",
-                f"the record given with --expect holds no {archive.name}.",
-                f"Give that of another copy of {name}.",
-            )
+    _refuse_before_anything(name, published, out, expected)
     # Archives fetched by other means are the user's, wherever they lie.
     own = () if source is not None else published.archives
     work = out.with_name(out.name + ".part")
@@ -106,6 +91,27 @@ def download(
     except OSError as error:
         raise storage_error(error, work) from error
     return Downloaded(out, tuple(fetched), files)
+
+
+def _refuse_before_anything(
+    name: str, published: PublishedData, out: Path, expected: Mapping[str, str] | None
+) -> None:
+    if not published.archives:
+        raise DataError(
+            "SK-D028", f"{name} is not for download ({published.licence}).", published.by_hand
+        )
+    if out.exists():
+        raise UsageError(
+            "SK-C012", f"{out} exists already.", "Use it, or choose another place with --out."
+        )
+    for archive in published.archives:
+        _refuse_unsound(name, archive)
+        if expected is not None and archive.name not in expected:
+            raise UsageError(
+                "SK-C009",
+                f"the record given with --expect holds no {archive.name}.",
+                f"Give that of another copy of {name}.",
+            )
 
 
 def read_expected(file: Path) -> dict[str, str]:
