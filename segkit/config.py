@@ -75,6 +75,10 @@ class TrainConfig(BaseModel):
     lr: float = Field(
         default=1e-3, gt=0, description="highest learning rate, reached after the warm-up"
     )
+    optimizer: Literal["adamw", "sgd"] = Field(
+        default="adamw",
+        description="sgd has a momentum of 0.9 (Nesterov's), and wants an lr of 0.01 to 0.1",
+    )
     weight_decay: float = Field(
         default=0.01, ge=0, description="of weights; norms and biases have none"
     )

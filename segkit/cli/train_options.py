@@ -129,6 +129,11 @@ TRAINING = (
     training("--batch", type=int, help="Images a step, all processes together. [default: 8]"),
     training("--lr", type=float, help="Highest learning rate. [default: 0.001]"),
     training(
+        "--optimizer",
+        type=click.Choice(["adamw", "sgd"]),
+        help="sgd: momentum 0.9, Nesterov's; wants --lr 0.01 to 0.1. [default: adamw]",
+    ),
+    training(
         "--weight-decay", type=float, help="Of weights, not of norms and biases. [default: 0.01]"
     ),
     training(

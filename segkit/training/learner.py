@@ -66,7 +66,9 @@ class Learner:
             freeze(self.model, str(self.config.freeze))
         self.parallel = self._parallel()
         self.average = WeightAverage(self.model, self.config.ema_decay)
-        self.optimizer = make_optimizer(self.model, self.config.lr, self.config.weight_decay)
+        self.optimizer = make_optimizer(
+            self.model, self.config.lr, self.config.weight_decay, self.config.optimizer
+        )
         self.scaler = torch.amp.GradScaler(
             self.group.device.type, enabled=self.config.precision == "fp16"
         )
@@ -168,17 +170,21 @@ class Learner:
         return self.config.thaw_epoch is not None and epoch + 1 >= self.config.thaw_epoch
 
 
-def make_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101); norms and biases are not decayed."""
+def make_optimizer(
+    model: nn.Module, lr: float, weight_decay: float, kind: str = "adamw"
+) -> torch.optim.Optimizer:
+    """The optimizer of that kind; norms and biases are not decayed.
+
+    adamw   Loshchilov and Hutter 2019 (arXiv:1711.05101)
+    sgd     momentum of 0.9 as Sutskever et al. 2013 have Nesterov's
+    """
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for parameter in model.parameters():
         (decayed if parameter.ndim > 1 else plain).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    device = next(model.parameters()).device.type
-    return torch.optim.AdamW(
-        [each for each in groups if each["params"]], lr=lr, fused=device in ("cuda", "cpu")
-    )
+    parts = ((decayed, weight_decay), (plain, 0.0))
+    groups = [{"params": some, "weight_decay": decay} for some, decay in parts if some]
+    fused = next(model.parameters()).device.type in ("cuda", "cpu")
+    if kind == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True, fused=fused)
+    return torch.optim.AdamW(groups, lr=lr, fused=fused)

@@ -42,7 +42,7 @@ def logged(folder):
     [
         (7, (2, 0), {}),
         (8, (2, 2), {"checkpoint_steps": 1, "precision": "bf16"}),
-        (7, (2, 0), {"augmentation": "strong"}),
+        (7, (2, 0), {"augmentation": "strong", "optimizer": "sgd"}),
         (4, (1, 0), {"freeze": "encoder", "thaw_epoch": 2, "channels_last": False}),
     ],
 )

@@ -124,3 +124,14 @@ def test_scores_of_the_first_epochs_are_of_what_was_learnt(settings, tmp_path):
     scores = [json.loads(line)["scores"]["miou"] for line in lines]
     assert min(scores) > 0.2
     assert max(scores) > 0.35
+
+
+def test_sgd_moves_as_nesterovs_momentum_does_by_hand():
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(model.weight, 1.0)
+    optimizer = make_optimizer(model, lr=0.1, weight_decay=0.0, kind="sgd")
+    for _ in range(2):  # the gradient is 2 each time: momentum 2, then 0.9 * 2 + 2
+        model.weight.grad = torch.full_like(model.weight, 2.0)
+        optimizer.step()
+    steps = 0.1 * ((2 + 0.9 * 2) + (2 + 0.9 * 3.8))
+    assert model.weight.item() == pytest.approx(1.0 - steps)
