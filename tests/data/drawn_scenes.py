@@ -123,6 +123,8 @@ def scenes(
         height, width = size if rng.random() < 0.7 else rng.integers(48, 200, 2)
         maps.append(style(rng, int(height), int(width), classes))
     present = np.unique(np.concatenate([np.unique(map_HW) for map_HW in maps]))
+    if len(present) < 2:
+        return scenes(rng, count, classes, styles)
     # Classes that no map holds do not exist: the others move up.
     return [np.searchsorted(present, map_HW).astype(np.int32) for map_HW in maps]
 

@@ -73,7 +73,8 @@ def many_classes(rng: np.random.Generator) -> DrawnSet:
 def thin_classes(rng: np.random.Generator) -> DrawnSet:
     """Classes that are lines or dots and have no region anywhere, in 8 or 16 bits."""
     wanted = int(rng.choice([2, 3, 5, 9, 30]))
-    maps = scenes(rng, few(rng), wanted, (roads, dots, rings))
+    # One mask in which each class is one piece may hold numbered objects just as well.
+    maps = scenes(rng, few(rng, 3), wanted, (roads, dots, rings))
     return DrawnSet("thin_classes", maps, maps, classes=count(maps))
 
 
@@ -191,7 +192,9 @@ def smeared_in_two(rng: np.random.Generator) -> DrawnSet:
         # Some were exported well.
         stored[0] = np.where(maps[0] > 0, high, low)
         shares[0] = maps[0].astype(np.float32)
-    if soft_share(stored, (low, high)) < 0.004:
+    # A dozen odd values may as well be told as values with gaps.
+    values = len(np.unique(np.concatenate([np.unique(m) for m in stored])))
+    if soft_share(stored, (low, high)) < 0.004 or values < 16:
         return smeared_in_two(rng)
     return DrawnSet(
         "smeared_in_two",
@@ -215,7 +218,8 @@ def smeared_in_several(rng: np.random.Generator) -> DrawnSet:
 def smeared_numbers(rng: np.random.Generator) -> DrawnSet:
     """Class numbers themselves, resized smoothly: the values between are other classes."""
     maps = scenes(rng, few(rng), int(rng.choice([5, 8, 12, 21, 60])), BROAD)
-    smear = smears(rng, jpeg=False)
+    # Blurred further they become terraces, which no one can tell from classes in an order.
+    smear = smears(rng, jpeg=False, most=1.5)
     highest = max(int(m.max()) for m in maps)
     smooth = [smear(m.astype(np.float32) / highest) * highest for m in maps]
     stored = [np.clip(np.rint(m), 0, highest).astype(int) for m in smooth]
@@ -291,15 +295,19 @@ KINDS: tuple[tuple[Callable[[np.random.Generator], DrawnSet], int], ...] = (
 )
 
 
-def smears(rng: np.random.Generator, *, jpeg: bool = True) -> Callable[[np.ndarray], np.ndarray]:
+def smears(
+    rng: np.random.Generator, *, jpeg: bool = True, most: float = 4
+) -> Callable[[np.ndarray], np.ndarray]:
     """One way to smooth a picture of values from 0 to 1, for all masks of a set."""
     ways = ["enlarged", "reduced", "blurred", "rotated", "drawn softly"] + ["jpeg"] * jpeg
     way = str(rng.choice(ways))
-    factor = rng.uniform(1.15, 3.5) if way == "enlarged" else rng.uniform(0.3, 0.85)
+    factor = (
+        rng.uniform(1.15, min(3.5, 1.5 * most)) if way == "enlarged" else rng.uniform(0.3, 0.85)
+    )
     how = int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4, cv2.INTER_AREA]))
     if way == "enlarged" and how == cv2.INTER_AREA:
         how = cv2.INTER_LINEAR
-    sigma, angle, quality = rng.uniform(0.5, 4), rng.uniform(3, 87), int(rng.integers(20, 96))
+    sigma, angle, quality = rng.uniform(0.5, most), rng.uniform(3, 87), int(rng.integers(20, 96))
 
     def smear(values: np.ndarray) -> np.ndarray:
         height, width = values.shape[:2]

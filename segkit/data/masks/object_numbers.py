@@ -30,7 +30,7 @@ def looks_like_object_numbers(
     highest = max(max(numbers) for numbers in filled)
     running = sum(numbers == set(range(1, len(numbers) + 1)) for numbers in filled) / len(filled)
     uneven = len({len(numbers) for numbers in filled}) > 1 or (len(filled) == 1 and highest >= 8)
-    if highest < 3 or not uneven or (running < 0.7 and highest <= 40):
+    if highest < 3 or not uneven or running < 0.7:
         return False
     return _blob_share(masks, ignore, reading) >= 0.95
 

@@ -19,7 +19,8 @@ from segkit.data.files.transitions import KINDS, KINDS_BY_VALUE, Transitions
 
 # A value of which a smaller share lies inside a region has no region of its own.
 LEAST_INSIDE = 0.05
-# Of all crossings: labels drawn at random reach 0.08, smeared ones begin at 0.12.
+# Of all crossings, and their square root more, since few say little: labels drawn at random reach
+# 0.08, of some hundred crossings 0.12; smeared ones begin at 0.12.
 RAMPS = 0.1
 # Of ramps and stairs; classes that lie inside each other in their order make stairs.
 RAMPS_OF_STEPS = 0.3
@@ -36,7 +37,7 @@ LEAST_RAMPS = 4
 LEAST_HOMELESS = 3
 # Of all crossings: JPEG leaves ripples around each border.
 UNSTEADY = 0.4
-RIPPLES = 5
+RIPPLES = 4
 
 
 FAR = 40
@@ -64,7 +65,12 @@ def find_smear(masks: Sequence[MaskFacts]) -> Smear | None:
     for facts in masks:
         counts.update(facts.counts)
     homeless = [v for v, n in counts.items() if seen.inside.get(v, 0) < LEAST_INSIDE * n]
-    if not (_in_ramps(seen) or _in_stairs(seen, counts) or _at_borders_only(masks, set(homeless))):
+    # Colours have no order: one lies between two others by chance.
+    ordered = not masks[0].colour
+    if not (
+        (ordered and (_in_ramps(seen) or _in_stairs(seen, counts)))
+        or _at_borders_only(masks, set(homeless))
+    ):
         return None
     most = max(masks, key=lambda facts: len(facts.counts))
     return Smear(most, len(homeless), _levels(counts, seen.inside))
@@ -86,11 +92,9 @@ def _in_ramps(seen: Transitions) -> bool:
     """Many regions meet over a ramp: also where the ramps' values are classes elsewhere."""
     soft = seen.ramps + seen.bumps
     crossings = soft + seen.direct + seen.thin + seen.stairs + seen.unsteady
-    return (
-        soft >= LEAST_RAMPS
-        and soft >= RAMPS * crossings
-        and soft >= RAMPS_OF_STEPS * (soft + seen.stairs)
-    )
+    return soft >= max(
+        LEAST_RAMPS, RAMPS * crossings + min(crossings**0.5, RAMPS * crossings)
+    ) and soft >= RAMPS_OF_STEPS * (soft + seen.stairs)
 
 
 def _in_stairs(seen: Transitions, counts: Mapping[int, int]) -> bool:
@@ -122,10 +126,12 @@ def _at_borders_only(masks: Sequence[MaskFacts], homeless: set[int]) -> bool:
     for facts in suspected:
         held.update(facts.counts)
     lost = homeless & held.keys()
+    numerous = len(lost) >= RIPPLES * max(2, len(held.keys() - lost))
+    if suspected[0].colour:
+        return numerous and (_between(seen, lost) or _rippled(seen))
     if _between(seen, lost):
         return True
-    beside = not suspected[0].colour and _beside_levels(lost, _levels(held, seen.inside))
-    return _rippled(seen, beside or len(lost) >= RIPPLES * max(2, len(held.keys() - lost)))
+    return (numerous or _beside_levels(lost, _levels(held, seen.inside))) and _rippled(seen)
 
 
 def _between(seen: Transitions, homeless: set[int]) -> bool:
@@ -140,16 +146,11 @@ def _between(seen: Transitions, homeless: set[int]) -> bool:
     )
 
 
-def _rippled(seen: Transitions, numerous: bool) -> bool:
-    """Most borders are fringed by them, as JPEG leaves it: by many, or by neighbours of a level."""
-    soft = seen.ramps + seen.bumps + seen.unsteady
-    crossings = soft + seen.direct + seen.thin + seen.stairs
-    return (
-        numerous
-        and bool(seen.inside)
-        and seen.unsteady >= LEAST_RAMPS
-        and soft >= UNSTEADY * crossings
-    )
+def _rippled(seen: Transitions) -> bool:
+    """Most borders are fringed by short runs of several values, as JPEG and blurring leave it."""
+    soft = seen.ramps + seen.stairs + seen.bumps + seen.unsteady
+    crossings = soft + seen.direct + seen.thin
+    return bool(seen.inside) and soft >= max(LEAST_RAMPS, UNSTEADY * crossings)
 
 
 def _beside_levels(values: set[int], levels: Sequence[int]) -> bool:
@@ -168,13 +169,11 @@ def _levels(counts: Mapping[int, int], inside: Mapping[int, int]) -> tuple[int, 
     The highest value is one more where thin foreground has no region that reaches it.
     """
     reach = ONE_LEVEL * (max(counts) - min(counts))
-    levels: list[int] = []
+    levels: list[int] = [] if inside else [min(counts)]
     for value in sorted(inside, key=lambda v: -inside[v]):
         large = inside[value] >= max(0.3 * counts.get(value, 0), 0.005 * max(inside.values()))
         if large and all(abs(value - level) > reach for level in levels):
             levels.append(value)
     if len(levels) < 2:
-        levels += [end for end in (min(counts), max(counts)) if end not in levels][
-            : 2 - len(levels)
-        ]
+        levels.append(max((min(counts), max(counts)), key=lambda end: abs(end - levels[0])))
     return tuple(sorted(levels))
