@@ -14,6 +14,8 @@ from segkit.bench.tracing import Stand, Trace, extent
 from segkit.errors import UsageError
 from segkit.registry.index import Index
 
+pytestmark = pytest.mark.integration
+
 SMALL = {"height": 16, "width": 16, "batch": 2, "classes": 5, "average": False}
 INDEX = Index.of_installed()
 

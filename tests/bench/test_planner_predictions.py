@@ -25,6 +25,8 @@ from segkit.cli.main import main
 from segkit.cli.main import segkit as command
 from segkit.errors import UsageError
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.mark.parametrize("usable", [5, 112, 119, 120, 121, 200, 999, 1000, 1013, 99999])
 def test_the_largest_batch_is_that_of_brute_force(usable):

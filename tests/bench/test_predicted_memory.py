@@ -15,6 +15,8 @@ from segkit.model.loss_sum import loss_of, output_for
 from segkit.training.ema import WeightAverage
 from segkit.training.learner import make_optimizer
 
+pytestmark = pytest.mark.integration
+
 UPSAMPLERS = ("bilinear", "nearest", "bicubic", "transposed", "pixel_shuffle", "carafe", "dysample")
 SMALL = {"height": 128, "width": 128, "batch": 4, "device": "cpu"}
 INFERENCE = {"loss": None, "mode": "infer"}
