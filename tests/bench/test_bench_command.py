@@ -18,6 +18,8 @@ from segkit.cli.bench_command import command
 from segkit.errors import SegkitError
 from segkit.registry.index import Index
 
+pytestmark = pytest.mark.integration
+
 EXAMPLE = {
     "format": "segkit-bench/2",
     "command": "segkit bench",
@@ -174,5 +176,5 @@ def test_two_interrupts_end_a_real_run_with_what_there_is(probes, tmp_path):
 def test_json_is_printed_alone_where_asked(monkeypatch, tmp_path):
     run = Run.from_json(json.dumps(EXAMPLE))
     monkeypatch.setattr("segkit.bench.benchmark.run_benchmark", lambda *given: run)
-    printed = bench("--device", "cpu", "--json", "--out", tmp_path / "out").output
+    printed = bench("--device", "cpu", "--json", "--out", tmp_path / "out").stdout
     assert json.loads(printed)["command"] == "segkit bench"

@@ -81,7 +81,7 @@ def test_the_run_folder_lists_what_was_skipped(root: Path, tmp_path: Path):
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == ["03", "07"]
     assert rows[1]["mask"] == str(root / "masks" / "07.png")
-    assert "is 30 x 32, its image 07.png is 32 x 32" in rows[1]["reason"]
+    assert "is 32 x 30, its image 07.png is 32 x 32 (height x width)" in rows[1]["reason"]
 
 
 def test_without_bad_samples_there_is_no_list(tmp_path: Path):

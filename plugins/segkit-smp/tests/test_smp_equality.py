@@ -6,6 +6,8 @@ import torch
 
 import segkit
 
+pytestmark = pytest.mark.integration
+
 IMAGE_BCHW = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
 
 # SMP's class with its options, and how the same network is written here.

@@ -169,11 +169,13 @@ def _levels(counts: Mapping[int, int], inside: Mapping[int, int]) -> tuple[int, 
     The highest value is one more where thin foreground has no region that reaches it.
     """
     reach = ONE_LEVEL * (max(counts) - min(counts))
-    levels: list[int] = [] if inside else [min(counts)]
+    levels: list[int] = []
     for value in sorted(inside, key=lambda v: -inside[v]):
         large = inside[value] >= max(0.3 * counts.get(value, 0), 0.005 * max(inside.values()))
         if large and all(abs(value - level) > reach for level in levels):
             levels.append(value)
+    # Thin masks, or noise, may have no value with a region of its own.
+    levels = levels or [min(counts)]
     if len(levels) < 2:
         levels.append(max((min(counts), max(counts)), key=lambda end: abs(end - levels[0])))
     return tuple(sorted(levels))
