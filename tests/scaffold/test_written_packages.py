@@ -61,7 +61,8 @@ def test_it_installs_and_passes_its_own_checks(verdicts, kind):
     skipped = [name for name, outcome in verdicts[kind].items() if outcome == "skipped"]
     # The data set offers no sizes, splits or publication.
     # The decoder refuses unpooling, with the reason; it and the encoder offer little besides.
-    assert len(skipped) == {"decoders": 2, "encoders": 3, "datasets": 3, "losses": 3}.get(kind, 0), skipped
+    expected = {"decoders": 2, "encoders": 3, "datasets": 3, "losses": 3}
+    assert len(skipped) == expected.get(kind, 0), skipped
 
 
 def test_all_are_listed_and_named(site):
