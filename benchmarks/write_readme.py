@@ -36,6 +36,11 @@ processes of one and the same case may differ by. Each row links to its table, w
 \\* noisy: the table says why. Every figure was written by `segkit bench` into `results/`, and this
 page from there by `python benchmarks/write_readme.py`; nothing is edited by hand.
 
+**Older than the code.** These runs precede what CHANGELOG.md lists under Removed, and were not
+repeated since: counting a confusion matrix takes about three times as long now (1.5 ms an image of
+512 x 512 where it took 0.5), a DenseNet-121 U-Net with `bilinear` predicts some 7 % slower in
+float32, and the losses were rewritten. Measure on your own machine before you rely on a row.
+
 ## Tables
 
 | table | what it answers |

@@ -89,8 +89,9 @@ OPTIONS: dict[str, str] = {
     **dict.fromkeys(("vram", "ram", "gpu-memory"), "--memory"),
     **dict.fromkeys(("format", "as-json"), "--json"),
     "resume-from": "--resume",
+    **dict.fromkeys(("classes", "nc", "n-classes"), "--num-classes"),
     **dict.fromkeys(
-        ("num-classes", "classes", "nc", "n-classes", "class-names", "names"),
+        ("class-names", "names"),
         "The classes are those of the data: write `names:` into DIR/data.yaml; `segkit data check "
         "DIR` shows what is there.",
     ),

@@ -15,9 +15,11 @@ from segkit.cli.main import segkit
 LISTED = Path(__file__).with_name("options.txt")
 
 
-def described(command: click.Command, path: tuple[str, ...]) -> Iterator[str]:
+def described(
+    command: click.Command, path: tuple[str, ...], parent: click.Context | None = None
+) -> Iterator[str]:
     """A line a parameter: command, its names, what it takes."""
-    context = click.Context(command, info_name=path[-1])
+    context = command.make_context(path[-1], [], parent, resilient_parsing=True)
     for parameter in sorted(command.get_params(context), key=lambda each: each.opts):
         names = " ".join((*parameter.opts, *parameter.secondary_opts))
         kind = parameter.type
@@ -28,7 +30,7 @@ def described(command: click.Command, path: tuple[str, ...]) -> Iterator[str]:
         for name in command.list_commands(context):
             child = command.get_command(context, name)
             assert child is not None
-            yield from described(child, (*path, name))
+            yield from described(child, (*path, name), context)
 
 
 def test_options_are_those_that_are_listed():

@@ -13,6 +13,8 @@ HOOK = """
 from segkit.api import hookimpl
 
 class Tiny:
+    channels, strides = (4,), (1,)
+
     def __init__(self, in_channels: int, weights: str) -> None:
         pass
 

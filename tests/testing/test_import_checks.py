@@ -11,6 +11,8 @@ HOOK = """
 from segkit.api import hookimpl
 
 class Tiny:
+    channels, strides = (4,), (1,)
+
     def __init__(self, in_channels: int, weights: str, *, width: int = 4) -> None:
         pass
 
