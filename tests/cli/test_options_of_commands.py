@@ -15,12 +15,10 @@ from segkit.cli.main import segkit
 LISTED = Path(__file__).with_name("options.txt")
 
 
-def described(
-    command: click.Command, path: tuple[str, ...], parent: click.Context | None = None
-) -> Iterator[str]:
-    """A line a parameter: command, its names, what it takes."""
-    context = command.make_context(path[-1], [], parent, resilient_parsing=True)
-    for parameter in sorted(command.get_params(context), key=lambda each: each.opts):
+def described(command: click.Command, path: tuple[str, ...]) -> Iterator[str]:
+    """A line a parameter but --help, which all have: command, its names, what it takes."""
+    context = click.Context(command, info_name=path[-1])
+    for parameter in sorted(command.params, key=lambda each: each.opts):
         names = " ".join((*parameter.opts, *parameter.secondary_opts))
         kind = parameter.type
         takes = "|".join(map(str, kind.choices)) if isinstance(kind, click.Choice) else kind.name
@@ -30,7 +28,7 @@ def described(
         for name in command.list_commands(context):
             child = command.get_command(context, name)
             assert child is not None
-            yield from described(child, (*path, name), context)
+            yield from described(child, (*path, name))
 
 
 def test_options_are_those_that_are_listed():
