@@ -53,12 +53,14 @@ def test_the_guide_is_three_files():
     ]
 
 
+@pytest.mark.integration
 def test_the_guides_package_passes_its_own_checks(published):
     package, site = published
     checked = run("-m", "pytest", "-q", "-p", "no:cacheprovider", site=site, cwd=package)
     assert checked.returncode == 0, checked.stdout
 
 
+@pytest.mark.integration
 def test_the_guides_encoder_trains_by_name(published, tmp_path):
     _, site = published
     settings = ["--epochs", "1", "--workers", "0", "--out", "run"]
@@ -67,6 +69,7 @@ def test_the_guides_encoder_trains_by_name(published, tmp_path):
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
 
 
+@pytest.mark.integration
 def test_the_guides_package_broken_on_purpose_is_named_and_harms_nobody(published, tmp_path):
     _, site = published
     module = site / "segkit_tiny" / "__init__.py"

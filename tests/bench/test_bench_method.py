@@ -7,6 +7,8 @@ from segkit.bench.runner import Runner
 from segkit.bench.settings import Settings
 from segkit.bench.watching import Quiet
 
+pytestmark = pytest.mark.integration
+
 SETTINGS = Settings(rounds=2, round_seconds=0.3, prepare_timeout=240, controls=False)
 
 

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.integration
+
 HOOK = """
 from segkit.api import hookimpl
 

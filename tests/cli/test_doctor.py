@@ -30,6 +30,7 @@ def fake_package(site, name, version, requires="", init=""):
     (info / "METADATA").write_text(f"Name: {name}\nVersion: {version.partition('+')[0]}\n{needs}")
 
 
+@pytest.mark.integration
 def test_this_machine_is_sound():
     ran = doctor("--json")
     lines = json.loads(ran.stdout)

@@ -129,6 +129,7 @@ def test_a_decoder_that_does_not_work_there_says_why():
     assert "not measured: the upsampler 'max_unpool' needs the indices" in text
 
 
+@pytest.mark.integration
 def test_an_upsampler_is_measured_as_one_step():
     known = facts("transposed")
     assert known["parameters"] == 64 * 64 * 2 * 2 + 64

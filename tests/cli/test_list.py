@@ -87,6 +87,7 @@ def test_a_family_that_cannot_be_loaded_does_not_hide_the_others(install_fake):
     assert "ZeroDivisionError: division by zero" in found[-1]["problem"]
 
 
+@pytest.mark.integration
 def test_long_adds_summary_capabilities_and_licence():
     [dense] = rows("encoders", "densenet121", "--long")
     assert dense["summary"].startswith("DenseNet-121 (Huang et al. 2017")
@@ -106,6 +107,7 @@ def test_long_keeps_a_plugin_that_cannot_be_loaded_as_a_broken_row(install_fake)
     assert by_name["ce"]["state"] == "ok"
 
 
+@pytest.mark.integration
 def test_only_what_works_with_an_encoder_is_left():
     with_dense = [row["name"] for row in rows("upsamplers", "--compatible-with", "densenet121")]
     with_unet = [row["name"] for row in rows("upsamplers", "--compatible-with", "unet")]
@@ -114,6 +116,7 @@ def test_only_what_works_with_an_encoder_is_left():
     assert set(with_unet) - set(with_dense) >= {"max_unpool"}
 
 
+@pytest.mark.integration
 def test_what_it_works_with_is_said():
     by_name = {row["name"]: row for row in rows("decoders", "unet", "--compatible-with", "unet")}
     assert by_name["unet"]["with"] == "--upsampler bilinear"

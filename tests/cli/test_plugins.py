@@ -83,6 +83,7 @@ def test_a_shared_name_is_noted_with_the_form_that_tells_them_apart(install_fake
     assert "write 'other:same' to name this one" in text
 
 
+@pytest.mark.integration
 def test_check_names_distribution_version_entry_and_cause(install_fake, segkit):
     install_fake("broken", {"losses": {"worse": "broken_module"}}, broken_module="import nowhere")
     install_fake(

@@ -36,6 +36,7 @@ def faults(how):
     return kept == "True", int(count)
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform != "linux", reason="mallopt is the GNU C library's")
 def test_a_tensor_takes_the_pages_of_the_one_before():
     kept, few = faults("kept")
@@ -64,6 +65,7 @@ def test_commands_keep_it_where_they_are_asked_to(command, arguments, asked, mon
     assert kept == [True] * asked
 
 
+@pytest.mark.integration
 def test_a_training_keeps_it_where_its_settings_say_so(monkeypatch, tmp_path):
     kept = []
     monkeypatch.setattr(training, "keep_freed_memory", lambda: kept.append(True) or True)

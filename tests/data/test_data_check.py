@@ -172,6 +172,7 @@ def test_the_line_that_stats_proposes_is_a_loss(run, make_set):
     assert 'To weigh the classes by median frequency: --loss "ce(class_weights=[' in told
 
 
+@pytest.mark.integration
 def test_every_real_set_gets_its_verdict(run, real_data):
     ready = ["camvid", "drive", "dsb2018", "isbi2012", "m2nist", "pets_cat_dog"]
     ready.append("quirks/palette_png_void255")

@@ -123,6 +123,7 @@ def test_the_check_warns_of_masks_that_lie_beside_their_pictures(
     assert json.loads((tmp_path / "check-set" / "check.json").read_text())["edges"]["pairs"] == 12
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "name", ["camvid", "isbi2012", "ctc_phc_u373", "drive", "dsb2018", "m2nist", "pets_cat_dog"]
 )
@@ -131,6 +132,7 @@ def test_masks_of_real_sets_follow_their_pictures(real_data: Path, name: str):
     assert agreement is not None and edge_finding(agreement) == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("name", "flatters"), [("camvid", True), ("isbi2012", False), ("m2nist", False)]
 )

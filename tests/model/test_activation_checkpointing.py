@@ -56,7 +56,9 @@ def test_a_checkpointed_network_keeps_much_less(encoder, decoder, most):
     [
         {"encoder": "unet(width=4, dropout=0.3)", "decoder": "unet(dropout=0.2)"},
         {"encoder": "vgg11_bn(depth=3)", "decoder": "segnet", "upsampler": "max_unpool"},
-        {"encoder": "timm/resnet18", "decoder": "unet_bilinear"},
+        pytest.param(
+            {"encoder": "timm/resnet18", "decoder": "unet_bilinear"}, marks=pytest.mark.integration
+        ),
     ],
     ids=lambda parts: parts["encoder"],
 )

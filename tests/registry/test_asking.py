@@ -44,6 +44,7 @@ def test_a_plugin_that_ends_the_interpreter_is_a_failure(members):
     assert answer.failure == "ended the interpreter (status 7: last words)"
 
 
+@pytest.mark.integration
 def test_a_plugin_that_hangs_is_a_failure(members, monkeypatch):
     monkeypatch.setattr(asking, "START_SECONDS", 4.0)
     assert members(second="import time; time.sleep(60)", seconds=1) == asking.Answer(
@@ -69,6 +70,7 @@ def test_an_answer_is_remembered_until_the_file_changes(
         asking.ask(families.__name__, question)
 
 
+@pytest.mark.integration
 def test_an_unknown_name_leads_to_the_member_of_a_family(members):
     members(second="family += ''")
     with pytest.raises(UnknownComponent) as caught:

@@ -53,6 +53,7 @@ def verdicts(written, site, tmp_path_factory):
     return found
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_installs_and_passes_its_own_checks(verdicts, kind):
     assert {*verdicts[kind].values()} <= {"passed", "skipped"}, verdicts[kind]
@@ -65,6 +66,7 @@ def test_it_installs_and_passes_its_own_checks(verdicts, kind):
     assert len(skipped) == expected.get(kind, 0), skipped
 
 
+@pytest.mark.integration
 def test_all_are_listed_and_named(site):
     environment = os.environ | {"PYTHONPATH": str(site)}
     command = [sys.executable, "-m", "segkit", "list"]
@@ -73,6 +75,7 @@ def test_all_are_listed_and_named(site):
         assert f"new-{singular(kind)} " in listed
 
 
+@pytest.mark.integration
 def test_a_network_of_the_new_parts_takes_any_size(site):
     program = (
         "import segkit, torch\n"

@@ -40,6 +40,7 @@ def captured(monkeypatch):
     return captures
 
 
+@pytest.mark.integration
 def test_a_compiled_training_has_the_losses_of_a_plain_one(tiny_settings, tmp_path, captured):
     plain = losses(tiny_settings, tmp_path / "plain")
     assert not captured

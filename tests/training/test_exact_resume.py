@@ -36,7 +36,7 @@ def logged(folder):
     return [{k: line[k] for k in ("epoch", "step", "loss", "scores", "is_best")} for line in lines]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.integration)])
 @pytest.mark.parametrize(
     ("dies_after", "continues_at", "changes"),
     [

@@ -7,6 +7,8 @@ import torch
 
 from segkit.training.training import train
 
+pytestmark = pytest.mark.integration
+
 # Additions in another order, twelve steps long, in float32.
 TOLERANCE = 2e-4
 

@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 
 from segkit.scoring.evaluate_model import EvaluationSettings, evaluate_model
 
+pytestmark = pytest.mark.integration
+
 RANK = """
 import json, os, sys
 from pathlib import Path
