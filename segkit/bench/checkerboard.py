@@ -109,7 +109,7 @@ def before_and_after(
     return {"at_start": at_start, "after_training": after, "picture": picture.name}
 
 
-def side_by_side(pictures: Sequence[tuple[str, Path]], file: Path) -> None:
+def write_sheet(pictures: Sequence[tuple[str, Path]], file: Path) -> None:
     """Pictures below one another, each under its title."""
     opened = [(title, Image.open(path).convert("RGB")) for title, path in pictures]
     width = max(picture.width for _, picture in opened)

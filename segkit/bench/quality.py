@@ -174,7 +174,7 @@ def _completed(row: Row, found: Mapping[str, Any] | None) -> Row:
 
 def _sheet(found: Mapping[Key, Mapping[str, Any]], folder: Path) -> None:
     """All pictures of artefacts side by side, as checkerboard.png."""
-    from segkit.bench.checkerboard import side_by_side
+    from segkit.bench.checkerboard import write_sheet
 
     pictures = [
         (f"{key[2]}", folder / str(each["checkerboard"]["picture"]))
@@ -182,4 +182,4 @@ def _sheet(found: Mapping[Key, Mapping[str, Any]], folder: Path) -> None:
         if each.get("checkerboard", {}).get("picture")
     ]
     if pictures:
-        side_by_side(pictures, folder / "checkerboard.png")
+        write_sheet(pictures, folder / "checkerboard.png")

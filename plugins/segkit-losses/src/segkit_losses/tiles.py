@@ -78,7 +78,7 @@ class Tiles:
             self._walk(places, visit, None)
             return sums_RK, outside
 
-        parts = _side_by_side(add, self._shares())
+        parts = _in_threads(add, self._shares())
         return torch.stack([each for each, _ in parts]).sum(dim=0), sum(n for _, n in parts)
 
     def gradient(self, weights_RK: Tensor, wanted: Wanted) -> Tensor:
@@ -95,7 +95,7 @@ class Tiles:
 
             self._walk(places, visit, gradient_KBhw)
 
-        _side_by_side(write, self._shares())
+        _in_threads(write, self._shares())
         if self.scale == 1:
             return gradient_KBhw.transpose(0, 1)
         gradient_BKhw = torch.empty_like(self.maps_KBhw.transpose(0, 1))
@@ -237,7 +237,7 @@ def _padded(
     return F.pad(target_BHW.long(), (0, beside, 0, below), value=ignore_index), ignore_index
 
 
-def _side_by_side(work: Callable[[list[Place]], Result], shares: list[list[Place]]) -> list[Result]:
+def _in_threads(work: Callable[[list[Place]], Result], shares: list[list[Place]]) -> list[Result]:
     """work(share) for every share, each in a thread that computes on one core; results in order.
 
     torch's own threads meet after every operation: on tiles this small that costs more than it
