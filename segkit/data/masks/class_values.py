@@ -16,6 +16,7 @@ from segkit.data.masks.encoding_faults import (
     starts_at_one,
 )
 from segkit.data.masks.object_numbers import looks_like_object_numbers
+from segkit.data.masks.plausibility import refuse_noise
 from segkit.data.masks.smears import summed
 from segkit.data.settings import DataSettings
 
@@ -39,6 +40,7 @@ def count_classes(
         raise one_and_white(masks, settings)
     if len(values) > 3 and looks_like_object_numbers(masks, ignore, settings.reading()):
         raise object_numbers(masks, values, settings)
+    refuse_noise(masks, values, settings)
     if gapless:
         return len(values), ()
     if len(values) < 2:

@@ -229,6 +229,8 @@ def object_numbers(
 def as_classes(values: Sequence[int], ignore: int | None, settings: DataSettings) -> str:
     """How to say that values are classes: by a mapping where there are gaps, or by their number."""
     ways = []
+    if len(values) > MOST_CLASSES:
+        return f"--label-mapping '{{VALUE: LABEL, …}}', or label_mapping in {settings.to_write}."
     if list(values) != list(range(len(values))):
         mapping: dict[int | str, int | str] = {value: label for label, value in enumerate(values)}
         if ignore is not None:

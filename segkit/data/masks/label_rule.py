@@ -13,6 +13,7 @@ import numpy as np
 
 from segkit.data.files.masks import RGB, MaskFacts, pack, unpack
 from segkit.data.files.transitions import renamed
+from segkit.data.findings import Finding
 from segkit.errors import DataError
 
 UNKNOWN = np.iinfo(np.int64).min
@@ -154,13 +155,21 @@ class QuickLabels:
 
 @dataclass(frozen=True)
 class Labelling:
-    """The labels of a data set: the rule, the classes, their colours, and what was decided."""
+    """The labels of a data set.
+
+    rule       from stored values to labels
+    classes    names, in label order
+    palette    a colour each
+    notes      what was decided, a sentence each
+    questions  warnings: what was decided, and may be wrong
+    """
 
     rule: LabelRule
     classes: tuple[str, ...]
     palette: tuple[RGB, ...]
     ignore_index: int | None
     notes: tuple[str, ...]
+    questions: tuple[Finding, ...] = ()
 
 
 def rim(values_HW: np.ndarray) -> np.ndarray:

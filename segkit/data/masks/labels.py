@@ -22,6 +22,7 @@ from segkit.data.masks.encoding_faults import (
     unknown_colours,
 )
 from segkit.data.masks.label_rule import Labelling, LabelRule, as_colours, as_greys
+from segkit.data.masks.plausibility import question_of_few_images
 from segkit.data.masks.smears import find_smear
 from segkit.data.options import DataOptions
 from segkit.data.settings import IGNORED, DataSettings
@@ -143,7 +144,10 @@ def _from_values(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
     if not names and ignore is None and _declared(wishes) is None and wanted > 2:
         notes += about_last(masks, wanted - 1)
     table = {value: value for value in counts}
-    return _labelling(LabelRule(table), masks, wishes, names or _named(wanted), ignore, notes)
+    found = _labelling(LabelRule(table), masks, wishes, names or _named(wanted), ignore, notes)
+    if names or _declared(wishes):
+        return found
+    return replace(found, questions=question_of_few_images(masks, wanted, wishes.settings))
 
 
 def _declared(wishes: Wishes) -> int | None:

@@ -112,6 +112,7 @@ def inspect(
     findings += neighbours_across_splits(layout, images)
     findings += _oddities(images.values(), reading)
     if labelling is not None:
+        findings += labelling.questions
         findings += _unlearnable(layout, masks, labelling)
     return Inspection(
         settings,

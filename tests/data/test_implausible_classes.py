@@ -1,0 +1,86 @@
+"""Values that run from 0 without a gap and are hardly classes: refused, or asked for."""
+
+from __future__ import annotations
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+from drawn_scenes import scenes, streets
+
+from segkit.data.opening.inspection import inspect
+from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
+from segkit.errors import DataError
+
+
+def as_bytes(maps):
+    return {f"m{number:03d}": map_HW.astype(np.uint8) for number, map_HW in enumerate(maps)}
+
+
+def noise(rng, values, size, count):
+    return [rng.integers(0, values, size) for _ in range(count)]
+
+
+def specks(rng, values, size, count):
+    """Two classes in large squares, a few percent of whose pixels hold any value."""
+    squares = np.kron(rng.integers(0, 2, (4, 4)), np.ones((size[0] // 4, size[1] // 4), int))
+    strewn = [rng.random(squares.shape) < rng.uniform(0.05, 0.2) for _ in range(count)]
+    return [np.where(s, rng.integers(0, values, squares.shape), squares) for s in strewn]
+
+
+def shades(rng, values, size, count):
+    """Pictures with texture, taken for masks."""
+    found = []
+    for _ in range(count):
+        broad_HW = cv2.GaussianBlur(rng.random(size), (0, 0), size[0] / 12)
+        grain_HW = cv2.GaussianBlur(rng.random(size), (0, 0), 1)
+        picture_HW = broad_HW / np.ptp(broad_HW) + 0.3 * grain_HW / np.ptp(grain_HW)
+        share_HW = (picture_HW - picture_HW.min()) / np.ptp(picture_HW)
+        found.append(np.rint(share_HW * (values - 1)).astype(int))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_noise_and_pictures_are_no_masks_of_many_classes(make_set, seed):
+    rng = np.random.default_rng(seed)
+    draw = (noise, specks, shades)[seed % 3]
+    values = int(rng.integers(*((65, 250) if draw is specks else (12, 250))))
+    side, count = 4 * int(rng.integers(16, 48)), int(rng.integers(2, 9))
+    masks = draw(rng, values, (side, side), count)
+    root = make_set(as_bytes([np.minimum(mask, values - 1) for mask in masks]))
+    with pytest.raises(DataError, match=r"SK-D00[78]: ") as caught:
+        open_data(root)
+    # What was smeared is told as that; the rest says how to insist.
+    if caught.value.code == "SK-D007":
+        assert "as in noise and photographs" in caught.value.what
+        declared = int(re.search(r"--num-classes (\d+)", caught.value.fix)[1])
+        assert len(open_data(root, DataOptions(num_classes=declared)).classes) == declared
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_many_real_classes_with_thin_ones_are_believed(make_set, seed):
+    rng = np.random.default_rng(seed)
+    maps = scenes(rng, 40, int(rng.integers(65, 151)), (streets,))
+    seen = inspect(make_set(as_bytes(maps)))
+    assert seen.labelling is not None
+    assert len(seen.labelling.classes) == max(int(map_HW.max()) for map_HW in maps) + 1
+
+
+def test_more_classes_than_two_an_image_are_asked_for_until_declared(make_set):
+    squares_HW = np.kron(np.arange(25).reshape(5, 5), np.ones((12, 12), int))
+    root = make_set(as_bytes([squares_HW, squares_HW.T, squares_HW[::-1]]))
+    (asked,) = [f for f in inspect(root).findings if f.code == "SK-D036"]
+    assert asked.level == "warning"
+    assert asked.what.startswith("the masks are read as 25 classes, and there are 3 images: more")
+    assert "--instances foreground" in asked.fix
+    assert f"`nc: 25` in {root / 'data.yaml'}" in asked.fix
+    told = inspect(root, DataOptions(num_classes=25)).findings
+    assert "SK-D036" not in {finding.code for finding in told}
+
+
+def test_few_classes_of_few_images_are_not_asked_for(make_set):
+    squares_HW = np.kron(np.arange(8).reshape(4, 2), np.ones((12, 12), int))
+    found = inspect(make_set(as_bytes([squares_HW, squares_HW[::-1]]))).findings
+    assert "SK-D036" not in {finding.code for finding in found}
