@@ -32,6 +32,18 @@ BUILD_ARGUMENTS: dict[str, tuple[str, ...]] = {
 }
 
 
+# What a component of each kind has at least: its Protocol's members.
+REQUIRED_MEMBERS: dict[str, tuple[str, ...]] = {
+    "encoders": ("channels", "strides", "normalization", "__call__"),
+    "decoders": ("channels", "stride", "__call__"),
+    "upsamplers": ("channels", "needs_pool_indices", "__call__"),
+    "losses": ("__call__",),
+    "metrics": ("update", "compute", "reset"),
+    "datasets": ("classes", "palette", "ignore_index", "__len__", "__getitem__"),
+    "benchmarks": ("unit", "set_up", "run"),
+}
+
+
 class Features(NamedTuple):
     """What an encoder returns.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from segkit.model.sizing import built_without_memory
 from segkit.registry.components import Component, Registry, default_registry
 from segkit.registry.expression import parse_component
 from segkit.registry.index import checked_kind
+from segkit.registry.options import documentation
 
 ARXIV = re.compile(r"arXiv:\s?(\d{4}\.\d{4,5})", re.IGNORECASE)
 
@@ -30,13 +30,6 @@ def with_details(
     """
     registry = registry or default_registry()
     return [_detailed(dict(row), registry) for row in rows]
-
-
-def documentation(factory: Callable[..., Any]) -> str:
-    """The docstring of a factory, a class or a partial of either."""
-    while isinstance(factory, partial):
-        factory = factory.func
-    return inspect.getdoc(factory) or ""
 
 
 def summary(factory: Callable[..., Any]) -> str:

@@ -6,7 +6,7 @@ import warnings
 from dataclasses import asdict
 from typing import Any
 
-from segkit.describe.catalogue import documentation, papers, summary
+from segkit.describe.catalogue import papers, summary
 from segkit.describe.compatibility import first_fit
 from segkit.describe.setting import Setting
 from segkit.errors import SegkitError, UsageError, did_you_mean
@@ -24,7 +24,12 @@ from segkit.model.sizing import (
 from segkit.registry.components import Component, Registry, default_registry
 from segkit.registry.expression import parse_component
 from segkit.registry.index import a, checked_kind, singular
-from segkit.registry.options import Option, described_parameters, options_of
+from segkit.registry.options import (
+    Option,
+    described_parameters,
+    documentation,
+    written_value,
+)
 
 # An upsampler is measured as one step of a decoder: 64 channels, from 32 x 32 to 64 x 64.
 STEP_CHANNELS, STEP_SIDE = 64, 32
@@ -74,7 +79,7 @@ def describe(
         "summary": summary(factory),
         "description": _description(documentation(factory)),
         "papers": papers(factory),
-        "options": [_option(option) for option in options_of(factory, kind)],
+        "options": [_option(option) for option in registry.options(entry, factory)],
     }
     try:
         component = registry.component(kind, expression)
@@ -184,11 +189,10 @@ def _scoring(component: Component) -> dict[str, Any]:
 
 
 def _option(option: Option) -> dict[str, Any]:
-    default = list(option.default) if isinstance(option.default, tuple) else option.default
     return {
         "name": option.name,
         "type": option.type_name,
-        "default": default,
+        "default": written_value(option.default),
         "required": option.required,
         "description": option.description,
     }

@@ -81,7 +81,7 @@ def build_recorded(record: ModelRecord, registry: Registry | None = None) -> Seg
     registry = registry or default_registry()
     parts = {"encoders": record.encoder, "decoders": record.decoder, "upsamplers": record.upsampler}
     named = {kind: _recorded(registry, kind, part) for kind, part in parts.items()}
-    encoder = named["encoders"].build(in_channels=record.in_channels, weights="none")
+    encoder = named["encoders"].built(in_channels=record.in_channels, weights="none")
     model = _assemble(
         checked_encoder(encoder, named["encoders"]),
         (named["encoders"], named["decoders"], named["upsamplers"]),
@@ -120,8 +120,8 @@ def build_loss(
     built = []
     for term in terms:
         component = registry.component("losses", term.component, options)
-        loss = component.build(num_classes=num_classes, ignore_index=ignore_index)
-        built.append((term.weight, str(term.component), _callable_module(loss, component)))
+        loss = component.built(num_classes=num_classes, ignore_index=ignore_index)
+        built.append((term.weight, str(term.component), _module(loss, component)))
     if len(built) == 1 and built[0][0] == 1:
         return built[0][2]
     return LossSum(built)
@@ -139,17 +139,13 @@ def build_metric(
     registry = registry or default_registry()
     _at_least_one(num_classes=num_classes)
     component = registry.component("metrics", parse_component(expression), options)
-    metric = component.build(num_classes=num_classes, ignore_index=ignore_index)
-    if not isinstance(metric, Metric):
-        raise _contract(component, "has no update(), compute() and reset()")
+    metric: Metric = component.built(num_classes=num_classes, ignore_index=ignore_index)
     return metric
 
 
 def checked_encoder(encoder: Any, component: Component) -> Encoder:
     """The encoder, where it keeps its contract; raises PluginError SK-P003 where not."""
-    for name in ("channels", "strides", "normalization"):
-        if not hasattr(encoder, name):
-            raise _contract(component, f"has no attribute '{name}'")
+    _module(encoder, component)
     channels, strides = tuple(encoder.channels), tuple(encoder.strides)
     if len(channels) != len(strides) or not strides:
         raise _contract(component, f"has {len(channels)} channels for {len(strides)} strides")
@@ -166,7 +162,7 @@ def _with_weights(
     asked = "imagenet" if weights == "auto" else weights
     random_state = torch.get_rng_state()
     try:
-        encoder = component.build(in_channels=in_channels, weights=asked)
+        encoder = component.built(in_channels=in_channels, weights=asked)
         start["used"] = asked
     except WeightsUnavailable as error:
         if weights != "auto":
@@ -179,7 +175,7 @@ def _with_weights(
             )
         # Where the attempt has drawn random numbers: the start is that of --weights none.
         torch.set_rng_state(random_state)
-        encoder = component.build(in_channels=in_channels, weights="none")
+        encoder = component.built(in_channels=in_channels, weights="none")
     return checked_encoder(encoder, component), start
 
 
@@ -212,9 +208,10 @@ def _build_decoder(
     traits = EncoderTraits.of(encoder)
 
     def make_upsampler(*, in_channels: int, out_channels: int, scale: int) -> Upsampler:
-        upsampler: Upsampler = upsampler_named.build(
+        upsampler: Upsampler = upsampler_named.built(
             in_channels=in_channels, out_channels=out_channels, scale=scale
         )
+        _module(upsampler, upsampler_named)
         if upsampler.needs_pool_indices and not traits.provides_pool_indices:
             raise UsageError(
                 "SK-C007",
@@ -225,14 +222,12 @@ def _build_decoder(
             )
         return upsampler
 
-    decoder = decoder_named.build(
+    decoder = decoder_named.built(
         channels=tuple(encoder.channels),
         strides=tuple(encoder.strides),
         make_upsampler=make_upsampler,
     )
-    for name in ("channels", "stride"):
-        if not hasattr(decoder, name):
-            raise _contract(decoder_named, f"has no attribute '{name}'")
+    _module(decoder, decoder_named)
     _refuse_idle_upsampler(decoder, decoder_named, upsampler_named)
     if bool(traits.margin) != bool(DecoderTraits.of(decoder).margin):
         unpadded = f"the encoder '{encoder_named.name}'"
@@ -275,10 +270,10 @@ def _recorded(registry: Registry, kind: str, part: Part) -> Component:
         ) from error
 
 
-def _callable_module(loss: Any, component: Component) -> nn.Module:
-    if not isinstance(loss, nn.Module):
-        raise _contract(component, "is no torch.nn.Module")
-    return loss
+def _module(part: Any, component: Component) -> nn.Module:
+    if not isinstance(part, nn.Module):
+        raise _contract(component, f"is a {type(part).__name__}, and no torch.nn.Module")
+    return part
 
 
 def _contract(component: Component, breach: str) -> PluginError:

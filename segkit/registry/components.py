@@ -14,12 +14,19 @@ from typing import Any
 
 import pluggy
 
-from segkit.errors import EnvironmentFault, PluginError, SegkitError, UsageError, did_you_mean
+from segkit.errors import PluginError, SegkitError, UsageError, did_you_mean
 from segkit.hookspecs import HOOKS, Factory, HookSpecs
-from segkit.registry.environment import explain_import_error
+from segkit.interfaces import REQUIRED_MEMBERS
+from segkit.registry.broken import misplaced_object, missing_hook, unloadable
 from segkit.registry.expression import ComponentExpression, parse_component
-from segkit.registry.index import Entry, Index, singular
-from segkit.registry.options import Option, check_options, options_of
+from segkit.registry.index import Entry, Index, a, singular
+from segkit.registry.options import (
+    Option,
+    can_be_written,
+    check_options,
+    options_of,
+    written_value,
+)
 
 
 @dataclass(frozen=True)
@@ -34,11 +41,16 @@ class Component:
 
     @property
     def expression(self) -> ComponentExpression:
-        """Every option spelled out, so that a later default cannot change what was built."""
-        return ComponentExpression(self.name, dict(self.values))
+        """Every option spelled out, so that a later default cannot change what was built.
+
+        Left out are options that no expression can hold, such as a module: see `can_be_written`.
+        """
+        written = {k: written_value(v) for k, v in self.values.items() if can_be_written(v)}
+        return ComponentExpression(self.name, written)
 
     def build(self, **arguments: Any) -> Any:
-        """Calls the factory; an error of its own becomes PluginError SK-P003, naming the plugin."""
+        """Calls the factory; raises PluginError SK-P003, naming the plugin, where it fails or
+        returns what is no such component."""
         try:
             return self.factory(**arguments, **self.values)
         except SegkitError:
@@ -52,6 +64,23 @@ class Component:
                 "--debug shows where. Please report it to the authors of "
                 f"{self.entry.distribution}.",
             ) from error
+
+    def built(self, **arguments: Any) -> Any:
+        """As `build`, where what comes is a component of its kind; raises PluginError SK-P003."""
+        made = self.build(**arguments)
+        needed = REQUIRED_MEMBERS[self.entry.kind]
+        missing = [name for name in needed if not hasattr(made, name)]
+        if not missing:
+            return made
+        kind, entry = singular(self.entry.kind), self.entry
+        what = f"a {type(made).__name__} without {', '.join(missing)}"
+        raise PluginError(
+            "SK-P003",
+            f"{entry.distribution} {entry.version}: the factory of the {kind} '{self.name}' gave "
+            f"{'None' if made is None else what}.",
+            f"{a(kind).capitalize()} has {', '.join(needed)}: docs/plugins/{kind}.md "
+            f"shows one. Please report it to the authors of {entry.distribution}.",
+        )
 
 
 class Registry:
@@ -75,7 +104,7 @@ class Registry:
         expression = parse_component(written) if isinstance(written, str) else written
         entry = self.index.find(kind, expression)
         factory = self.factory(entry, expression.name)
-        offered = self._options(entry, factory)
+        offered = self.options(entry, factory)
         given = check_options(expression.name, offered, {**expression.options, **(options or {})})
         values = {o.name: given.get(o.name, o.default) for o in offered}
         component = Component(entry, expression.name, factory, offered, values)
@@ -95,6 +124,8 @@ class Registry:
         """
         if entry.module in self._loaded:
             return self._loaded[entry.module]
+        if ":" in entry.module:
+            raise misplaced_object(entry)
         module = None
         try:
             module = importlib.import_module(entry.module)
@@ -104,23 +135,12 @@ class Registry:
         except (Exception, SystemExit) as error:
             if module is not None and self._manager.is_registered(module):
                 self._manager.unregister(module)
-            what = (
-                f"{entry.distribution} {entry.version} cannot be loaded: its entry point "
-                f"'{entry.name} = {entry.module}' (segkit.{entry.kind}) failed "
-                f"({type(error).__name__}: {error})."
-            )
-            if mismatch := explain_import_error(error):
-                raise EnvironmentFault("SK-E001", what, mismatch) from error
-            raise PluginError(
-                "SK-P001",
-                what,
-                f"`segkit plugins --check` tests every plugin; reinstall or remove it with "
-                f"`python -m pip uninstall {entry.distribution}`.",
-            ) from error
+            raise unloadable(entry, error) from error
         self._loaded[entry.module] = module
         return module
 
-    def _options(self, entry: Entry, factory: Factory) -> tuple[Option, ...]:
+    def options(self, entry: Entry, factory: Factory) -> tuple[Option, ...]:
+        """The options of an entry's factory; raises PluginError SK-P003, naming the plugin."""
         try:
             return options_of(factory, entry.kind)
         except PluginError as error:
@@ -134,12 +154,9 @@ class Registry:
             return factory
         members = self.members(entry)
         if not members:
-            raise PluginError(
-                "SK-P005",
-                f"{entry.distribution} {entry.version} registers the {singular(entry.kind)} "
-                f"'{entry.name}', but its hook {HOOKS[entry.kind]} returns nothing for '{name}'.",
-                f"Please report it to the authors of {entry.distribution}.",
-            )
+            module = self.load(entry)
+            callers = self._manager.get_hookcallers(module) or ()
+            raise missing_hook(entry, name, module, [caller.name for caller in callers])
         if name == entry.name:
             raise UsageError(
                 "SK-C003",

@@ -142,7 +142,12 @@ class Index:
         else:
             also = did_you_mean(component.entry, names)
         fix = f"{also}`segkit list {kind}` shows all {len(names)}."
-        if not names:
+        # Only those who name what is not there pay for the import.
+        from segkit.registry.reinstalling import declared_since
+
+        if since := declared_since(kind, component.entry):
+            fix = f"{since}\n{fix}"
+        elif not names:
             fix = f"No plugin that offers {kind} is installed; `segkit plugins` shows what is."
         return UnknownComponent(checked_kind(kind), component.name, what, fix)
 

@@ -1,10 +1,14 @@
 """A broken third-party package harms nobody but those who name it, and is named with its cause."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
+
+from segkit.errors import PluginError, UsageError
+from segkit.registry.components import Registry
 
 pytestmark = pytest.mark.integration
 
@@ -39,11 +43,40 @@ FAULTS = {
     "hook misnamed": (
         HOOK.format(body="return None").replace("segkit_loss", "segkit_los"),
         "SK-P001",
-        "unknown hook 'segkit_los'",
+        "Did you mean 'segkit_loss'",
     ),
     "hook gives nothing": (HOOK.format(body="return None"), "SK-P005", "returns nothing for 'bad'"),
-    "no factory": (HOOK.format(body="return 7"), "SK-P003", "7"),
-    "no hook": ("", "SK-P005", "returns nothing for 'bad'"),
+    "no factory": (
+        HOOK.format(body="return 7"),
+        "SK-P003",
+        "the hook returns 7, which cannot be called",
+    ),
+    "no hook": ("", "SK-P005", "has no hook segkit_loss"),
+    "no hookimpl": (
+        HOOK.format(body="return None").replace("@hookimpl\n", ""),
+        "SK-P005",
+        "Its function segkit_loss lacks the line @hookimpl",
+    ),
+    "hook of another kind": (
+        HOOK.format(body="return None").replace("segkit_loss", "segkit_metric"),
+        "SK-P005",
+        "or move the entry point to the group segkit.metrics",
+    ),
+    "missing build argument": (
+        HOOK.format(body="return lambda num_classes: None"),
+        "SK-P003",
+        "lacks the argument 'ignore_index'",
+    ),
+    "factory gives None": (
+        HOOK.format(body="return lambda num_classes, ignore_index: None"),
+        "SK-P003",
+        "the factory of the loss 'bad' gave None",
+    ),
+    "factory gives no module": (
+        HOOK.format(body="return lambda num_classes, ignore_index: print"),
+        "SK-P003",
+        "'bad' is a builtin_function_or_method, and no torch.nn.Module",
+    ),
 }
 
 
@@ -101,6 +134,39 @@ def test_each_fault_is_named_with_distribution_version_entry_and_cause(install_f
         assert f"bad{number}" in message.split(" ", 1)[1], fault
         assert cause.replace("'bad'", f"'bad{number}'") in message, fault
     assert ran.stdout.rstrip().endswith("zero works")
+
+
+def test_an_entry_point_that_names_a_class_says_how_it_is_written(install_fake):
+    install_fake("acme", {"losses": {"bad": "acme_module:Bad"}}, acme_module=SOUND)
+    with pytest.raises(PluginError) as caught:
+        Registry().component("losses", "bad")
+    assert str(caught.value).splitlines() == [
+        "SK-P001: acme 1.0: its entry point 'bad = acme_module:Bad' (segkit.losses) names Bad in a "
+        "module, and segkit asks a module's hook.",
+        '         Write bad = "acme_module" in pyproject.toml, and in acme_module a function '
+        "segkit_loss(name) with @hookimpl that returns Bad for 'bad'. Then install it again: entry "
+        "points are read when a package is installed.",
+    ]
+
+
+def test_a_component_declared_after_the_installation_is_said_to_need_it_again(
+    install_fake, tmp_path
+):
+    site = install_fake("acme", {"losses": {"zero": "acme_module"}}, acme_module=SOUND)
+    (tmp_path / "pyproject.toml").write_text(
+        '[project.entry-points."segkit.losses"]\nzero = "acme_module"\nlater = "acme_module"\n'
+    )
+    source = {"url": tmp_path.as_uri(), "dir_info": {"editable": True}}
+    (site / "acme-1.0.dist-info" / "direct_url.json").write_text(json.dumps(source))
+    with pytest.raises(UsageError) as caught:
+        Registry().component("losses", "later")
+    assert caught.value.fix.splitlines()[0] == (
+        f"{tmp_path / 'pyproject.toml'} declares it since it was installed: "
+        f"python -m pip install -e {tmp_path}"
+    )
+    with pytest.raises(UsageError) as caught:
+        Registry().component("losses", "nobody-has-it")
+    assert "pyproject" not in caught.value.fix
 
 
 @pytest.mark.parametrize("fault", FAULTS)

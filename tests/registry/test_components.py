@@ -41,6 +41,14 @@ def test_defaults_are_spelled_out_in_what_is_recorded(install_fake, registry):
     assert str(registry().component("encoders", "tiny").expression) == "tiny(width=8)"
 
 
+def test_what_no_expression_can_hold_is_left_out_of_what_is_recorded(install_fake, registry):
+    source = GOOD.replace("width: int = 8", "width: int = 8, kind: type = dict")
+    install_fake("acme", {"encoders": {"tiny": "acme_module"}}, acme_module=source)
+    component = registry().component("encoders", "tiny")
+    assert component.values == {"width": 8, "kind": dict}
+    assert str(component.expression) == "tiny(width=8)"
+
+
 def test_options_given_apart_win_over_those_in_the_text(install_fake, registry):
     install_fake("acme", {"encoders": {"tiny": "acme_module"}}, acme_module=GOOD)
     component = registry().component("encoders", "tiny(width=3)", {"width": 5})

@@ -1,11 +1,22 @@
 """A factory's keyword-only parameters are its options: read, checked and explained."""
 
+from enum import Enum
+from functools import partial
 from typing import Literal
 
 import pytest
+from torch import nn
 
 from segkit.errors import PluginError, UsageError
-from segkit.registry.options import check_options, described_parameters, options_of, type_name
+from segkit.registry.options import (
+    can_be_written,
+    check_options,
+    described_parameters,
+    documentation,
+    options_of,
+    type_name,
+    written_value,
+)
 
 
 class Encoder:
@@ -100,3 +111,61 @@ def test_types_are_named_as_a_person_would():
     assert type_name(list[int]) == "list of int"
     assert type_name(tuple[int, int]) == "[int, int]"
     assert type_name(int | Literal["auto"]) == "int | 'auto'"
+
+
+class Padding(Enum):
+    SAME = "same"
+    VALID = "valid"
+
+
+def with_objects(
+    num_classes: int,
+    ignore_index: int | None,
+    *,
+    padding: Padding = Padding.SAME,
+    norm: type[nn.Module] = nn.BatchNorm2d,
+    activation: nn.Module | None = None,
+) -> None: ...
+
+
+def test_members_of_an_enum_are_written_by_their_values():
+    padding = options_of(with_objects, "losses")[0]
+    assert padding.type_name == "'same' | 'valid'"
+    assert written_value(padding.default) == "same"
+    checked = check_options("mine", (padding,), {"padding": "valid"})
+    assert checked == {"padding": Padding.VALID}
+    assert check_options("mine", (padding,), {"padding": Padding.VALID}) == checked
+    with pytest.raises(UsageError, match=r"It takes 'same' \| 'valid'; the default is 'same'"):
+        check_options("mine", (padding,), {"padding": "full"})
+
+
+def test_a_module_as_an_option_has_a_name_and_no_written_form():
+    norm = options_of(with_objects, "losses")[1]
+    assert (written_value(norm.default), can_be_written(norm.default)) == ("BatchNorm2d", False)
+    with pytest.raises(UsageError, match="option 'norm' cannot be 'LayerNorm'"):
+        check_options("mine", (norm,), {"norm": "LayerNorm"})
+
+
+def test_a_class_without_a_docstring_does_not_show_torchs():
+    class Bare(nn.Module):
+        pass
+
+    class Base(nn.Module):
+        """What all of them do."""
+
+    class Derived(Base):
+        pass
+
+    assert documentation(Bare) == ""
+    assert documentation(partial(Bare)) == ""
+    assert documentation(Derived) == "What all of them do."
+    assert "Base class for all neural network modules" in (nn.Module.__doc__ or "")
+
+
+def test_a_factory_that_lacks_a_build_argument_is_refused_with_what_it_is_built_with():
+    def narrow(in_channels: int, *, width: int = 3) -> None: ...
+
+    with pytest.raises(PluginError) as caught:
+        options_of(narrow, "encoders")
+    assert caught.value.what.endswith("lacks the argument 'weights'.")
+    assert "segkit builds encoders by keyword with in_channels, weights" in caught.value.fix

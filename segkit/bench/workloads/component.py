@@ -6,7 +6,6 @@ from segkit.bench.case import Case
 from segkit.bench.instruments import Mark
 from segkit.bench.row import Correctness, Counts
 from segkit.bench.workloads.contract import load_components
-from segkit.errors import PluginError
 from segkit.interfaces import Benchmark
 from segkit.registry.components import Component, default_registry
 from segkit.registry.expression import parse_component
@@ -29,14 +28,7 @@ class ComponentWorkload:
 
     def set_up(self) -> None:
         named = named_benchmark(self.case)
-        self.benchmark: Benchmark = named.build(device=self.case.device)
-        if not isinstance(self.benchmark, Benchmark):
-            raise PluginError(
-                "SK-P003",
-                f"{named.entry.distribution} {named.entry.version}: '{named.name}' has no unit, "
-                "set_up() and run().",
-                f"Please report it to the authors of {named.entry.distribution}.",
-            )
+        self.benchmark: Benchmark = named.built(device=self.case.device)
         self.benchmark.set_up()
         self.unit = self.benchmark.unit
 

@@ -256,13 +256,13 @@ def _code_of(component: Component) -> list[Path]:
 
 def _splits(component: Component, root: Path) -> tuple[dict[str, Dataset], list[str]]:
     """The splits that are there, train among them, and a sentence for each that is not."""
-    datasets: dict[str, Dataset] = {"train": component.build(root=root, split="train")}
+    datasets: dict[str, Dataset] = {"train": component.built(root=root, split="train")}
     absent = []
     for split in splits_of(component.factory):
         if split in datasets:
             continue
         try:
-            datasets[split] = component.build(root=root, split=split)
+            datasets[split] = component.built(root=root, split=split)
         except DataError as error:
             absent.append(f"No split {split}: {error.what}")
     return datasets, absent
