@@ -66,6 +66,12 @@ class TrainConfig(BaseModel):
         description="passes over the training images; null: 12 of the demo set, else 1500 steps "
         "in 10 epochs or more",
     )
+    overfit: int | None = Field(
+        default=None,
+        ge=1,
+        description="train on so many images alone and score on the same: a sound setup comes near "
+        "a perfect score; null takes all",
+    )
     batch: int = Field(default=8, ge=1, description="images per step, over all processes together")
     size: int | None = Field(
         default=None,

@@ -126,6 +126,12 @@ TRAINING = (
         type=int,
         help="Passes over the images. [default: 1500 steps, 10 or more; demo set: 12]",
     ),
+    training(
+        "--overfit",
+        type=int,
+        metavar="N",
+        help="Learn N images by heart, and score on them: can it learn at all? [default: all]",
+    ),
     training("--batch", type=int, help="Images a step, all processes together. [default: 8]"),
     training("--lr", type=float, help="Highest learning rate. [default: 0.001]"),
     training(

@@ -67,7 +67,7 @@ def length_of_training(config: TrainConfig, data: Data) -> Length:
     """The epochs asked for; else those that make USUAL_STEPS steps, and 10 at least."""
     if config.epochs:
         return Length(config.epochs)
-    if config.data is None:
+    if config.data is None and not config.overfit:
         return Length(DEMO_EPOCHS, "enough for the demo set")
     steps = steps_per_epoch(len(data.split("train")), config.batch)
     wanted = math.ceil(USUAL_STEPS / steps)
@@ -86,6 +86,8 @@ def run_name(config: TrainConfig) -> str:
 def _augmentation(config: TrainConfig) -> str:
     if config.augmentation != "auto":
         return config.augmentation
+    if config.overfit:
+        return "none"
     return "light" if config.data is None else "standard"
 
 

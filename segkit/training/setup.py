@@ -13,6 +13,7 @@ from torch import nn
 
 from segkit.config import TrainConfig
 from segkit.data.loader import TrainingLoader
+from segkit.data.opening.first_samples import to_learn_by_heart
 from segkit.data.opening.open import open_data
 from segkit.data.opening.opened import Data, untrainable
 from segkit.data.options import options_of
@@ -172,7 +173,7 @@ def _open(config: TrainConfig) -> Data:
     missing = untrainable({split: len(data.split(split)) for split in data.splits})
     if missing is not None:
         raise DataError(missing.code, missing.what, missing.fix)
-    return data
+    return to_learn_by_heart(data, config.overfit) if config.overfit else data
 
 
 def _build(

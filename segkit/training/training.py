@@ -20,6 +20,7 @@ from segkit.training.decisions import run_name
 from segkit.training.events import Events, Silence, TrainingResult
 from segkit.training.loop import DivergedBatch, Loop
 from segkit.training.position import Position
+from segkit.training.rehearsal import rehearsed
 from segkit.training.run_folder import RunFolder
 from segkit.training.setup import Setup, set_up
 from segkit.training.signals import SAVE, Requests, Signals, end_by, listening
@@ -30,7 +31,7 @@ from segkit.training.writer import Writer, best_scores
 def train(
     config: TrainConfig, events: Events | None = None, *, dry_run: bool = False
 ) -> TrainingResult | None:
-    """Trains from the start in a new run folder; a dry run ends before the folder is made.
+    """Trains from the start in a new run folder; a dry run takes three steps, and makes none.
 
     Raises SegkitError: of the settings and the data before the first step, then Diverged,
     OutOfMemory or StorageError.
@@ -46,6 +47,7 @@ def train(
         setup = set_up(config, group, watching)
         watching.decided(sentences(setup))
         if dry_run:
+            watching.decided(rehearsed(setup, wanted))
             return None
         with ExitStack() as stack:
             run = None

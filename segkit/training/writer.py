@@ -29,6 +29,13 @@ from segkit.version import __version__
 CHECKPOINT_ROOM = 2.5
 
 
+def disk_needed(model: SegmentationModel) -> int:
+    """Bytes that a run's checkpoints take at most."""
+    weights = sum(each.nbytes for each in model.state_dict().values())
+    # Model, average and two moments.
+    return int(CHECKPOINT_ROOM * 4 * weights)
+
+
 class Writer:
     """Writes model, checkpoints, logs and pictures of a training into `run`.
 
@@ -41,9 +48,7 @@ class Writer:
 
     def refuse_small_disk(self) -> None:
         """Raises StorageError SK-S001 where the checkpoints to come would not fit."""
-        weights = sum(each.nbytes for each in self.setup.model.state_dict().values())
-        # Model, average and two moments.
-        needed = CHECKPOINT_ROOM * 4 * weights
+        needed = disk_needed(self.setup.model)
         free = shutil.disk_usage(self.run.folder).free
         if free < needed:
             raise StorageError(
