@@ -73,6 +73,12 @@ class TrainConfig(BaseModel):
         "a perfect score; null takes all",
     )
     batch: int = Field(default=8, ge=1, description="images per step, over all processes together")
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        description="parts in which a step computes its batch, one after the other, to take less "
+        "memory; norms and losses then see one part at a time",
+    )
     size: int | None = Field(
         default=None,
         ge=8,

@@ -117,9 +117,13 @@ OPTIONS: dict[str, str] = {
         "Write --set clip_norm=1.0, or --set clip_norm=null for none.",
     ),
     **dict.fromkeys(
-        ("accumulate", "grad-accum", "accumulation-steps", "gradient-accumulation-steps"),
-        "Gradients are not accumulated over steps; --checkpoint-activations lets larger batches "
-        "fit.",
+        (
+            "grad-accum",
+            "accumulation-steps",
+            "gradient-accumulation-steps",
+            "accumulate-grad-batches",
+        ),
+        "--accumulate",
     ),
     **dict.fromkeys(
         ("distributed", "ddp", "nproc", "world-size", "nodes"),

@@ -171,6 +171,12 @@ MACHINE = (
         help="torch.compile; graph: as a CUDA graph. [default: no]",
     ),
     machine(
+        "--accumulate",
+        type=int,
+        metavar="PARTS",
+        help="Less memory: a step computes its batch in parts, one by one. [default: 1]",
+    ),
+    machine(
         "--checkpoint-activations",
         is_flag=True,
         default=None,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -31,6 +32,14 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def parts(self, count: int) -> list[Batch]:
+        """The batch in `count` equal parts, in order, which share its memory."""
+        if count == 1:
+            return [self]
+        size = len(self) // count
+        places = [slice(start, start + size) for start in range(0, len(self), size)]
+        return [replace(self._mapped(itemgetter(place)), ids=self.ids[place]) for place in places]
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; a copy from pinned memory is not waited for."""

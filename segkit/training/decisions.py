@@ -42,7 +42,13 @@ def decided(config: TrainConfig, data: Data, group: Group) -> TrainConfig:
             f"thaw_epoch is {config.thaw_epoch}, and nothing is frozen.",
             "Name what with --freeze.",
         )
-    group.share_of(config.batch)
+    share = group.share_of(config.batch)
+    if share % config.accumulate:
+        raise UsageError(
+            "SK-C009",
+            f"the {share} images of a step do not come apart in {config.accumulate} equal parts.",
+            "Give an --accumulate that divides --batch (in each process).",
+        )
     workers, epochs = config.workers, length_of_training(config, data).epochs
     if workers == "auto":
         workers = default_workers(group.device, group.local_processes)

@@ -92,17 +92,15 @@ class Learner:
         classes, ignore_index = len(self.setup.data.classes), self.setup.loader.ignore_index
         refuse_labels_out_of_range(batch, classes, ignore_index)
         rate = self._set_learning_rate(number)
+        self.optimizer.zero_grad(set_to_none=True)
         with self.young_norms.corrected():
-            loss = self._loss(batch)
-            self.optimizer.zero_grad(set_to_none=True)
-            with self._batches_counted_once():
-                self.scaler.scale(loss).backward()
+            loss = self._backward(batch)
         self.scaler.unscale_(self.optimizer)
         norm = clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.average.update(number)
-        return Outcome(batch, loss.detach(), norm, rate)
+        return Outcome(batch, loss, norm, rate)
 
     def checkpoint_tensors(self) -> Tensors:
         """All tensors to continue from; every process must ask, since all contribute."""
@@ -132,6 +130,26 @@ class Learner:
             if broken:
                 return f"{of}{broken[0]}"
         return ""
+
+    def _backward(self, batch: Batch) -> Tensor:
+        """The batch's loss, whose gradient is left with the parameters; part by part."""
+        parts = batch.parts(self.config.accumulate)
+        losses = []
+        for number, part in enumerate(parts, 1):
+            # Processes share their gradients once, with the last part's.
+            with nullcontext() if number == len(parts) else self._unshared_gradients():
+                loss = self._loss(part) / len(parts)
+                with self._batches_counted_once():
+                    self.scaler.scale(loss).backward()
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
+
+    def _unshared_gradients(self) -> AbstractContextManager[None]:
+        if self.group.world_size == 1:
+            return nullcontext()
+        parallel: Any = self.parallel
+        unshared: AbstractContextManager[None] = parallel.no_sync()
+        return unshared
 
     def _loss(self, batch: Batch) -> Tensor:
         device, instances_BHW = self.group.device, batch.instances_BHW

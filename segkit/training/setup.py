@@ -108,7 +108,8 @@ def set_up(
     # Each process draws its own dropout.
     seed_everything(config.seed + group.rank)
     setup = Setup(config, group, data, model, loss.to(group.device), loader, evaluator, length)
-    refuse_single_values(model, data.in_channels, int(config.size or 0), setup.batch_per_process)
+    at_once = setup.batch_per_process // config.accumulate
+    refuse_single_values(model, data.in_channels, int(config.size or 0), at_once)
     if config.freeze:
         named_parts(model, config.freeze)  # an unknown part is refused here and now
     return setup

@@ -37,8 +37,10 @@ def sentences(setup: Setup) -> list[tuple[str, str]]:
 def _length_sentence(setup: Setup) -> str:
     config, steps = setup.config, setup.loader.batches_per_epoch
     why = f" ({setup.length.reason})" if setup.length.reason else ""
+    parts = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
     return (
-        f"{_count(setup.epochs, 'epoch')} of {_count(steps, 'step')}{why}, batch {config.batch}, "
+        f"{_count(setup.epochs, 'epoch')} of {_count(steps, 'step')}{why}, "
+        f"batch {config.batch}{parts}, "
         f"crops of {config.size} x {config.size}, {config.augmentation} augmentation, "
         f"learning rate {config.lr:g}"
     )

@@ -256,7 +256,7 @@ def _refuse_fewer_epochs(config: TrainConfig, position: Position) -> None:
 
 def less_memory(config: TrainConfig) -> str:
     """What helps where a training's memory ends."""
-    smaller = "a smaller --batch or --size, or --precision bf16"
+    smaller = "--accumulate 2 or more, a smaller --batch or --size, or --precision bf16"
     if config.checkpoint_activations:
         return f"Use {smaller}."
     return (
