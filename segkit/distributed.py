@@ -1,16 +1,23 @@
 """One process or many: what a training asks of the others, on PyTorch's own distributed engine.
 
-`torchrun --nproc-per-node 2 -m segkit train ...` starts the processes. Rank 0 writes and prints.
+`segkit train --devices 2` starts the processes by PyTorch's own launcher;
+`torchrun --nproc-per-node 2 -m segkit train ...` does too, on several machines as well. Rank 0
+writes and prints.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import threading
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -21,6 +28,9 @@ from segkit.device import choose_device
 from segkit.errors import UsageError
 
 PEER_TIMEOUT = timedelta(minutes=10)
+# A process that is asked to end saves after its step under way, which may be long.
+SECONDS_TO_SAVE = 600
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @dataclass(frozen=True)
@@ -135,6 +145,7 @@ def process_group(device: str = "auto") -> Iterator[Group]:
         torch.cuda.set_device(chosen)
     joins = not dist.is_initialized()
     if joins:
+        _end_with_the_launcher()
         backend = "nccl" if chosen.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=PEER_TIMEOUT)
     try:
@@ -143,3 +154,60 @@ def process_group(device: str = "auto") -> Iterator[Group]:
     finally:
         if joins:
             dist.destroy_process_group()
+
+
+def launch(processes: int, arguments: Sequence[str]) -> int:
+    """Runs `segkit ARGUMENTS` in so many processes here; the status of the first to fail.
+
+    SIGINT and SIGTERM are passed on to all of them, and SIGUSR1 and SIGHUP too.
+    """
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SECONDS_TO_SAVE))
+    # Each process says itself what failed; and that all parameters were used is no warning.
+    os.environ.setdefault("LOGLEVEL", "CRITICAL")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    settings = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id="segkit",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        signals_to_handle="SIGINT,SIGTERM",
+    )
+    for name in ("SIGUSR1", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _pass_on)
+    try:
+        elastic_launch(settings, sys.executable)("-m", "segkit", *arguments)
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
+    except SignalException as error:
+        return 128 + int(error.sigval)
+    return 0
+
+
+def _pass_on(number: int, frame: object) -> None:
+    """Sends a signal to this process's children, where the system lists them (Linux)."""
+    for file in Path("/proc/self/task").glob("*/children"):
+        for child in file.read_text().split():
+            os.kill(int(child), number)
+
+
+def _end_with_the_launcher() -> None:
+    """Asks this process to save and end when the one that started it has died."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ or not hasattr(os, "getppid"):
+        return
+    launcher = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="watches the launcher", daemon=True).start()

@@ -53,6 +53,10 @@ class TorchCommand(Command):
 
 
 def announce(text: str) -> None:
-    """A line on the error stream, by the first of torchrun's processes or the only one."""
-    if os.environ.get("RANK", "0") == "0":
+    """A line on the error stream, by the first of torchrun's processes or the only one.
+
+    Processes that `--devices` started say nothing: the one that started them has.
+    """
+    launched = os.environ.get("TORCHELASTIC_RUN_ID") == "segkit"
+    if not launched and os.environ.get("RANK", "0") == "0":
         click.echo(text, err=True)

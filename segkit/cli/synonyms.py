@@ -127,6 +127,6 @@ OPTIONS: dict[str, str] = {
     ),
     **dict.fromkeys(
         ("distributed", "ddp", "nproc", "world-size", "nodes"),
-        "Several GPUs: torchrun --nproc-per-node 2 -m segkit train ...",
+        "Several GPUs: --devices 2; several machines: torchrun -m segkit train ...",
     ),
 }

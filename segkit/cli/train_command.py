@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 
 from segkit.cli.declaring import TorchCommand
 from segkit.cli.outlasting import outlasting_output
-from segkit.cli.train_options import output, settings_options
+from segkit.cli.train_options import machine, output, settings_options
 
 if TYPE_CHECKING:
     from segkit.training.events import Events
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 @click.command("train", cls=TorchCommand)
 @settings_options
+@machine(
+    "--devices",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Processes on this machine, one a GPU. [default: 1]",
+)
 @output(
     "--dry-run",
     is_flag=True,
@@ -49,6 +56,7 @@ def command(
     resume: Path | None,
     dry_run: bool,
     smoke: bool,
+    devices: int | None,
     **given: Any,
 ) -> None:
     """Train a network on the demo set, or on --data: a folder of images and masks.
@@ -58,11 +66,13 @@ def command(
     segkit train --encoder densenet121 --data DIR --out runs/street
     segkit train --config runs/street/config.yaml    the same again
     segkit train --resume runs/street                from where it was interrupted
-    torchrun --nproc-per-node 2 -m segkit train ...  on two GPUs or CPU processes
+    segkit train --devices 2 ...                     on two GPUs or CPU processes
 
     Settings come from the defaults, --config, the options and --set, the later over the earlier;
     RUN/config.yaml explains every one.
     """
+    if devices and devices > 1:
+        sys.exit(_on_devices(devices))
     options = {key: value for key, value in given.items() if value is not None}
     if resume:
         _resume(resume, file, assignments, options)
@@ -90,6 +100,22 @@ def command(
         return result.folder if result else None
 
     _watched(run, tensorboard=config.tensorboard)
+
+
+def _on_devices(devices: int) -> int:
+    """This very command in so many processes; its exit status."""
+    from segkit.distributed import launch
+    from segkit.errors import UsageError
+
+    if "WORLD_SIZE" in os.environ:
+        raise UsageError(
+            "SK-C009",
+            f"--devices {devices}: a launcher has started this process already.",
+            "Leave --devices out, or torchrun.",
+        )
+    given = sys.argv[1:]
+    place = next(i for i, word in enumerate(given) if word.partition("=")[0] == "--devices")
+    return launch(devices, given[:place] + given[place + 1 + ("=" not in given[place]) :])
 
 
 def _resume(

@@ -1,0 +1,119 @@
+"""`segkit train --devices 2`: two processes by one command, which end, save and fail as one."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from segkit.training.checkpoints import CheckpointFolder
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc"),
+]
+
+
+@pytest.fixture
+def started(tiny_settings, tmp_path):
+    begun = []
+
+    def start(**changes):
+        settings = tiny_settings | {"out": str(tmp_path / "run"), "samples": 0} | changes
+        assigned = [f"--set={key}={value}" for key, value in settings.items()]
+        command = [sys.executable, "-m", "segkit", "train", "--devices", "2", *assigned]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        begun.append(process)
+        return process, tmp_path / "run"
+
+    yield start
+    for process in begun:
+        for rank in ranks_of(tmp_path):
+            os.kill(rank, signal.SIGKILL)
+        process.kill()
+        process.communicate()
+
+
+def ranks_of(folder):
+    """Processes whose command names the folder, but for the one with --devices."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = file.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"--devices" not in words and any(bytes(folder) in word for word in words):
+            found.append(int(file.parent.name))
+    return found
+
+
+def wait_for(condition, seconds=60):
+    for _ in range(int(seconds * 20)):
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def steps_logged(run):
+    log = run / "metrics.jsonl"
+    return len(log.read_text().splitlines()) if log.is_file() else 0
+
+
+def test_two_processes_train_one_run(started):
+    process, run = started(epochs=2)
+    printed, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, printed
+    assert "2 processes" in printed
+    assert printed.count("Trained 2 epochs") == 1
+    assert printed.count("loading PyTorch") == 1
+    assert [json.loads(line)["epoch"] for line in (run / "metrics.jsonl").open()] == [1, 2]
+
+
+def test_what_is_wrong_ends_the_command_with_its_own_status(started):
+    process, _ = started(batch=5)
+    printed, _ = process.communicate(timeout=240)
+    assert process.returncode == 2, printed
+    assert "a batch of 5 cannot be shared by 2 processes" in printed
+    assert "Traceback" not in printed
+    assert "ChildFailedError" not in printed
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+)
+def test_a_signal_to_the_command_has_all_save_and_end(started, tmp_path, number, status):
+    process, run = started(epochs=2000, evaluate_every=2000)
+    assert wait_for(lambda: steps_logged(run) > 2), process.stdout.read()
+    process.send_signal(number)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == status, printed
+    [step] = re.findall(r"saved after step (\d+)", printed)
+    assert CheckpointFolder(run / "checkpoints").load().state["position"]["step"] == int(step)
+    assert ranks_of(tmp_path) == []
+
+
+def test_a_signal_to_save_is_passed_on_and_training_goes_on(started):
+    process, run = started(epochs=2000, evaluate_every=2000)
+    assert wait_for(lambda: steps_logged(run) > 2), process.stdout.read()
+    process.send_signal(signal.SIGUSR1)
+    assert wait_for(lambda: CheckpointFolder(run / "checkpoints").any_yet())
+    before = steps_logged(run)
+    assert wait_for(lambda: steps_logged(run) > before)
+    assert process.poll() is None
+
+
+def test_when_the_command_is_killed_the_processes_save_and_end(started, tmp_path):
+    process, run = started(epochs=20000, evaluate_every=20000)
+    assert wait_for(lambda: steps_logged(run) > 2), process.stdout.read()
+    process.kill()
+    assert len(ranks_of(tmp_path)) >= 2
+    assert wait_for(lambda: not ranks_of(tmp_path), seconds=20)
+    assert CheckpointFolder(run / "checkpoints").any_yet()
