@@ -12,10 +12,10 @@ from result_tables import device_name
 from segkit.bench.baselines import with_ratios
 from segkit.bench.pages.bars import at_end
 from segkit.bench.pages.labels import milliseconds, plain
-from segkit.bench.pages.result import png
-from segkit.bench.pages.style import DARK, LIGHT, Theme, dress, figure, plain_numbers, title
+from segkit.bench.pages.style import plain_numbers
 from segkit.bench.records import Run
 from segkit.bench.row import Relative, Row
+from segkit.reporting.figures import DARK, LIGHT, Theme, dress, figure, png, title
 
 HERE = Path(__file__).parent
 PICTURE = "beside-peers"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -60,3 +62,8 @@ def announce(text: str) -> None:
     launched = os.environ.get("TORCHELASTIC_RUN_ID") == "segkit"
     if not launched and os.environ.get("RANK", "0") == "0":
         click.echo(text, err=True)
+
+
+def repeated(words: Sequence[str] | None) -> str:
+    """The command line that repeats what runs, from the words that `main` was given."""
+    return shlex.join(["segkit", *words]) if words else ""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +14,21 @@ import click
 
 from segkit.cli.completion import ComponentName
 from segkit.cli.data_options import data_choices, data_options
-from segkit.cli.declaring import TorchCommand
+from segkit.cli.declaring import TorchCommand, repeated
 from segkit.cli.memory_option import keep_freed_memory_option
 
 if TYPE_CHECKING:
-    from segkit.scoring.evaluate_model import Evaluation
+    from segkit.scoring.evaluate_model import Evaluation, EvaluationSettings
 
 BATCH = "Images, or tiles, at a time."
 TILE = "Score larger images in tiles of so many pixels a side. [default: images whole]"
 OVERLAP = "Share of a tile that neighbours have in common."
+OUT = "Folder that keeps tables, pictures and report.html. [default: nothing is kept]"
 DEVICE = "auto, cpu, cuda, cuda:N or mps."
 
 
 @click.command("evaluate", cls=TorchCommand)
-@click.argument("run")
+@click.argument("runs", nargs=-1, required=True)
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -45,6 +46,8 @@ DEVICE = "auto, cpu, cuda, cuda:N or mps."
     type=ComponentName("metrics"),
     help="One or several, as miou,dice. [default: as in training, and iou]",
 )
+@click.option("--out", type=click.Path(path_type=Path), help=OUT)
+@click.option("--overwrite", is_flag=True, help="Replace results that are in --out already.")
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help=BATCH)
 @click.option("--tile", type=click.IntRange(16), help=TILE)
 @click.option(
@@ -62,11 +65,13 @@ DEVICE = "auto, cpu, cuda, cuda:N or mps."
 @keep_freed_memory_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
-    run: str,
+    runs: tuple[str, ...],
     data: Path | None,
     dataset: str | None,
     split: str,
     metric: str | None,
+    out: Path | None,
+    overwrite: bool,
     batch: int,
     tile: int | None,
     overlap: float,
@@ -76,17 +81,23 @@ def command(
     as_json: bool,
     **choices: Any,
 ) -> None:
-    """Score RUN, a run folder, a model folder or hf:owner/name, on a split of a data set.
+    """Score RUNS, run folders, model folders or hf:owner/name, on a split of a data set.
 
     \b
     segkit evaluate runs/street --split test
     segkit evaluate runs/street --data DIR --metric miou,dice,boundary_iou --json
+    segkit evaluate runs/street --out street-scores
+    segkit evaluate runs/a runs/b --data DIR --split all
+
+    --out keeps report.html, every image's and every class's scores with 95 % intervals, confusion
+    matrix, calibration, and the worst images as pictures. Several RUNS are scored on the same
+    images and compared with the first.
     """
     from segkit.inference.tiling import Tiling
-    from segkit.scoring.evaluate_model import EvaluationSettings, evaluate_model
+    from segkit.scoring.evaluate_model import EvaluationSettings
 
-    settings = EvaluationSettings(
-        model=run,
+    asked = EvaluationSettings(
+        model=runs[0],
         split=split,
         data=data,
         options=data_options(dataset, choices),
@@ -96,10 +107,85 @@ def command(
         precision=precision,
         workers=workers,
         tiling=Tiling(tile, overlap, batch) if tile else None,
+        details=out is not None or len(runs) > 1,
     )
-    evaluation = evaluate_model(settings, _progress())
-    if _speaks():
-        click.echo(json.dumps(_as_json(evaluation), indent=2) if as_json else _as_text(evaluation))
+    _score(asked, runs, out, overwrite=overwrite, as_json=as_json)
+
+
+def _score(
+    asked: EvaluationSettings,
+    runs: Sequence[str],
+    out: Path | None,
+    *,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    from segkit.scoring.evaluate_model import evaluate_model
+    from segkit.scoring.evaluation_folder import as_plain, refuse_used, write_evaluation
+
+    _refuse_twice(runs)
+    folders = _folders(out, runs)
+    for folder in folders.values():
+        refuse_used(folder, overwrite=overwrite)
+    found = []
+    for run in runs:
+        evaluation = evaluate_model(replace(asked, model=run), _progress())
+        found.append(evaluation)
+        if run in folders:
+            write_evaluation(evaluation, folders[run], repeated(click.get_current_context().obj))
+    if not _speaks():
+        return
+    several = _compare(found, out) if len(found) > 1 else ""
+    if as_json:
+        said = [as_plain(each) for each in found]
+        click.echo(json.dumps(said if len(said) > 1 else said[0], indent=2))
+        return
+    for evaluation in found:
+        click.echo(_as_text(evaluation))
+    if several:
+        click.echo(several)
+    if out is not None:
+        click.echo(f"\nkept in {out}: open {out / 'report.html' if not several else out}")
+
+
+def _refuse_twice(runs: Sequence[str]) -> None:
+    from segkit.errors import UsageError
+
+    if twice := [run for run in runs if runs.count(run) > 1]:
+        raise UsageError("SK-C009", f"{twice[0]} is named twice.", "Name each run once.")
+
+
+def _folders(out: Path | None, runs: Sequence[str]) -> dict[str, Path]:
+    """Where each run's results go: of several into folders of their own."""
+    if out is None:
+        return {}
+    if len(runs) == 1:
+        return {runs[0]: out}
+    names = [Path(run).name for run in runs]
+    if len({name.casefold() for name in names}) < len(names):
+        names = [f"{place}-{name}" for place, name in enumerate(names, start=1)]
+    return {run: out / name for run, name in zip(runs, names, strict=True)}
+
+
+def _compare(found: Sequence[Evaluation], out: Path | None) -> str:
+    """The table of several runs; kept as comparison.csv."""
+    from segkit.reporting.report import with_interval
+    from segkit.reporting.tables import aligned
+    from segkit.scoring.comparison import COLUMNS, METHOD, compared
+    from segkit.scoring.evaluation_folder import write_csv
+
+    table = compared(found)
+    if out is not None:
+        write_csv(out / "comparison.csv", [COLUMNS, *(each.as_row() for each in table)])
+    rows = []
+    for each in table:
+        score, gap = each.score, each.difference
+        difference = f"{gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})" if gap else ""
+        rows.append(
+            [each.run, with_interval(score.value, score.low, score.high), difference, each.verdict]
+        )
+    header = ("run", "mean IoU", "less the first", "")
+    return f"\n{aligned(rows, header)}\n\n{METHOD}"
 
 
 def _progress() -> Callable[[int, int], None]:
@@ -116,30 +202,12 @@ def _speaks() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _as_json(evaluation: Evaluation) -> dict[str, Any]:
-    scores = evaluation.scores
-    counts_KK = scores.counts_KK
-    return {
-        "model": evaluation.model,
-        "data": evaluation.data,
-        "split": evaluation.split,
-        "images": scores.images,
-        "scores": {n: None if math.isnan(v) else v for n, v in scores.values.items()},
-        "conventions": dict(scores.conventions),
-        "classes": list(evaluation.classes),
-        "ignore_index": evaluation.ignore_index,
-        "confusion": None if counts_KK is None else counts_KK.tolist(),
-        "device": evaluation.device,
-        "precision": evaluation.precision,
-        "notes": list(evaluation.notes),
-    }
-
-
 def _as_text(evaluation: Evaluation) -> str:
     from segkit.reporting.tables import aligned
+    from segkit.scoring.evaluation_page import scored_name
 
     scores = evaluation.scores
-    rows = [[_title(name, evaluation.classes), value] for name, value in scores.values.items()]
+    rows = [[scored_name(name, evaluation.classes), value] for name, value in scores.values.items()]
     lines = [
         f"{evaluation.model} on {scores.images} images of {evaluation.data}, {evaluation.split} "
         f"({evaluation.device}, {evaluation.precision})",
@@ -150,11 +218,3 @@ def _as_text(evaluation: Evaluation) -> str:
     ]
     lines += [f"{name}: {sentence}" for name, sentence in scores.conventions.items() if sentence]
     return "\n".join(lines)
-
-
-def _title(name: str, classes: tuple[str, ...]) -> str:
-    """`iou/3` with the name of class 3."""
-    prefix, slash, place = name.rpartition("/")
-    if slash and place.isdigit() and int(place) < len(classes):
-        return f"{prefix}/{classes[int(place)]}"
-    return name

@@ -114,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     try:
         words = [word for word in given if word != "--debug"]
-        status: Any = segkit.main(args=words, prog_name="segkit", standalone_mode=False)
+        # The words themselves go along as the context's object: pages say what repeats them.
+        status: Any = segkit.main(args=words, prog_name="segkit", standalone_mode=False, obj=words)
         sys.exit(status if isinstance(status, int) else 0)
     except click.exceptions.Abort:
         click.echo("Stopped.", err=True)

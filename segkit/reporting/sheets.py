@@ -84,6 +84,11 @@ def sample_sheet(
     rows = legend_rows(label_HW, palette, classes, None)
     if truth_HW is not None:
         rows = legend_rows(truth_HW, palette, classes, ignore_index)
+        only = np.where(np.isin(label_HW, np.unique(truth_HW)), -1, label_HW.astype(int))
+        rows += [
+            (colour, f"{text} (predicted only)")
+            for colour, text in legend_rows(only, palette, classes, None)
+        ]
         true_HW = enlarged(truth_HW)
         pictures.append(overlay(large_HWC, true_HW, palette, ignore_index))
         titles.append("truth")
@@ -159,7 +164,7 @@ def legend_rows(
         share = f"{count / label_HW.size:.1%}"
         if label == ignore_index:
             rows.append((None, f"hatched: ignored {share}"))
-        elif label < len(classes):
+        elif 0 <= label < len(classes):
             untinted = " (as it is)" if label == 0 else ""
             rows.append((colours[label] if label else None, f"{classes[label]} {share}{untinted}"))
     return rows

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from segkit.config import TrainConfig, read_config
+from segkit.data.files.pairing import NO_SPLIT
 from segkit.data.loader import EvaluationLoader
-from segkit.data.opening.opened import Data
+from segkit.data.opening.opened import ALL, Data
 from segkit.data.options import PLAIN_OPTIONS, DataOptions
 from segkit.device import choose_precision, default_workers, describe, device_errors
 from segkit.distributed import Group, process_group
-from segkit.errors import DataError
+from segkit.errors import DataError, UsageError
 from segkit.inference.predictor import Predictor
 from segkit.inference.tiling import Tiling
 from segkit.model.folder import load_model
 from segkit.model.network import SegmentationModel
 from segkit.registry.components import default_registry
 from segkit.registry.expression import parse_list
+from segkit.scoring.cases import cases
 from segkit.scoring.data_for_model import TrainedModel, data_for
+from segkit.scoring.details import Details, Keeper
 from segkit.scoring.evaluation import evaluate as evaluate_batches
 from segkit.scoring.evaluator import Evaluator, Scores
 
@@ -40,6 +44,8 @@ class EvaluationSettings:
     precision  auto, fp32, bf16 or fp16
     workers    processes that read images; None: as the device suggests
     tiling     how images larger than a tile are cut; None scores them whole
+    details    whether to keep every image's scores, the certainty, and cases to look at: one
+               process only, and where images are whole a second pass over each
     """
 
     model: str
@@ -52,6 +58,7 @@ class EvaluationSettings:
     precision: str = "auto"
     workers: int | None = None
     tiling: Tiling | None = None
+    details: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class Evaluation:
 
     classes   names in label order
     notes     what was found in the data and decided, a sentence each
+    details   every image's scores and more, where they were asked for
     """
 
     scores: Scores
@@ -71,6 +79,7 @@ class Evaluation:
     device: str
     precision: str
     notes: tuple[str, ...] = ()
+    details: Details | None = None
 
 
 def evaluate(
@@ -135,32 +144,76 @@ def evaluate_model(
         network = network.to(group.device)
         model = TrainedModel(asked.model, network.record, settings)
         data = data_for(model, asked.data, asked.options)
-        count = len(data.split(asked.split))
-        precision = choose_precision(asked.precision, group.device)
-        scores = evaluate_batches(
-            Predictor(network, group.device, precision, asked.tiling),
-            _loader(asked, data, group),
-            Evaluator(
-                asked.metric or _with_classes((settings or TrainConfig()).metric),
-                num_classes=model.record.label_count,
-                ignore_index=data.ignore_index,
-                group=group,
-            ),
-            full_scale=data.full_scale,
-            progress=lambda done: progress(min(done * group.world_size, count), count),
-        )
-        _refuse_one_class_left(scores, data)
-        trained_on = settings.data if settings is not None else None
-        return Evaluation(
-            scores,
-            asked.model,
-            str(asked.data or trained_on or "demo set"),
-            asked.split,
-            tuple(data.classes),
-            data.ignore_index,
-            describe(group.device),
-            precision,
-            data.notes,
+        return _scored(asked, model, network, data, group, progress)
+
+
+def _scored(
+    asked: EvaluationSettings,
+    model: TrainedModel,
+    network: SegmentationModel,
+    data: Data,
+    group: Group,
+    progress: Callable[[int, int], None],
+) -> Evaluation:
+    settings, count = model.settings, len(data.split(asked.split))
+    precision = choose_precision(asked.precision, group.device)
+    predictor = Predictor(network, group.device, precision, asked.tiling)
+    loader, labels, started = _loader(asked, data, group), model.record.label_count, time.time()
+    keeper = None
+    if asked.details:
+        _refuse_several_processes(group)
+        sure = asked.tiling is None and labels > 1
+        keeper = Keeper(labels, data.ignore_index, takes_logits=sure)
+    scores = evaluate_batches(
+        predictor,
+        loader,
+        Evaluator(
+            asked.metric or _with_classes((settings or TrainConfig()).metric),
+            num_classes=labels,
+            ignore_index=data.ignore_index,
+            group=group,
+        ),
+        full_scale=data.full_scale,
+        keeper=keeper,
+        progress=lambda done: progress(min(done * group.world_size, count), count),
+    )
+    _refuse_one_class_left(scores, data)
+    details = None
+    if keeper is not None:
+        seconds, counts = time.time() - started, keeper.per_image.counts()
+        shown = cases(counts, data.split(asked.split), loader.indices, data, predictor)
+        details = Details(counts, keeper.calibration, tuple(shown), seconds)
+    trained_on = settings.data if settings is not None else None
+    return Evaluation(
+        scores,
+        asked.model,
+        str(asked.data or trained_on or "demo set"),
+        asked.split,
+        tuple(data.classes),
+        data.ignore_index,
+        describe(group.device),
+        precision,
+        (*data.notes, *_partial(asked, data)),
+        details,
+    )
+
+
+def _partial(asked: EvaluationSettings, data: Data) -> tuple[str, ...]:
+    """Says that images of other data than the training's stay unscored, where a split was drawn."""
+    drawn = any(note.startswith(NO_SPLIT) for note in data.notes)
+    if asked.data is None or asked.split != "val" or not drawn:
+        return ()
+    left = len(data.split(ALL)) - len(data.split("val"))
+    return (f"{left} images are not scored: --split all scores every one.",)
+
+
+def _refuse_several_processes(group: Group) -> None:
+    if group.world_size > 1:
+        raise UsageError(
+            "SK-C007",
+            f"{group.world_size} processes share the images, and what is kept of each image is "
+            "kept by one.",
+            "Start it with one process, or leave --out out.",
         )
 
 

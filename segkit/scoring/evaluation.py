@@ -13,6 +13,7 @@ from segkit.inference.predictor import Predictor
 from segkit.model.label_range import labels_out_of_range
 from segkit.model.labels import most_likely
 from segkit.scoring.confusion import as_bytes
+from segkit.scoring.details import Keeper
 from segkit.scoring.evaluator import Evaluator, Scores
 
 
@@ -23,11 +24,13 @@ def evaluate(
     evaluator: Evaluator,
     *,
     full_scale: float,
+    keeper: Keeper | None = None,
     progress: Callable[[int], None] = lambda images: None,
 ) -> Scores:
     """Scores the predictor's labels on this process's share of the images.
 
     full_scale   the pixel value that counts as 1
+    keeper       is given every batch and its labels, to keep more than their sum
     progress     called with the images scored so far, by this process
     Raises DataError SK-D012 (a label out of range, with the file's name), SK-T004 (no image), and
     UsageError SK-C007 for tiles where a metric takes logits.
@@ -52,6 +55,11 @@ def evaluate(
             # The only class is everywhere, whatever its logit.
             label_BHW = torch.zeros_like(label_BHW)
         evaluator.update(label_BHW, batch, logits_BKHW)
+        if keeper is not None:
+            if keeper.takes_logits and logits_BKHW is None:
+                # A pass of its own, so that the labels are exactly those that are scored without.
+                logits_BKHW = predictor.logits(batch.image_BCHW, full_scale)
+            keeper.update(label_BHW, batch, logits_BKHW)
         images += len(batch.ids)
         progress(images)
     return evaluator.scores(images)

@@ -8,9 +8,8 @@ import numpy as np
 
 from segkit.data.opening.opened import Data
 from segkit.inference.predictor import Predictor
-from segkit.interfaces import Sample
-from segkit.reporting.pictures import Picture, write_picture
-from segkit.reporting.sheets import sample_sheet
+from segkit.reporting.pictures import write_picture
+from segkit.scoring.cases import sheet
 from segkit.storage import storage_errors
 
 
@@ -24,25 +23,9 @@ def write_samples(
     for index in chosen.astype(int):
         sample = dataset[int(index)]
         file = folder / f"{sample.id.replace('/', '_')}.png"
-        sheet_HWC = _sheet(sample, predictor, data)
+        sheet_HWC = sheet(sample, data, predictor)
         with storage_errors(file):
             folder.mkdir(parents=True, exist_ok=True)
             write_picture(file, sheet_HWC)
         written.append(file)
     return written
-
-
-def _sheet(sample: Sample, predictor: Predictor, data: Data) -> Picture:
-    (label_HW,) = predictor.label_maps([sample.image], data.full_scale)
-    if len(data.classes) == 1:
-        # A single class is everywhere, whatever its logit.
-        label_HW = np.zeros_like(label_HW)
-    return sample_sheet(
-        sample.image,
-        sample.mask,
-        label_HW,
-        data.palette,
-        data.classes,
-        full_scale=data.full_scale,
-        ignore_index=data.ignore_index,
-    )

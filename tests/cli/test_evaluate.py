@@ -1,8 +1,12 @@
 """`segkit evaluate` as people type it."""
 
+import csv
 import json
+import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from segkit.cli.main import main
 
@@ -71,3 +75,75 @@ def test_a_model_without_run_needs_data(segkit, trained):
     status, _, err = segkit("evaluate", str(trained / "model"))
     assert status == 2
     assert "Say on which data to score it: segkit evaluate" in err
+
+
+def rows(file):
+    with file.open(newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def test_out_keeps_what_was_found(segkit, trained, tmp_path):
+    out = tmp_path / "kept"
+    status, printed, err = segkit("evaluate", str(trained), "--out", str(out), "--json")
+    assert status == 0, err
+    said = json.loads(printed)
+    assert json.loads((out / "scores.json").read_text()) == said
+    counts = np.array(said["confusion"])
+    table = (out / "confusion.csv").read_text().splitlines()
+    assert [[int(n) for n in line.split(",")[1:]] for line in table[1:]] == counts.tolist()
+    classes = rows(out / "classes.csv")
+    iou = counts.diagonal() / (counts.sum(0) + counts.sum(1) - counts.diagonal())
+    assert [float(each["iou"]) for each in classes] == pytest.approx(iou.tolist(), abs=1e-6)
+    assert all(float(e["iou_low"]) <= float(e["iou"]) <= float(e["iou_high"]) for e in classes)
+    assert said["intervals"]["mean IoU"]["value"] == pytest.approx(said["scores"]["miou"])
+    images = rows(out / "images.csv")
+    assert len(images) == 40
+    assert sum(int(each["pixels"]) for each in images) == counts.sum()
+    bins = rows(out / "calibration.csv")
+    assert sum(int(each["pixels"]) for each in bins) == counts.sum()
+    cases = sorted(each.name for each in (out / "cases").iterdir())
+    assert [name.partition("-")[0] for name in cases] == ["median"] * 3 + ["worst"] * 6
+    worst = sorted(images, key=lambda each: float(each["mean_iou"]))[0]["image"]
+    assert worst in next(name for name in cases if name.startswith("worst-01"))
+    with Image.open(out / "cases" / cases[0]) as case:
+        assert case.width >= 4 * 256
+    assert segkit("evaluate", str(trained), "--out", str(out))[0] == 2
+    page = (out / "report.html").read_text()
+    assert f"segkit evaluate {trained} --out {out} --json" in page
+    assert "<script" not in page
+
+
+def test_scores_with_out_are_those_without(segkit, trained, tmp_path):
+    plain, kept = (
+        json.loads(segkit("evaluate", str(trained), "--json", *more)[1])
+        for more in ([], ["--out", str(tmp_path / "kept")])
+    )
+    for name in ("scores", "confusion"):
+        assert plain[name] == kept[name]
+
+
+def test_of_tiles_all_but_the_certainty_is_kept(segkit, trained, tmp_path):
+    out = tmp_path / "kept"
+    given = ["--tile", "64", "--out", str(out)]
+    assert segkit("evaluate", str(trained), *given)[0] == 0
+    assert (out / "images.csv").is_file()
+    assert not (out / "calibration.csv").exists()
+
+
+def test_several_runs_are_compared_on_the_same_images(segkit, trained, tmp_path):
+    other = tmp_path / "copy"
+    shutil.copytree(trained, other)
+    out = tmp_path / "kept"
+    status, printed, err = segkit("evaluate", str(trained), str(other), "--out", str(out))
+    assert status == 0, err
+    assert "+0.000 (+0.000 to +0.000)  not told apart" in printed
+    table = rows(out / "comparison.csv")
+    assert [each["run"] for each in table] == [str(trained), str(other)]
+    assert table[1]["difference_low"] == table[1]["difference_high"] == "0.0"
+    assert (out / "copy/report.html").is_file()
+
+
+def test_a_run_named_twice_is_refused(segkit, trained):
+    status, _, err = segkit("evaluate", str(trained), str(trained))
+    assert status == 2
+    assert "is named twice" in err

@@ -18,6 +18,7 @@ from segkit.bench.pages.labels import (
 from segkit.bench.record import Record
 from segkit.bench.records import Run
 from segkit.bench.row import Row
+from segkit.reporting.pages import Figure, pages
 
 MIB = 2**20
 MODES = {"train": "Training", "infer": "Inference"}
@@ -62,23 +63,6 @@ COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture for light pages and for dark ones, as data: addresses."""
-
-    name: str
-    light: str
-    dark: str
-
-    @property
-    def caption(self) -> str:
-        return CAPTIONS.get(self.name, "")
-
-    @property
-    def alternative(self) -> str:
-        return self.name.replace("-", " ")
-
-
-@dataclass(frozen=True)
 class Table:
     """Rows of text under headers, in two parts; the first column of each is the name."""
 
@@ -90,16 +74,9 @@ class Table:
     more_rows: Sequence[Sequence[str]]
 
 
-def page(run: Run, pictures: Sequence[Picture]) -> str:
+def page(run: Run, pictures: Sequence[Figure]) -> str:
     """The whole page."""
-    from jinja2 import Environment, PackageLoader
-
-    environment = Environment(
-        loader=PackageLoader("segkit.bench.pages"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages("segkit.bench.pages")
     environment.globals["plain"] = plain
     environment.filters["capitalized"] = lambda text: f"{text[0].upper()}{text[1:].rstrip('.')}."
     found = tables(run)

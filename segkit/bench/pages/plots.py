@@ -12,18 +12,10 @@ from typing import TYPE_CHECKING, Any
 from segkit.bench.pages.bars import at_end, bar_panels, seconds_of, speed_points
 from segkit.bench.pages.labels import shared_and_own
 from segkit.bench.pages.scatter import Panel, coordinates, extremes, scatters
-from segkit.bench.pages.style import (
-    Theme,
-    dress,
-    figure,
-    legend,
-    name_points,
-    plain_numbers,
-    settle,
-    title,
-)
+from segkit.bench.pages.style import name_points, plain_numbers, settle
 from segkit.bench.records import Run
 from segkit.bench.row import Row
+from segkit.reporting.figures import Theme, dress, figure, legend, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,18 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from segkit.bench.case import Case
 from segkit.bench.pages.labels import shared_and_own
-from segkit.bench.pages.style import (
-    MARKERS,
-    Theme,
-    dress,
-    figure,
-    legend,
-    name_points,
-    plain_numbers,
-    settle,
-    title,
-)
+from segkit.bench.pages.style import MARKERS, name_points, plain_numbers, settle
 from segkit.bench.row import Row
+from segkit.reporting.figures import Theme, dress, figure, legend, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

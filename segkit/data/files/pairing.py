@@ -14,6 +14,7 @@ from segkit.data.findings import WARNING, Finding
 from segkit.errors import DataError
 
 SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini"))
+NO_SPLIT = "No split is given"
 EXPECTED = (
     "segkit looks for images/ and masks/, with or without train/, val/ and test/ in each, "
     "or for a data.yaml that says where they are."
@@ -146,7 +147,7 @@ def _suffix_rule(lonely: Sequence[str], spare: Sequence[str]) -> str:
 
 
 def split_note(val_share: float, seed: int) -> str:
-    return f"No split is given: {val_share:.0%} is drawn for validation with seed {seed}."
+    return f"{NO_SPLIT}: {val_share:.0%} is drawn for validation with seed {seed}."
 
 
 def seeded_split(

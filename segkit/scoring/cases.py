@@ -1,0 +1,70 @@
+"""Single images as cases: which ones to look at, and pictures of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from segkit.data.opening.opened import Data
+from segkit.inference.predictor import Predictor
+from segkit.interfaces import Dataset, Sample
+from segkit.reporting.pictures import Picture
+from segkit.reporting.sheets import sample_sheet
+from segkit.scoring.per_image import ImageCounts
+
+WORST, MEDIAN = 6, 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """An image with its truth, its prediction and the errors beside each other.
+
+    kind    worst or median
+    score   the image's mean IoU over the classes in its truth or prediction
+    """
+
+    kind: str
+    name: str
+    score: float
+    sheet: Picture
+
+
+def chosen(counts: ImageCounts) -> list[tuple[str, int]]:
+    """(kind, row) of the images with the lowest score and of those in the middle.
+
+    No more than half of the images are worst ones; images without a score are none.
+    """
+    score_N = counts.miou_N
+    order = [int(row) for row in np.argsort(score_N, kind="stable") if not np.isnan(score_N[row])]
+    worst = order[: min(WORST, max(1, len(order) // 2))]
+    middle = max(len(worst), len(order) // 2 - MEDIAN // 2)
+    return [("worst", row) for row in worst] + [
+        ("median", row) for row in order[middle : middle + MEDIAN]
+    ]
+
+
+def cases(
+    counts: ImageCounts, dataset: Dataset, order: Sequence[int], data: Data, predictor: Predictor
+) -> Iterator[Case]:
+    """Pictures of the images that are chosen; `order`: indices in the order of evaluation."""
+    for kind, row in chosen(counts):
+        sample = dataset[order[counts.places[row]]]
+        yield Case(
+            kind, counts.names[row], float(counts.miou_N[row]), sheet(sample, data, predictor)
+        )
+
+
+def sheet(sample: Sample, data: Data, predictor: Predictor) -> Picture:
+    """A sample's image, truth, prediction and errors."""
+    (label_HW,) = predictor.label_maps([sample.image], data.full_scale)
+    return sample_sheet(
+        sample.image,
+        sample.mask,
+        label_HW,
+        data.palette,
+        data.classes,
+        full_scale=data.full_scale,
+        ignore_index=data.ignore_index,
+    )
