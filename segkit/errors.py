@@ -34,6 +34,8 @@ CODES: dict[str, str] = {
     "SK-C012": "Results would replace files that are there already.",
     "SK-C013": "The command line holds a command, an option or a word that there is not, or lacks "
     "one that is needed.",
+    "SK-C014": "A run that is to go on would be another run: its settings, data, parts, threads or "
+    "releases differ.",
     "SK-D001": "The folder holds no images, or its layout is none that segkit knows.",
     "SK-D002": "Images and masks cannot be paired one to one.",
     "SK-D003": "A mask and its image differ in size.",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from segkit.cli.continuing import run_to_continue
 from segkit.cli.declaring import TorchCommand
 from segkit.cli.outlasting import outlasting_output
 from segkit.cli.train_options import machine, output, settings_options
@@ -50,10 +51,24 @@ if TYPE_CHECKING:
 @click.option(
     "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Continue a run exactly."
 )
+@click.option(
+    "--resume-or-start",
+    "scheduled",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Continue the run, or start it in this very folder: for schedulers.",
+)
+@click.option(
+    "--force",
+    is_flag=True,
+    help="With --resume: go on though settings, data, threads or torch differ. [default: off]",
+)
 def command(
     file: Path | None,
     assignments: tuple[str, ...],
     resume: Path | None,
+    scheduled: Path | None,
+    force: bool,
     dry_run: bool,
     smoke: bool,
     devices: int | None,
@@ -66,6 +81,7 @@ def command(
     segkit train --encoder densenet121 --data DIR --out runs/street
     segkit train --config runs/street/config.yaml    the same again
     segkit train --resume runs/street                from where it was interrupted
+    segkit train --resume-or-start runs/street ...   the same line again and again: for schedulers
     segkit train --devices 2 ...                     on two GPUs or CPU processes
 
     Settings come from the defaults, --config, the options and --set, the later over the earlier;
@@ -74,15 +90,16 @@ def command(
     if devices and devices > 1:
         sys.exit(_on_devices(devices))
     options = {key: value for key, value in given.items() if value is not None}
-    if resume:
-        _resume(resume, file, assignments, options)
-        return
-    from segkit.config import layered
-
     if options.get("ignore_index") == "none":
         del options["ignore_index"]
         assignments = ("ignore_index=null", *assignments)
-    config = layered(file, options, assignments)
+    going_on = run_to_continue(resume, scheduled, file, options, assignments, force=force)
+    if going_on:
+        _resume(*going_on, force=force)
+        return
+    from segkit.config import layered
+
+    config = layered(file, options | ({"out": str(scheduled)} if scheduled else {}), assignments)
     if config.size is not None:
         from segkit.bench.fitting import refuse_too_large
 
@@ -96,7 +113,7 @@ def command(
 
             events.decided(smoke_test(config))
             return None
-        result = train(config, events, dry_run=dry_run)
+        result = train(config, events, dry_run=dry_run, in_place=scheduled is not None)
         return result.folder if result else None
 
     _watched(run, tensorboard=config.tensorboard)
@@ -118,24 +135,13 @@ def _on_devices(devices: int) -> int:
     return launch(devices, given[:place] + given[place + 1 + ("=" not in given[place]) :])
 
 
-def _resume(
-    folder: Path, file: Path | None, assignments: tuple[str, ...], options: dict[str, Any]
-) -> None:
+def _resume(folder: Path, changes: dict[str, Any], *, force: bool) -> None:
     from segkit.config import read_config
-    from segkit.errors import UsageError
-
-    refused = ["--config"] * bool(file) + ["--set"] * bool(assignments)
-    if refused:
-        raise UsageError(
-            "SK-C009",
-            f"{' and '.join(refused)} cannot be given with --resume: a run goes on as it began.",
-            f"For another run: segkit train --config {folder / 'config.yaml'} ...",
-        )
 
     def run(events: Events) -> Path | None:
         from segkit.training.training import resume
 
-        return resume(folder, options, events).folder
+        return resume(folder, changes, events, force=force).folder
 
     config_file = folder / "config.yaml"
     shown = config_file.is_file() and read_config(config_file).tensorboard

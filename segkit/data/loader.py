@@ -90,7 +90,8 @@ class TrainingLoader:
         """The batches of one epoch, from the one numbered `start` on."""
         steps, share = self.batches_per_epoch, self.batch // self.world_size
         first = (number * steps + start) * self.batch
-        stream = sample_stream(len(self.dataset), self.seed, first, (steps - start) * self.batch)
+        left = max(0, steps - start)  # of a resumed run's data, images may have been taken away
+        stream = sample_stream(len(self.dataset), self.seed, first, left * self.batch)
         self._plan.steps = [
             stream[place : place + share]
             for place in range(self.rank * share, len(stream), self.batch)

@@ -29,7 +29,7 @@ from segkit.storage import (
     sweep,
 )
 
-FORMAT = "segkit-checkpoint/1"
+FORMAT = "segkit-checkpoint/2"
 KEEP = 2
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -19,8 +19,10 @@ from segkit.scoring.evaluator import Scores
 from segkit.training.checkpoints import Checkpoint
 from segkit.training.clock import Clock
 from segkit.training.events import EpochReport, StepReport
+from segkit.training.identity import identity_of
 from segkit.training.learner import Learner, Outcome
 from segkit.training.position import Position
+from segkit.training.run_state import Resumed, RunState
 from segkit.training.setup import Setup
 
 SKIPS_IN_A_ROW = 50
@@ -37,15 +39,18 @@ class Loop:
 
     position   where it is
     learner    the networks that it trains
+    forced     differences from how it began that were accepted, a sentence each
     """
 
-    def __init__(self, setup: Setup, checkpoint: Checkpoint | None = None) -> None:
+    def __init__(
+        self, setup: Setup, resumed: Resumed | None = None, forced: Sequence[str] = ()
+    ) -> None:
         self.setup, self.config, self.group = setup, setup.config, setup.group
-        self.position = Position(**checkpoint.state["position"]) if checkpoint else Position()
-        tensors = checkpoint.tensors if checkpoint else None
-        self.learner = Learner(setup, self.position.epoch, tensors)
-        if checkpoint:
-            self.learner.scaler.load_state_dict(dict(checkpoint.state["scaler"]))
+        self.position = replace(resumed.state.position) if resumed else Position()
+        self.identity, self.forced = identity_of(setup), list(forced)
+        self.learner = Learner(setup, self.position.epoch, resumed.tensors if resumed else None)
+        if resumed:
+            self.learner.scaler.load_state_dict(dict(resumed.state.scaler))
         self.pending: Outcome | None = None
         self.latest: StepReport | None = None
         self.latest_batch: Batch | None = None
@@ -172,13 +177,15 @@ class Loop:
         """
         self.settle()
         self.refuse_infinite_model()
-        state = {
-            "position": asdict(self.position),
-            "weights": dict(self.setup.model.record.weights),
-            "scaler": self.learner.scaler.state_dict(),
-            "world_size": self.group.world_size,
-        }
-        return Checkpoint(self.learner.checkpoint_tensors(), state)
+        state = RunState(
+            position=self.position,
+            weights=dict(self.setup.model.record.weights),
+            scaler=self.learner.scaler.state_dict(),
+            world_size=self.group.world_size,
+            identity=self.identity,
+            forced=self.forced,
+        )
+        return Checkpoint(self.learner.checkpoint_tensors(), state.record())
 
     def refuse_infinite_model(self) -> None:
         """Raises DivergedBatch SK-T001 where a weight or a norm's statistic is no finite number."""

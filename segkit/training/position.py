@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
+
+from pydantic import ConfigDict, Field
+
+Count = Annotated[int, Field(ge=0)]
 
 
 @dataclass
@@ -19,15 +24,20 @@ class Position:
     waited         evaluations since then
     """
 
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
+    # How a checkpoint's is read.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
+        strict=True, extra="forbid", allow_inf_nan=False
+    )
+
+    epoch: Count = 0
+    batch: Count = 0
+    step: Count = 0
     loss_sum: float = 0.0
-    skipped: int = 0
+    skipped: Count = 0
     best: float | None = None
-    best_epoch: int | None = None
+    best_epoch: Annotated[int, Field(ge=1)] | None = None
     best_scores: dict[str, float | None] = field(default_factory=dict)
-    waited: int = 0
+    waited: Count = 0
 
     def next_batch(self) -> None:
         """Counts a step."""

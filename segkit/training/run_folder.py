@@ -17,7 +17,7 @@ from typing import Any
 from segkit.config import TrainConfig, to_yaml
 from segkit.data.opening.skipping import Skipped, as_csv
 from segkit.errors import StorageError, UsageError
-from segkit.storage import replace_text, storage_errors
+from segkit.storage import replace_text, storage_errors, sweep
 from segkit.training.checkpoints import CheckpointFolder
 from segkit.training.events import EpochReport
 
@@ -36,7 +36,7 @@ COLUMNS = (
 class RunFolder:
     """What a training writes, by name.
 
-    config.yaml  model/  checkpoints/  metrics.csv  metrics.jsonl  samples/
+    config.yaml  data.json  model/  checkpoints/  metrics.csv  metrics.jsonl  samples/
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,6 +46,7 @@ class RunFolder:
         self.samples = folder / "samples"
         self.table = folder / "metrics.csv"
         self.log = folder / "metrics.jsonl"
+        self.samples_list = folder / "data.json"
         self.checkpoints = CheckpointFolder(folder / "checkpoints")
 
     @classmethod
@@ -67,6 +68,25 @@ class RunFolder:
                     folder = wanted.with_name(f"{wanted.name}-{number}")
                 else:
                     return cls(folder)
+
+    @classmethod
+    def create_exactly(cls, wanted: Path) -> RunFolder:
+        """The folder `wanted`, new or left empty by a training that was stopped at its start.
+
+        Raises UsageError SK-C012 where it holds something else, StorageError SK-S001, SK-S002.
+        """
+        cls.refuse_file(wanted)
+        with storage_errors(wanted):
+            wanted.mkdir(parents=True, exist_ok=True)
+            sweep(wanted)
+            others = [each.name for each in wanted.iterdir() if each.name != ".lock"]
+        if others:
+            raise UsageError(
+                "SK-C012",
+                f"{wanted} is no run, and holds {sorted(others)[0]}.",
+                "Give a new folder, or one that is empty.",
+            )
+        return cls(wanted)
 
     @staticmethod
     def refuse_file(wanted: Path) -> None:
@@ -122,6 +142,11 @@ class RunFolder:
         """Saves the settings, resolved."""
         with storage_errors(self.config_file):
             replace_text(self.config_file, to_yaml(config))
+
+    def write_samples_list(self, listed: Mapping[str, Any]) -> None:
+        """Saves what is trained on, so that a later difference can be named, in data.json."""
+        with storage_errors(self.samples_list):
+            replace_text(self.samples_list, json.dumps(listed, indent=0) + "\n")
 
     def write_skipped(self, skipped: Sequence[Skipped]) -> None:
         """Names the samples that were left out, in skipped.csv; no file where there are none."""

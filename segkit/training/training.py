@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,13 +15,15 @@ from segkit.data.opening.skipping import skipped_note
 from segkit.device import device_errors
 from segkit.distributed import process_group
 from segkit.errors import StorageError, UsageError
-from segkit.training.checkpoints import Checkpoint
+from segkit.training.continuing import refuse_fewer_epochs, rewind, settings_changed, tell
 from segkit.training.decisions import run_name
 from segkit.training.events import Events, Silence, TrainingResult
+from segkit.training.identity import other_changes, refuse_another_run, samples_of
 from segkit.training.loop import DivergedBatch, Loop
 from segkit.training.position import Position
 from segkit.training.rehearsal import rehearsed
 from segkit.training.run_folder import RunFolder
+from segkit.training.run_state import Resumed, read_resumed
 from segkit.training.setup import Setup, set_up
 from segkit.training.signals import SAVE, Requests, Signals, end_by, listening
 from segkit.training.summary import sentences
@@ -29,10 +31,15 @@ from segkit.training.writer import Writer, best_scores
 
 
 def train(
-    config: TrainConfig, events: Events | None = None, *, dry_run: bool = False
+    config: TrainConfig,
+    events: Events | None = None,
+    *,
+    dry_run: bool = False,
+    in_place: bool = False,
 ) -> TrainingResult | None:
     """Trains from the start in a new run folder; a dry run takes three steps, and makes none.
 
+    in_place   in the folder `out` itself, never in one with a number added
     Raises SegkitError: of the settings and the data before the first step, then Diverged,
     OutOfMemory or StorageError.
     """
@@ -52,9 +59,10 @@ def train(
         with ExitStack() as stack:
             run = None
             if group.writes:
-                run = RunFolder.create(wanted)
+                run = RunFolder.create_exactly(wanted) if in_place else RunFolder.create(wanted)
                 stack.enter_context(run.locked())
                 run.write_config(setup.config)
+                run.write_samples_list(samples_of(setup))
                 run.write_skipped(setup.data.skipped)
                 watching.decided([("run", str(run.folder))])
                 watching.started(run.folder)
@@ -65,26 +73,34 @@ def train(
 
 
 def resume(
-    folder: Path, changes: Mapping[str, Any] | None = None, events: Events | None = None
+    folder: Path,
+    changes: Mapping[str, Any] | None = None,
+    events: Events | None = None,
+    *,
+    force: bool = False,
 ) -> TrainingResult:
     """Continues a run exactly from its last checkpoint; one that is complete stays as it is.
 
     A run that was stopped before its first checkpoint begins again, in the same folder.
 
-
     changes   settings that differ, of segkit.config.CHANGEABLE; epochs stretches the schedule
-    Raises SegkitError: UsageError SK-C009 for a change that cannot be, ModelFileError SK-M002 for a
-    damaged checkpoint, else as `train`. Nothing is written before all has been checked.
+    force     goes on with other settings, data, parts, threads or releases too; says which
+    Raises SegkitError: UsageError SK-C009 for a change that cannot be, SK-C014 where it would be
+    another run, ModelFileError SK-M002 for a damaged checkpoint, else as `train`. Nothing is
+    written before all has been checked.
     """
     run = RunFolder(folder.expanduser())
     if not run.config_file.is_file():
         raise UsageError(
             "SK-C009", f"{folder} is no run: it holds no config.yaml.", "Give a run's folder."
         )
-    config = with_changes(run.config_file, changes or {})
-    checkpoint = run.checkpoints.load() if run.checkpoints.any_yet() else None
-    position = Position(**checkpoint.state["position"]) if checkpoint else Position()
-    _refuse_fewer_epochs(config, position)
+    changes = changes or {}
+    config = with_changes(run.config_file, changes)
+    resumed = read_resumed(run.checkpoints) if run.checkpoints.any_yet() else None
+    refuse_fewer_epochs(config, resumed.state.position if resumed else Position())
+    different, allowed = settings_changed(run, config, changes, resumed)
+    if not force:
+        refuse_another_run(run.folder, different)
     with (
         listening() as signals,
         process_group(config.device) as group,
@@ -94,23 +110,18 @@ def resume(
         watching = events if events is not None and group.writes else Silence()
         if group.writes:
             stack.enter_context(run.locked())
-        started_from = checkpoint.state["weights"] if checkpoint else None
-        setup = set_up(config, group, watching, weights=started_from)
-        place = f"{run.folder}, from epoch {position.epoch + 1}, step {position.step + 1}"
-        watching.decided([*sentences(setup), ("resume", place)])
+        setup = set_up(config, group, watching, weights=resumed.state.weights if resumed else None)
+        if resumed:
+            different += other_changes(resumed.state.identity, setup, run.samples_list)
+        if not force:
+            refuse_another_run(run.folder, different)
+        tell(run, setup, resumed, [*allowed], different, watching)
         if group.writes:
-            run.checkpoints.sweep()
-            run.rewind(position.epoch)
-            if changes:
-                run.write_config(setup.config)
-        if checkpoint and checkpoint.state["world_size"] != group.world_size:
-            watching.warned(
-                f"The run had {checkpoint.state['world_size']} processes and now has "
-                f"{group.world_size}: it continues, but not bit by bit as it would have."
-            )
+            rewind(run, setup, resumed, changed=bool(changes or different))
         watching.started(run.folder)
         own = run if group.writes else None
-        return _Training(setup, own, watching, signals, checkpoint).run()
+        forced = [*(resumed.state.forced if resumed else ()), *different]
+        return _Training(setup, own, watching, signals, resumed, forced).run()
 
 
 class _Training:
@@ -122,14 +133,15 @@ class _Training:
         run: RunFolder | None,
         events: Events,
         signals: Signals,
-        checkpoint: Checkpoint | None = None,
+        resumed: Resumed | None = None,
+        forced: Sequence[str] = (),
     ) -> None:
         self.setup, self.events, self.signals = setup, events, signals
         self.config = setup.config
-        self.writer = Writer(setup, run, events) if run else None
+        self.writer = Writer(setup, run, events, forced) if run else None
         if self.config.keep_freed_memory and not keep_freed_memory():
             events.warned("Freed memory cannot be kept: it needs Linux with the GNU C library.")
-        self.loop = Loop(setup, checkpoint)
+        self.loop = Loop(setup, resumed, forced)
         self.requests = Requests(signals, setup.group, self.config.checkpoint_minutes)
         self.started = time.perf_counter()
 
@@ -241,16 +253,6 @@ class _Training:
             epochs=position.epoch,
             seconds=time.perf_counter() - self.started,
             stopped=stopped,
-        )
-
-
-def _refuse_fewer_epochs(config: TrainConfig, position: Position) -> None:
-    begun = position.epoch + (position.batch > 0)
-    if config.epochs is not None and config.epochs < begun:
-        raise UsageError(
-            "SK-C009",
-            f"--epochs {config.epochs}: the run is in epoch {begun} already.",
-            f"Give {begun} or more, or leave --epochs out.",
         )
 
 

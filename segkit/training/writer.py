@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -39,12 +39,15 @@ def disk_needed(model: SegmentationModel) -> int:
 class Writer:
     """Writes model, checkpoints, logs and pictures of a training into `run`.
 
+    forced   differences from how the run began that were accepted: its model says so
     events   is told where a picture or a line of the log could not be written: neither is worth a
              training; all else that cannot be written ends it with StorageError
     """
 
-    def __init__(self, setup: Setup, run: RunFolder, events: Events) -> None:
-        self.setup, self.run, self.events = setup, run, events
+    def __init__(
+        self, setup: Setup, run: RunFolder, events: Events, forced: Sequence[str] = ()
+    ) -> None:
+        self.setup, self.run, self.events, self.forced = setup, run, events, forced
 
     def refuse_small_disk(self) -> None:
         """Raises StorageError SK-S001 where the checkpoints to come would not fit."""
@@ -78,6 +81,7 @@ class Writer:
             "images": scores.images if scores else 0,
             "device": describe(self.setup.group.device),
             "precision": config.precision,
+            **({"forced": list(self.forced)} if self.forced else {}),
         }
         with storage_errors(self.run.model):
             save_model(

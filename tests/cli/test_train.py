@@ -133,7 +133,17 @@ def test_a_name_nobody_offers_is_refused_with_the_nearest(segkit):
 
 def test_every_option_is_a_setting_and_its_help_states_the_setting_s_default():
     fields = TrainConfig.model_fields
-    others = {"file", "assignments", "resume", "dry_run", "smoke", "devices", "help"}
+    others = {
+        "assignments",
+        "devices",
+        "dry_run",
+        "file",
+        "force",
+        "help",
+        "resume",
+        "scheduled",
+        "smoke",
+    }
     for option in command.params:
         if option.name in others:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,12 @@ class LabelRule:
         if self.boundary:
             labels_HW[(labels_HW == 1) & rim(values_HW)] = 2
         return labels_HW
+
+    def digest(self) -> str:
+        """The same for two rules that give the same labels."""
+        how = (self.colour, self.threshold, self.objects, self.boundary)
+        text = repr((sorted(self.table.items()), *how))
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     @cached_property
     def _label_of_index(self) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 
 from segkit.data.files.facts import Progress
@@ -132,7 +133,23 @@ def data_of(
         skipped=skipped,
         default_size=crop_size_for((item.height, item.width) for item in seen.items.values()),
         datasets=_datasets(seen, labelling, reader),
+        contents={
+            split: tuple((pair.id, _digest(seen, pair)) for pair in pairs)
+            for split, pairs in layout.splits.items()
+        },
+        rule=labelling.rule.digest(),
     )
+
+
+def _digest(seen: Inspection, pair: Pair) -> str:
+    """Of all that decides a sample's pixels and its mask's values."""
+    item = seen.items[pair]
+    parts = (
+        *(seen.images[path].digest for path in pair.images),
+        seen.masks[pair.mask].digest,
+        *(item.height, item.width, item.image_upright, item.mask_upright, item.resized),
+    )
+    return blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 
 
 def _intensity_note(reader: ItemReader) -> tuple[str, ...]:

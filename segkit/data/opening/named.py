@@ -207,6 +207,10 @@ def data_of_named(named: Named, look: SampleLook, options: DataOptions = PLAIN_O
         ),
         default_size=crop_size_for((found.height, found.width) for found in readable),
         datasets={**splits, ALL: Joined([splits[name] for name in USUAL_SPLITS if name in splits])},
+        contents={
+            split: tuple((each.id, each.digest + each.mask_digest) for each in facts if each)
+            for split, facts in look.facts.items()
+        },
     )
 
 

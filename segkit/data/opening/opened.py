@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -32,6 +32,9 @@ class Data:
     default_size  side of the training crop that fits the images, pixels
     reading       how the images' files are read where they leave a choice
     skipped       bad samples that were left out, where that was asked for
+    contents      by split, each sample's id and a digest of its pixels and its mask's values, in
+                  order; empty where the pixels are drawn from a seed
+    rule          how stored values become labels, as a digest
     """
 
     classes: tuple[str, ...]
@@ -45,6 +48,8 @@ class Data:
     datasets: Mapping[str, Dataset]
     reading: Reading = PLAIN
     skipped: tuple[Skipped, ...] = ()
+    contents: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    rule: str = ""
 
     @property
     def full_scale(self) -> float:

@@ -27,7 +27,7 @@ from segkit.interfaces import Dataset, Sample
 from segkit.storage import replace_text
 
 # Raise it where facts change their meaning.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class SampleFacts:
     lowest, highest  of the image's values
     objects          the highest object number; None where it has none
     digest           of the pixels: equal pictures have equal ones
+    mask_digest      of the labels and object numbers; empty where it has no mask
     """
 
     id: str
@@ -52,6 +53,7 @@ class SampleFacts:
     mask_size: tuple[int, int]
     objects: int | None
     digest: str
+    mask_digest: str
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,6 @@ def _read_all(
 
 def _facts(sample: Sample) -> SampleFacts:
     image_HWC, mask_HW = sample.image, sample.mask
-    digest = hashlib.blake2b(f"{image_HWC.shape} {image_HWC.dtype}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(image_HWC).data)
     return SampleFacts(
         id=sample.id,
         height=image_HWC.shape[0],
@@ -143,8 +143,18 @@ def _facts(sample: Sample) -> SampleFacts:
         counts={} if mask_HW is None else _counts(mask_HW),
         mask_size=(0, 0) if mask_HW is None else (mask_HW.shape[0], mask_HW.shape[1]),
         objects=None if sample.instances is None else int(sample.instances.max()),
-        digest=digest.hexdigest(),
+        digest=_digest(image_HWC),
+        mask_digest="" if mask_HW is None else _digest(mask_HW, sample.instances),
     )
+
+
+def _digest(*arrays: np.ndarray | None) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        if array is not None:
+            digest.update(f"{array.shape} {array.dtype}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _counts(mask_HW: np.ndarray) -> dict[int, int]:

@@ -1,0 +1,77 @@
+"""What a training continues from, read from its checkpoint and checked field by field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from segkit.distributed import Group
+from segkit.errors import ModelFileError
+from segkit.training.checkpoints import Checkpoint, CheckpointFolder
+from segkit.training.identity import Identity
+from segkit.training.position import Position
+
+
+class RunState(BaseModel):
+    """The content of a checkpoint's state.json.
+
+    weights      what the encoder started from, once
+    scaler       of fp16's gradient scaler; empty for other precisions
+    world_size   processes that trained together
+    forced       differences that were accepted with --force, a sentence each
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    position: Position
+    weights: dict[str, str]
+    scaler: dict[str, int | Annotated[float, Field(allow_inf_nan=False)]]
+    world_size: int = Field(ge=1)
+    identity: Identity
+    forced: list[str] = []
+
+    def record(self) -> dict[str, Any]:
+        """As a checkpoint holds it."""
+        return self.model_dump()
+
+    def moved_to(self, group: Group) -> list[str]:
+        """A sentence for each thing about where it now runs that costs the exact bits."""
+        was, is_ = self.world_size, group.world_size
+        moved = [f"The run had {was} processes and now has {is_}"] * (was != is_)
+        if self.identity.device != group.device.type:
+            moved.append(f"The run was on {self.identity.device} and is on {group.device.type} now")
+        return [f"{each}: it continues, but not bit by bit as it would have." for each in moved]
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A checkpoint's tensors, by group and name, and its state."""
+
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    state: RunState
+
+
+def read_resumed(checkpoints: CheckpointFolder) -> Resumed:
+    """The last checkpoint of a run; raises ModelFileError SK-M002, SK-M004."""
+    checkpoint = checkpoints.load()
+    return Resumed(checkpoint.tensors, checked(checkpoint, checkpoints))
+
+
+def checked(checkpoint: Checkpoint, checkpoints: CheckpointFolder) -> RunState:
+    """The state, every field of the right kind; raises ModelFileError SK-M002 naming the first."""
+    try:
+        return RunState.model_validate_json(json.dumps(dict(checkpoint.state)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ModelFileError(
+            "SK-M002",
+            f"the last checkpoint in {checkpoints.folder} is damaged (state.json, {where}: "
+            f"{first['msg'].lower()}).",
+            f"Write the name of another folder there into {checkpoints.folder / 'last'}.",
+        ) from error
