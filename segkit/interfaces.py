@@ -263,7 +263,8 @@ class FusableLoss(Protocol):
 
 @runtime_checkable
 class Metric(Protocol):
-    """A score gathered over batches. Every torchmetrics.Metric for segmentation satisfies this too.
+    """A score gathered over batches. A torchmetrics.Metric that takes labels and has ignore_index,
+    such as MulticlassJaccardIndex, serves as it is; MeanIoU has none (docs/plugins/metric.md).
 
     Called as update(prediction, target_BHW): label_BHW or, where it takes them, logits_BKHW, and
     the truth, int64. compute() returns a number or a mapping from name to number, the score that
