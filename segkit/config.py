@@ -149,6 +149,11 @@ class TrainConfig(BaseModel):
         description="what stored mask values mean, as {stored value: label}; a value may be a "
         'range "1-9", a label may be ignore; null asks the data',
     )
+    declare: str | None = Field(
+        default=None,
+        description="what data.yaml would say, over what it says: 'page: 1', or "
+        "'{page: 1, soft: true}'",
+    )
     resize_masks: Literal["nearest"] | None = Field(
         default=None, description="masks of another size than their images are brought to it"
     )

@@ -142,10 +142,10 @@ def _show(report: CheckReport) -> None:
     more = f"\n… and {len(rows) - SHOWN} more values." if len(rows) > SHOWN else ""
     header = ["label", "value", "class", "pixels", "masks"]
     click.echo("\n" + aligned(rows[:SHOWN], header) + more)
-    for title, counts in (("sizes", report.sizes), ("kinds", report.kinds)):
+    for title, counts in (("sizes (height x width)", report.sizes), ("files", report.kinds)):
         few = [f"{count} of {what}" for what, count in list(counts.items())[:5]]
-        rest = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
-        click.echo(f"\n{title}: {', '.join(few)}{rest}" if few else "", nl=bool(few))
+        rest = f"; and {len(counts) - 5} more" if len(counts) > 5 else ""
+        click.echo(f"\n{title}: {'; '.join(few)}{rest}" if few else "", nl=bool(few))
     for group in report.findings:
         _show_group(group)
     errors = sum(group["count"] for group in report.findings if group["level"] == "error")

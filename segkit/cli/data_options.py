@@ -68,6 +68,11 @@ def data_choices(function: Any) -> Any:
             help="What mask values mean; a label may be ignore. [default: as they are]",
         ),
         click.option(
+            "--declare",
+            metavar="'KEY: VALUE'",
+            help="What data.yaml would say, such as 'page: 1'. [default: nothing]",
+        ),
+        click.option(
             "--resize-masks",
             type=click.Choice(["nearest"]),
             help="Masks of other sizes are brought to their images'. [default: none]",

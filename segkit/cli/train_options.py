@@ -85,6 +85,11 @@ DATA = (
         metavar="'{VALUE: LABEL, …}'",
         help="What mask values mean; a label may be ignore. [default: as they are]",
     ),
+    data(
+        "--declare",
+        metavar="'KEY: VALUE'",
+        help="What data.yaml would say, such as 'page: 1'. [default: nothing]",
+    ),
     data("--num-classes", type=int, help="Classes the masks hold. [default: as they show]"),
     data(
         "--resize-masks",

@@ -227,7 +227,7 @@ def find_intensity(
             "SK-D011",
             f"the images differ in depth: {have}.",
             "Convert them to one (a grey of 8 bits and one of 16 are not comparable), or scale "
-            "each by itself: `intensity: per-image` in data.yaml.",
+            "each by itself: --intensity per-image, or `intensity: per-image` in data.yaml.",
         )
     dtype = min(depths)
     lowest = min(facts.lowest for facts in images)

@@ -30,6 +30,7 @@ class DataOptions:
     binarize       stored values from here on are foreground, the rest background: for smeared masks
     label_mapping  what stored values mean, as data.yaml writes it: {first and last: label, or None
                    for what is ignored}; None: as data.yaml says
+    declare        what data.yaml would say, over what it says: "page: 1", "{page: 1, soft: true}"
     resize_masks   "nearest": masks of another size than their images are brought to it
     of_model       classes, channels and intensity are a trained model's, which no option changes
     max_pixels     the largest image allowed, pixels; None: 178,956,970
@@ -52,6 +53,7 @@ class DataOptions:
     instances: str | None = None
     binarize: int | None = None
     label_mapping: Mapping[tuple[int, int], int | None] | None = None
+    declare: str | None = None
     resize_masks: str | None = None
     of_model: bool = False
     max_pixels: int | None = None
@@ -76,6 +78,7 @@ def options_of(config: TrainConfig) -> DataOptions:
         instances=config.instances,
         binarize=config.binarize,
         label_mapping=read_label_mapping(config.label_mapping) if config.label_mapping else None,
+        declare=config.declare,
         resize_masks=config.resize_masks,
         max_pixels=config.max_pixels,
         in_channels=config.in_channels,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from os.path import commonpath, normpath
 from pathlib import Path
 
-from segkit.data.files.decoding import SUFFIXES
-from segkit.data.files.pairing import is_system_file
+from segkit.data.files.decoding import ARRAY_SUFFIXES, SUFFIXES
+from segkit.data.files.pairing import pictures_among
 from segkit.errors import DataError
 
 
@@ -54,7 +54,7 @@ def _images_of(argument: str) -> list[tuple[Path, Path]]:
     """(image, the folder its name is relative to) of one argument."""
     path = Path(argument).expanduser()
     if path.is_dir():
-        images = [(p, path) for p in sorted(path.rglob("*")) if _is_image(p)]
+        images = [(p, path) for p in pictures_among(sorted(path.rglob("*")))]
         if not images:
             raise DataError("SK-D001", f"the folder {path} holds no images.", _known_suffixes())
         return images
@@ -63,7 +63,7 @@ def _images_of(argument: str) -> list[tuple[Path, Path]]:
         return [(path, path.parent)]
     # pathlib's own glob takes no pattern that starts at the root.
     matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207
-    images = [(p, p.parent) for p in matches if _is_image(p)]
+    images = [(p, p.parent) for p in pictures_among(matches)]
     if not images:
         if not matches:
             raise DataError(
@@ -77,10 +77,6 @@ def _images_of(argument: str) -> list[tuple[Path, Path]]:
             _known_suffixes(),
         )
     return images
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not is_system_file(path) and not path.is_dir()
 
 
 def _without_dots(path: Path) -> Path:
@@ -98,4 +94,4 @@ def _clashing(names: Sequence[Path]) -> set[str]:
 
 
 def _known_suffixes() -> str:
-    return f"Image files end in {', '.join(sorted(SUFFIXES))}."
+    return f"Image files end in {', '.join(sorted(SUFFIXES | ARRAY_SUFFIXES))}."

@@ -45,7 +45,10 @@ def data_for(model: TrainedModel, root: Path | None, asked: DataOptions) -> Data
     settings, record = model.settings, model.record
     own = root is None and asked.dataset is None
     base = options_of(settings) if settings is not None else PLAIN_OPTIONS
-    base = replace(base, dataset=base.dataset if own else None, cache="off")
+    base = replace(base, cache="off")
+    if not own:
+        # What was declared of the training's files says nothing of others.
+        base = replace(base, dataset=None, declare=None)
     options = replace(
         _over(asked, base),
         in_channels=record.in_channels,

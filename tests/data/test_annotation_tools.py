@@ -165,7 +165,7 @@ def test_a_label_studio_task_annotated_twice_is_no_guess(tmp_path: Path):
 def test_a_label_studio_brush_of_another_size_is_refused(tmp_path: Path):
     painted(tmp_path / "set")
     save(tmp_path / "set" / "task-7.png", noise(1, 30, 30, 3))
-    with pytest.raises(DataError, match="is 32 x 24, its image 30 x 30"):
+    with pytest.raises(DataError, match="is 24 x 32, its image 30 x 30"):
         converted(tmp_path / "set", tmp_path / "out")
 
 

@@ -195,7 +195,12 @@ CASES: list[tuple[str, Break, int, tuple[str, ...]]] = [
     ("noise", bytes_of("images/a.png", b"\0\1\2\3" * 40), 3, ("a.png is damaged, or in a format",)),
     ("gif-image", image(picture(1, SIDE, SIDE), "images/a.gif"), 3, ("a.gif is a GIF",)),
     ("bomb", bomb, 3, ("images/a.png", "--max-pixels")),
-    ("limit", yaml("max_pixels: 900"), 3, ("a.png is 32 x 32, 1,024 pixels; 900 are allowed",)),
+    (
+        "limit",
+        yaml("max_pixels: 900"),
+        3,
+        ("a.png is 32 x 32 (height x width), 1,024 pixels; 900 are allowed",),
+    ),
     ("wrong-suffix", image(picture(1), "images/a.jpg", format="PNG"), 0, ("a.jpg is a PNG file",)),
     ("exif-square", image(picture(1), **oriented(6)), 3, ("a.png carries EXIF", "exif: apply")),
     (
@@ -240,7 +245,7 @@ CASES: list[tuple[str, Break, int, tuple[str, ...]]] = [
         "tiny",
         both(image(picture(1, 4, 40, 3)), mask(np.zeros((4, 40), np.uint8))),
         3,
-        ("a.png is 40 x 4", "Take it out"),
+        ("a.png is 4 x 40 (height x width)", "Take it out"),
     ),
     ("constant", image(np.full((SIDE, SIDE, 3), 9, np.uint8)), 0, ("holds the value 9 all over",)),
     ("link", linked_to_nothing, 3, ("a.png is a link to nothing",)),
@@ -268,7 +273,7 @@ CASES: list[tuple[str, Break, int, tuple[str, ...]]] = [
         "label-beyond",
         both(all_masks(bands(0, 1, 2)), yaml("names: [a, b]")),
         3,
-        ("2 classes are declared (0 to 1)", "ignore_index: 2"),
+        ("hold label 2, which is none of the 2 classes (0 to 1)", "ignore_index: 2"),
     ),
     (
         "negative",

@@ -94,7 +94,9 @@ def test_a_suffix_that_pairs_them_is_proposed_and_works(make_set):
     for path in (root / "masks").iterdir():
         path.rename(path.with_name(path.stem + "_mask.png"))
     error = refusal(root)
-    assert "write `mask_suffix: _mask` into data.yaml" in error.fix
+    assert f"--declare 'mask_suffix: _mask', or `mask_suffix: _mask` in {root}/data" in error.fix
+    declared = open_data(root, DataOptions(declare="mask_suffix: _mask"))
+    assert ids(declared, "all") == ["img_0", "img_1", "img_2"]
     (root / "data.yaml").write_text("mask_suffix: _mask\n")
     assert ids(open_data(root), "all") == ["img_0", "img_1", "img_2"]
 
@@ -182,7 +184,7 @@ def test_exif_on_a_square_picture_is_asked_about(make_set):
     with_orientation(root, "a", 3, picture)
     error = refusal(root)
     assert error.code == "SK-D013"
-    assert "`exif: apply` or `exif: ignore`" in error.fix
+    assert "--declare 'exif: apply', or `exif: apply` in " in error.fix
     for answer, corner in (("apply", (31, 31)), ("ignore", (0, 0))):
         (root / "data.yaml").write_text(f"exif: {answer}\n")
         assert open_data(root).split("all")[0].image[corner][0] == 200

@@ -46,7 +46,7 @@ def shades(rng, values, size, count):
 def test_noise_and_pictures_are_no_masks_of_many_classes(make_set, seed):
     rng = np.random.default_rng(seed)
     draw = (noise, specks, shades)[seed % 3]
-    values = int(rng.integers(*((65, 250) if draw is specks else (12, 250))))
+    values = int(rng.integers(*((65, 250) if draw is specks else (16, 250))))
     side, count = 4 * int(rng.integers(16, 48)), int(rng.integers(2, 9))
     masks = draw(rng, values, (side, side), count)
     root = make_set(as_bytes([np.minimum(mask, values - 1) for mask in masks]))

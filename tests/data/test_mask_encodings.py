@@ -255,11 +255,14 @@ def test_a_label_beyond_the_classes_is_told_with_pixels_and_files(make_set):
     root = make_set({"a": plane(0, 1, 11), "b": plane(0, 10)}, yaml=yaml)
     error = refusal(root)
     assert error.code == "SK-D012"
-    assert "11 classes are declared (0 to 10)" in error.what
-    assert "11: 320 pixels in 1 masks, such as" in error.what
+    assert error.what == (
+        f"{root / 'masks' / 'a.png'}: 320 pixels hold label 11, which is none of the 11 classes "
+        "(0 to 10) and no label is ignored."
+    )
     assert error.fix == (
-        "If it is a class, add its name to `names`. If it counts for nothing: --ignore-index 11, "
-        f"or `ignore_index: 11` in {root / 'data.yaml'}."
+        "If it is a class, say so: --num-classes 12, or add its name to `names` in "
+        f"{root / 'data.yaml'}. If it counts for nothing: --ignore-index 11, or `ignore_index: 11` "
+        f"in {root / 'data.yaml'}."
     )
 
 
@@ -293,7 +296,7 @@ def test_void_is_spoken_of_where_a_label_is_a_thin_band_in_every_mask(make_set):
 def test_an_evaluation_speaks_of_no_void(make_set):
     root = make_set(dict.fromkeys("ab", fields_with_bands(2)))
     error = refusal(root, num_classes=2, of_model=True)
-    assert "2 classes are wanted (0 to 1), and the masks hold other labels" in error.what
+    assert "pixels hold label 2, which is none of the 2 classes (0 to 1)" in error.what
     assert error.fix == (
         "Say which class of the model each is, or ignore: --label-mapping '{2: ignore}', or write "
         f"into {root / 'data.yaml'}: label_mapping: {{2: ignore}}"

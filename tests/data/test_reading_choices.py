@@ -103,10 +103,10 @@ def test_soft_masks_are_refused_until_they_are_asked_for(tmp_path: Path):
     soft = RNG.random((SIDE, SIDE), dtype=np.float32)
     with pytest.raises(DataError, match="holds fractions such as") as caught:
         open_data(tiff_set(tmp_path / "no", TRI, masks=soft))
-    assert "`soft: true`" in caught.value.fix
+    assert f"--declare 'soft: true', or `soft: true` in {tmp_path / 'no'}" in caught.value.fix
     data = open_data(tiff_set(tmp_path / "yes", TRI, "soft: true\n", soft))
     assert np.array_equal(data.split("all")[0].mask, soft >= 0.5)
-    assert "Fractions count as label 1 from 0.5 on (soft in data.yaml)." in data.notes
+    assert "Fractions count as label 1 from 0.5 on (soft: true)." in data.notes
 
 
 @pytest.mark.parametrize("wrong", [1.5, -0.1, np.nan])

@@ -91,9 +91,9 @@ def negative(mask_HW: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (stray, r"SK-D012: val: val-2 holds label 7 \(4 pixels\), but 2 classes are declared"),
-        (negative, r"SK-D012: val: val-2 holds label -1 \(1 pixels\)"),
-        (lambda mask_HW: mask_HW[:-1], "SK-D003: val: val-2 is 48 x 40, its mask 48 x 39"),
+        (stray, r"SK-D012: val: val-2: 4 pixels hold label 7, which is none of the 2 classes"),
+        (negative, r"SK-D012: val: val-2: 1 pixel holds label -1, which"),
+        (lambda mask_HW: mask_HW[:-1], "SK-D003: val: val-2 is 40 x 48, its mask 39 x 48"),
     ],
 )
 def test_a_sample_that_cannot_be_trained_on_is_told_before_the_first_step(
@@ -214,7 +214,10 @@ def test_a_check_by_name_tells_classes_sizes_and_faults(made, tmp_path, capsys):
     assert run("data", "check", str(root), "--dataset", "made", "--out", str(out)) == 0
     told = capsys.readouterr().out
     assert "made in" in told and "6 train, 6 val" in told
-    assert "sizes: 6 of 48 x 40, 6 of 56 x 40" in told and "ready to train: 0 errors" in told
+    assert (
+        "sizes (height x width): 6 of 40 x 48; 6 of 40 x 56" in told
+        and "ready to train: 0 errors" in told
+    )
     held = json.loads((out / "check.json").read_text())
     assert [row["name"] for row in held["classes"]] == ["ground", "thing", "(ignored)"]
     assert (out / "sheet.png").is_file()

@@ -44,8 +44,8 @@ class CheckReport:
 
     splits    pairs by split
     classes   the class table
-    sizes     how many images of each "width x height", most frequent first
-    kinds     how many images of each "mode dtype format"
+    sizes     how many images of each "height x width", most frequent first
+    kinds     how many images of each "channels, dtype, format"
     notes     what was found and decided
     edges     how far the masks' edges follow the pictures' (see `edges`); None for too few pairs
     findings  by code: level, the code's meaning, and each finding's text, repair and files
@@ -68,11 +68,12 @@ def report_on(seen: Inspection, more: Sequence[Finding] = ()) -> CheckReport:
     """The report of a look at a data set, and what was found besides."""
     edges = edge_agreement(seen)
     splits = {split: len(pairs) for split, pairs in seen.layout.splits.items()}
-    missing = untrainable(splits)
+    # Where nothing pairs, that has been said.
+    missing = untrainable(splits) if seen.layout.pairs else None
     findings = [*seen.findings, *edge_finding(edges), *([missing] if missing else []), *more]
     images = seen.images.values()
-    sizes = Counter(f"{facts.width} x {facts.height}" for facts in images)
-    kinds = Counter(f"{facts.channels} x {facts.dtype} {facts.format}" for facts in images)
+    sizes = Counter(f"{facts.height} x {facts.width}" for facts in images)
+    kinds = Counter(f"{_channels(f.channels)}, {f.dtype}, {f.format}" for f in images)
     return CheckReport(
         splits=splits,
         classes=tuple(_class_table(seen)),
@@ -101,12 +102,16 @@ def report_on_named(
     return CheckReport(
         splits=splits,
         classes=tuple(_labels_of(train, readable)),
-        sizes=dict(Counter(f"{f.width} x {f.height}" for f in readable).most_common()),
-        kinds=dict(Counter(f"{f.channels} x {f.dtype}" for f in readable).most_common()),
+        sizes=dict(Counter(f"{f.height} x {f.width}" for f in readable).most_common()),
+        kinds=dict(Counter(f"{_channels(f.channels)}, {f.dtype}" for f in readable).most_common()),
         notes=data.notes if data is not None else (f"{named.written} in {named.root}.",),
         edges=None,
         findings=tuple(_groups(findings)),
     ), data
+
+
+def _channels(count: int) -> str:
+    return f"{count} channel{'s' * (count > 1)}"
 
 
 def _labels_of(train: Dataset, readable: Sequence[SampleFacts]) -> list[ClassRow]:

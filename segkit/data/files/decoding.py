@@ -19,7 +19,8 @@ import numpy as np
 import tifffile
 from PIL import Image, UnidentifiedImageError
 
-from segkit.data.files.reading import MAX_PIXELS, PLAIN, Reading
+from segkit.data.files.npy import is_npy, read_npy
+from segkit.data.files.reading import MAX_PIXELS, PLAIN, Reading, too_large
 from segkit.errors import DataError, StorageError
 
 # A camera's MPO file opens as JPEG.
@@ -43,6 +44,8 @@ SUFFIXES = frozenset(
         ".gif",
     ]
 )
+# Arrays, which are taken where a folder holds no pictures: others lie beside these as by-products.
+ARRAY_SUFFIXES = frozenset([".npy"])
 ORIENTATION_TAG = 274
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -100,9 +103,11 @@ def decode(
             deep = _decode_tiff(path, content, reading)
             if deep is not None:
                 return deep
+        if is_npy(content):
+            return Decoded(read_npy(path, content, code, reading), "", "NPY")
         check_png(content)
         if is_deep_colour_png(content) and "PNG" in formats:
-            return _decode_deep_png(path, content, reading.max_pixels)
+            return _decode_deep_png(path, content, reading)
         with _opened(path, content, formats, code, reading) as image:
             image.load()
             return _decoded(image)
@@ -142,9 +147,9 @@ def is_deep_colour_png(content: bytes) -> bool:
     return content.startswith(PNG_SIGNATURE) and content[24] == 16 and content[25] in (2, 4, 6)
 
 
-def _decode_deep_png(path: Path, content: bytes, max_pixels: int) -> Decoded:
+def _decode_deep_png(path: Path, content: bytes, reading: Reading) -> Decoded:
     width, height = struct.unpack_from(">II", content, 16)
-    _check_pixels(path, height, width, max_pixels)
+    reading.check_pixels(path, height, width)
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
         orientation = _orientation(image)
     pixels = imagecodecs.png_decode(content)
@@ -173,8 +178,7 @@ def _content(path: Path, code: str) -> bytes:
 def _opened(
     path: Path, source: bytes | Path, formats: tuple[str, ...], code: str, reading: Reading
 ) -> Image.Image:
-    max_pixels = reading.max_pixels
-    if max_pixels > MAX_PIXELS:
+    if reading.max_pixels > MAX_PIXELS:
         Image.MAX_IMAGE_PIXELS = None
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
@@ -182,14 +186,10 @@ def _opened(
     except UnidentifiedImageError as error:
         raise _unidentified(path, source, code, formats) from error
     except Image.DecompressionBombError as error:
-        raise DataError(
-            "SK-D014",
-            f"{path} has more pixels than the {max_pixels:,} allowed.",
-            "If that is right, allow more: `max_pixels: …` in data.yaml, or --max-pixels.",
-        ) from error
-    _check_pixels(path, image.height, image.width, max_pixels)
+        raise too_large(path, "is too large", reading) from error
+    reading.check_pixels(path, image.height, image.width)
     if image.format in ("TIFF", "GIF"):
-        image.seek(_page(path, getattr(image, "n_frames", 1), reading.page))
+        image.seek(_page(path, getattr(image, "n_frames", 1), reading))
     return image
 
 
@@ -234,35 +234,27 @@ def _damage(error: Exception) -> str:
     return "is damaged"
 
 
-def _check_pixels(path: Path, height: int, width: int, max_pixels: int) -> None:
-    if height * width > max_pixels:
-        raise DataError(
-            "SK-D014",
-            f"{path} is {width} x {height}, {height * width:,} pixels; {max_pixels:,} are allowed.",
-            "If that is right, allow more: `max_pixels: …` in data.yaml, or --max-pixels.",
-        )
-
-
-def _page(path: Path, pages: int, wanted: int | None) -> int:
+def _page(path: Path, pages: int, reading: Reading) -> int:
     """Which page to read, from 0; raises DataError SK-D015 where that is not clear."""
+    wanted = reading.page
     if pages > 1 and wanted is None:
-        raise _pages(path, pages)
+        raise _pages(path, pages, reading)
     if wanted is not None and wanted > pages:
+        whose = f" in {reading.file}" if reading.file is not None else ""
         raise DataError(
             "SK-D015",
             f"{path} holds {pages} page{'s' * (pages > 1)}, and page {wanted} is wanted.",
-            f"Correct `page: {wanted}` in data.yaml; pages count from 1.",
+            f"Correct `page: {wanted}`{whose}; pages count from 1.",
         )
     return (wanted or 1) - 1
 
 
-def _pages(path: Path, pages: int) -> DataError:
-    return DataError(
-        "SK-D015",
-        f"{path} holds {pages} pages, and segkit reads flat images.",
-        "Save the pages you mean as files of their own, or write `page: 1` (or another) into "
-        "data.yaml: none is chosen silently.",
-    )
+def _pages(path: Path, pages: int, reading: Reading) -> DataError:
+    fix = "Save the page you mean as a file of its own: none is chosen silently."
+    way = reading.otherwise("page: 1")
+    fix += f"\nOr choose one page for all files that hold several: {way}." if way else ""
+    what = f"{path} holds {pages} pages, and segkit reads flat images."
+    return DataError("SK-D015", what, fix)
 
 
 def _decoded(image: Image.Image) -> Decoded:
@@ -305,9 +297,9 @@ def _tiff_page(tif: tifffile.TiffFile, number: int) -> tifffile.TiffPage:
 
 def _decode_tiff(path: Path, content: bytes, reading: Reading) -> Decoded | None:
     with tifffile.TiffFile(io.BytesIO(content)) as tif:
-        number = _page(path, len(tif.pages), reading.page)
+        number = _page(path, len(tif.pages), reading)
         page = tif.pages.first if number == 0 else _tiff_page(tif, number)
-        _check_pixels(path, page.imagelength, page.imagewidth, reading.max_pixels)
+        reading.check_pixels(path, page.imagelength, page.imagewidth)
         if _simple_tiff(page):
             return None
         pixels = page.asarray()
@@ -316,7 +308,7 @@ def _decode_tiff(path: Path, content: bytes, reading: Reading) -> Decoded | None
         if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind == "u":
             pixels = np.iinfo(pixels.dtype).max - pixels
         if pixels.ndim not in (2, 3):
-            raise _pages(path, int(np.prod(pixels.shape[:-3])))
+            raise _pages(path, int(np.prod(pixels.shape[:-3])), reading)
         # 2 of ExtraSamples is plain alpha; 1 is premultiplied, which laying on white would darken.
         alpha = tuple(page.extrasamples) == (2,)
         mode = {2: "LA", 4: "RGBA"}.get(page.samplesperpixel, "") if alpha else ""

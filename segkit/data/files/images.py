@@ -77,7 +77,8 @@ def fit_channels(image_HWC: np.ndarray, channels: int, name: str) -> np.ndarray:
     raise DataError(
         "SK-D011",
         f"{name} has {have} channels, and {channels} are wanted.",
-        f"Declare what the images have: `in_channels: {have}` in data.yaml.",
+        f"Give images of {channels} channels; to train on these, say so: --declare 'in_channels: "
+        f"{have}', or `in_channels: {have}` in their data.yaml.",
     )
 
 
@@ -93,7 +94,7 @@ def as_image(path: Path, decoded: Decoded, reading: Reading = PLAIN) -> np.ndarr
         pixels = pixels.astype(np.uint8) * 255
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
-    image_HWC = _own_depth(path, pixels, reading.nan_fill)
+    image_HWC = _own_depth(path, pixels, reading)
     if reading.alpha == "white" and decoded.mode in ("LA", "RGBA"):
         return on_white(image_HWC)
     return image_HWC
@@ -108,7 +109,7 @@ def on_white(image_HWC: np.ndarray) -> np.ndarray:
     return (np.rint(laid_HWC) if whole else laid_HWC).astype(image_HWC.dtype)
 
 
-def _own_depth(path: Path, pixels: np.ndarray, nan_fill: float | None) -> np.ndarray:
+def _own_depth(path: Path, pixels: np.ndarray, reading: Reading) -> np.ndarray:
     if pixels.dtype in (np.uint8, np.uint16):
         return pixels
     if pixels.dtype.kind == "i" and pixels.min() >= 0 and pixels.max() <= 65535:
@@ -116,13 +117,14 @@ def _own_depth(path: Path, pixels: np.ndarray, nan_fill: float | None) -> np.nda
     values = pixels.astype(np.float32)
     finite = np.isfinite(values)
     wrong = int(values.size - finite.sum())
-    if wrong and nan_fill is not None:
-        return np.where(finite, values, np.float32(nan_fill))
+    if wrong and reading.nan_fill is not None:
+        return np.where(finite, values, np.float32(reading.nan_fill))
     if wrong:
+        way = reading.otherwise("nan_fill: 0")
         raise DataError(
             "SK-D016",
             f"{path} holds {wrong:,} pixels that are NaN or infinite, of {values.size:,}.",
-            "Write `nan_fill: 0` (or another value) into data.yaml, or repair the file: one such "
-            "pixel makes the loss meaningless.",
+            "Repair the file: one such pixel makes every result meaningless."
+            + (f"\nOr replace them, by 0 or another value: {way}." if way else ""),
         )
     return values

@@ -68,7 +68,7 @@ def read_values(
     reading    pages, and whether fractions are labels to be rounded
     """
     decoded = decode(path, formats=MASK_FORMATS, code="SK-D005", reading=reading)
-    values_HW, colour = _values(path, decoded, reading.soft)
+    values_HW, colour = _values(path, decoded, reading)
     if as_colour and not colour:
         values_HW = _coloured(decoded, values_HW)
     return turned(values_HW[:, :, None], decoded.orientation)[:, :, 0] if upright else values_HW
@@ -84,7 +84,7 @@ def nearest(values_HW: np.ndarray, height: int, width: int) -> np.ndarray:
 def scan_mask(path: Path, reading: Reading = PLAIN) -> MaskFacts:
     """Decodes one mask and counts its values."""
     decoded = decode(path, formats=MASK_FORMATS, code="SK-D005", reading=reading)
-    values_HW, colour = _values(path, decoded, reading.soft)
+    values_HW, colour = _values(path, decoded, reading)
     counts = count_values(values_HW)
     palette: dict[int, RGB] = {}
     if decoded.palette is not None:
@@ -143,13 +143,13 @@ def count_values(values_HW: np.ndarray) -> dict[int, int]:
     return {int(v): int(n) for v, n in zip(values, counts, strict=True)}
 
 
-def _values(path: Path, decoded: Decoded, soft: bool) -> tuple[np.ndarray, bool]:
+def _values(path: Path, decoded: Decoded, reading: Reading) -> tuple[np.ndarray, bool]:
     pixels = decoded.pixels
     if pixels.dtype == bool:
         # A 1-bit mask says black and white: the same two values an 8-bit one would hold.
         return pixels.astype(np.uint8) * 255, False
     if pixels.dtype.kind == "f":
-        pixels = _rounded(path, pixels) if soft else _whole(path, pixels)
+        pixels = _rounded(path, pixels, reading) if reading.soft else _whole(path, pixels, reading)
     if pixels.ndim == 2:
         return pixels, False
     if pixels.shape[2] in (2, 4):
@@ -168,29 +168,30 @@ def _values(path: Path, decoded: Decoded, soft: bool) -> tuple[np.ndarray, bool]
     return _packed(pixels), True
 
 
-def _rounded(path: Path, pixels: np.ndarray) -> np.ndarray:
+def _rounded(path: Path, pixels: np.ndarray, reading: Reading) -> np.ndarray:
     # Written so that NaN counts as out of range.
     inside = (pixels >= 0) & (pixels <= 1)
     if not inside.all():
         raise DataError(
             "SK-D008",
             f"{path} holds {float(pixels[~inside][0]):.4g}, and soft masks go from 0 to 1.",
-            "Divide by the highest value, or take `soft: true` out of data.yaml.",
+            f"Divide by the highest value, or take `soft: true` out of {reading.file}.",
         )
     return (pixels >= 0.5).astype(np.uint8)
 
 
-def _whole(path: Path, pixels: np.ndarray) -> np.ndarray:
+def _whole(path: Path, pixels: np.ndarray, reading: Reading) -> np.ndarray:
     # NaN has no whole number, and so is told as a fraction.
     with np.errstate(invalid="ignore"):
         whole = pixels.astype(np.int64)
     if not (whole == pixels).all():
+        way = reading.otherwise("soft: true")
         raise DataError(
             "SK-D008",
             f"{path} holds fractions such as {float(pixels[whole != pixels][0]):.4g}: "
             "probabilities, not labels.",
-            "Save labels as whole numbers, such as the class of highest probability; or, with two "
-            "classes, write `soft: true` into data.yaml: foreground is what is 0.5 or more.",
+            "Save labels as whole numbers, such as the class of highest probability."
+            + (f"\nOr, with two classes, foreground is what is 0.5 or more: {way}." if way else ""),
         )
     return whole
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
-from segkit.data.files.decoding import SUFFIXES
+from segkit.data.files.decoding import ARRAY_SUFFIXES, SUFFIXES
+from segkit.data.files.not_opened import OTHERS, counted, way_out
+from segkit.data.files.reading import declaring
 from segkit.data.findings import WARNING, Finding
 from segkit.errors import DataError
 
@@ -44,52 +46,94 @@ def is_system_file(path: Path) -> bool:
     return path.name.startswith(".") or path.name.lower() in SYSTEM_FILES
 
 
+def pictures_among(paths: Iterable[Path]) -> list[Path]:
+    """The image files among these; arrays (.npy) only where there are no others."""
+    files = [path for path in paths if not is_system_file(path) and not path.is_dir()]
+    pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
+    return pictures or [path for path in files if path.suffix.lower() in ARRAY_SUFFIXES]
+
+
 def list_files(folder: Path) -> dict[str, list[Path]]:
     """Image files below `folder` by id, the path below it without suffix."""
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        below = path.relative_to(folder)
-        # .ipynb_checkpoints and the like hold copies that are not meant.
-        if any(is_system_file(Path(part)) for part in below.parts):
-            continue
-        if path.suffix.lower() not in SUFFIXES or path.is_dir():
-            continue
-        found.setdefault(below.with_suffix("").as_posix(), []).append(path)
+    for path in pictures_among(_below(folder)):
+        id = path.relative_to(folder).with_suffix("").as_posix()
+        found.setdefault(id, []).append(path)
     return found
 
 
+def _below(folder: Path) -> list[Path]:
+    # .ipynb_checkpoints and the like hold copies that are not meant.
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if not any(is_system_file(Path(part)) for part in path.relative_to(folder).parts)
+    ]
+
+
 def pair_folders(
-    images: Path, masks: Path, mask_suffix: str = ""
+    images: Path, masks: Path, mask_suffix: str, settings_file: Path
 ) -> tuple[tuple[Pair, ...], tuple[Finding, ...]]:
     """Every image of one folder with its mask of the other, and what does not pair (SK-D002).
 
-    Raises DataError SK-D001 where there are no images at all.
+    settings_file   the data.yaml that may say otherwise
+    Masks in formats that are not opened are SK-D006. Raises DataError SK-D001 where there are no
+    images at all, SK-D006 where all are in such formats.
     """
     image_files, mask_files = list_files(images), list_files(masks)
     if not image_files:
+        others = _not_opened(images)
+        if others:
+            raise DataError("SK-D006", f"{images} holds {counted(others)}.", way_out(others))
         raise DataError("SK-D001", f"{images} holds no images.", EXPECTED)
-    findings = [*_twins(image_files, "image"), *_twins(mask_files, "mask")]
+    masked = [id + mask_suffix for id in image_files if id + mask_suffix not in mask_files]
+    findings = _in_other_formats(masked, len(image_files), masks)
+    otherwise = {_without_suffixes(path, masks) for each in findings for path in each.files}
+    findings += [*_twins(image_files, "image"), *_twins(mask_files, "mask")]
     findings += _case_clashes(image_files)
     suffixed = {id + mask_suffix for id in image_files}
-    lonely = [id for id in image_files if id + mask_suffix not in mask_files]
+    lonely = [id for id in image_files if id + mask_suffix not in {*mask_files, *otherwise}]
     spare = [id for id in mask_files if id not in suffixed]
     if lonely:
         what = f"{len(lonely)} of {len(image_files)} images in {images} have no mask: "
         files = tuple(image_files[id][0] for id in lonely)
-        fix = _suffix_rule(lonely, spare)
+        fix = _suffix_rule(lonely, spare, settings_file)
         what += first_of(lonely) + "."
         # Masks that belong to nothing may be theirs: then the names are wrong, and not the images.
         findings.append(Finding("SK-D002", what, fix, files, alone=not spare))
     if spare:
         what = f"{len(spare)} masks in {masks} have no image: {first_of(spare)}."
         files = tuple(mask_files[id][0] for id in spare)
-        findings.append(Finding("SK-D002", what, _suffix_rule(lonely, spare), files))
+        fix = _suffix_rule(lonely, spare, settings_file)
+        findings.append(Finding("SK-D002", what, fix, files))
     pairs = tuple(
         Pair(id, files[0], mask_files[id + mask_suffix][0])
         for id, files in image_files.items()
         if id + mask_suffix in mask_files
     )
     return pairs, tuple(findings)
+
+
+def _in_other_formats(wanted: Sequence[str], images: int, masks: Path) -> list[Finding]:
+    """Masks of these ids that are there, but in formats that are not opened."""
+    found = {_without_suffixes(path, masks): path for path in _not_opened(masks)} if wanted else {}
+    paths = [found[id] for id in wanted if id in found]
+    if not paths:
+        return []
+    what = f"the masks of {len(paths)} of {images} images are {counted(paths)}."
+    return [Finding("SK-D006", what, way_out(paths), tuple(paths))]
+
+
+def _not_opened(folder: Path) -> list[Path]:
+    """Files below a folder in formats that hold pictures elsewhere and are not opened here."""
+    return [path for path in _below(folder) if path.suffix.lower() in OTHERS]
+
+
+def _without_suffixes(path: Path, folder: Path) -> str:
+    """The path below a folder, without its suffix, or both of them: a.nii.gz is a."""
+    below = path.relative_to(folder)
+    below = below.with_suffix("") if path.suffix.lower() == ".gz" else below
+    return below.with_suffix("").as_posix()
 
 
 def _twins(files: Mapping[str, Sequence[Path]], what: str) -> list[Finding]:
@@ -128,7 +172,7 @@ def first_of(names: Sequence[str], shown: int = 5) -> str:
     return ", ".join(names[:shown]) + more
 
 
-def _suffix_rule(lonely: Sequence[str], spare: Sequence[str]) -> str:
+def _suffix_rule(lonely: Sequence[str], spare: Sequence[str], settings_file: Path) -> str:
     """The repair: a suffix that pairs most of them, the nearest name, or where files should go."""
     for id in lonely[:5]:
         for other in (mask for mask in spare if mask.startswith(id) and mask != id):
@@ -137,7 +181,7 @@ def _suffix_rule(lonely: Sequence[str], spare: Sequence[str]) -> str:
             if fitting > len(lonely) / 2:
                 return (
                     f"{id} and {other} look like a pair, and so do {fitting} in all: "
-                    f"write `mask_suffix: {suffix}` into data.yaml."
+                    f"{declaring(f'mask_suffix: {suffix}', settings_file)}."
                 )
     near = [(id, get_close_matches(id, spare, n=1)) for id in lonely[:5]]
     for id, matches in near:

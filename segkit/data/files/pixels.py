@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segkit.data.files.facts import ImageFacts
+from segkit.data.files.reading import Reading
 from segkit.data.intensity import Intensity, find_intensity
 from segkit.errors import DataError
 
@@ -21,14 +22,14 @@ class Pixels:
 
 
 def find_pixels(
-    images: Sequence[ImageFacts], wanted: int | None, alpha: str, intensity: Intensity | None
+    images: Sequence[ImageFacts], wanted: int | None, reading: Reading, intensity: Intensity | None
 ) -> Pixels:
     """Channels (those wanted, or fitting all images), black and white.
 
     intensity   a scaling, or a model's own, which the images have to fit
     Raises DataError SK-D011 and SK-D034.
     """
-    channels, note = _channels(images, wanted, alpha)
+    channels, note = _channels(images, wanted, reading)
     found, notes = find_intensity(intensity, images)
     return Pixels(channels, found, (note, *notes))
 
@@ -49,7 +50,9 @@ def joined(pixels: Pixels, files: Sequence[int], images: Sequence[ImageFacts]) -
     )
 
 
-def _channels(images: Sequence[ImageFacts], wanted: int | None, alpha: str) -> tuple[int, str]:
+def _channels(
+    images: Sequence[ImageFacts], wanted: int | None, reading: Reading
+) -> tuple[int, str]:
     """Channels of the images given out, and the note that says how they come about."""
     counts = Counter(facts.channels for facts in images)
     have = ", ".join(f"{number} with {channels}" for channels, number in sorted(counts.items()))
@@ -59,21 +62,21 @@ def _channels(images: Sequence[ImageFacts], wanted: int | None, alpha: str) -> t
         raise DataError(
             "SK-D011",
             f"the images have many channels: {have}.",
-            f"Say how many are meant: `in_channels: {max(counts)}` in data.yaml.",
+            f"Say how many are meant: {reading.otherwise(f'in_channels: {max(counts)}')}.",
         )
-    if alpha == "channel":
-        return _with_alpha(counts, have)
+    if reading.alpha == "channel":
+        return _with_alpha(counts, have, reading)
     channels = 1 if set(counts) <= {1, 2} else 3
     dropped = sum(counts[c] for c in (2, 4))
     see_through = sum(facts.mode in ("LA", "RGBA") for facts in images)
     policy = f"; alpha is dropped in {dropped}" if dropped else ""
-    if alpha == "white" and see_through:
+    if reading.alpha == "white" and see_through:
         policy = f"; {see_through} with alpha are laid on white"
     mixed = f" (files: {have})" if len(counts) > 1 else ""
     return channels, f"Images: {channels} channel{'s' * (channels > 1)}{policy}{mixed}."
 
 
-def _with_alpha(counts: Counter[int], have: str) -> tuple[int, str]:
+def _with_alpha(counts: Counter[int], have: str, reading: Reading) -> tuple[int, str]:
     """As many channels as the files have, where pictures without alpha can be given an opaque one.
 
     Raises DataError SK-D011 where they cannot.
@@ -83,6 +86,6 @@ def _with_alpha(counts: Counter[int], have: str) -> tuple[int, str]:
         raise DataError(
             "SK-D011",
             f"the images differ in channels ({have}), so alpha cannot be a channel of all.",
-            "Write `alpha: drop` or `alpha: white` into data.yaml.",
+            f"Drop it, or lay all on white: {reading.otherwise('alpha: drop')}; or `alpha: white`.",
         )
     return channels, f"Images: {channels} channels, alpha among them (files: {have})."

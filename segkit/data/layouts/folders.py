@@ -11,6 +11,7 @@ from segkit.data.files.pairing import (
     EXPECTED,
     Pair,
     is_system_file,
+    list_files,
     listed,
     pair_folders,
 )
@@ -36,7 +37,31 @@ def find_layout(root: Path, settings: DataSettings, *, val_share: float, seed: i
         found = layout(base, settings, draw)
         if found is not None:
             return found
-    raise DataError("SK-D001", f"{base} holds {_contents(base)}.", EXPECTED)
+    raise _half_of_it(base) or DataError("SK-D001", f"{base} holds {_contents(base)}.", EXPECTED)
+
+
+def _half_of_it(base: Path) -> DataError | None:
+    """What is said of images/ without masks/, and of masks/ without images/; None for neither."""
+    for names in FOLDERS:
+        for there, missing in (names, names[::-1]):
+            if not (base / there).is_dir():
+                continue
+            fix = f"Put the {missing} there, each under the name of its partner in {there}/."
+            alike = _alike(base, there)
+            if alike:
+                fix = f"{alike}/ holds as many pictures: if it is that, call it {missing}/."
+            return DataError("SK-D001", f"{base} holds {there}/, and {missing}/ is missing.", fix)
+    return None
+
+
+def _alike(base: Path, name: str) -> str:
+    """The first folder beside that one with as many pictures; "" where there is none."""
+    count = sum(map(len, list_files(base / name).values()))
+    folders = [each for each in sorted(base.iterdir()) if each.is_dir() and each.name != name]
+    for folder in folders:
+        if not is_system_file(folder) and sum(map(len, list_files(folder).values())) == count > 0:
+            return folder.name
+    return ""
 
 
 def _contents(base: Path) -> str:
@@ -53,6 +78,12 @@ def _folders(base: Path) -> tuple[Path, Path] | None:
     return None
 
 
+def _pairs(
+    images: Path, masks: Path, settings: DataSettings
+) -> tuple[tuple[Pair, ...], tuple[Finding, ...]]:
+    return pair_folders(images, masks, settings.mask_suffix, settings.to_write)
+
+
 def _split_folders(base: Path, settings: DataSettings, draw: Draw) -> Layout | None:
     """images/{train,val,test} and masks/{train,val,test}."""
     folders = _folders(base)
@@ -67,7 +98,7 @@ def _split_folders(base: Path, settings: DataSettings, draw: Draw) -> Layout | N
         if not (masks / split).is_dir():
             notes.append(f"{images / split} has no {masks.name}/{split}: it is left out.")
             continue
-        splits[split], found = pair_folders(images / split, masks / split, settings.mask_suffix)
+        splits[split], found = _pairs(images / split, masks / split, settings)
         findings += found
     if not splits:
         raise DataError("SK-D001", f"{masks} has none of {', '.join(present)}.", EXPECTED)
@@ -81,7 +112,7 @@ def _flat(base: Path, settings: DataSettings, draw: Draw) -> Layout | None:
     folders = _folders(base)
     if folders is None:
         return None
-    pairs, findings = pair_folders(*folders, settings.mask_suffix)
+    pairs, findings = _pairs(*folders, settings)
     note = f"Layout: {folders[0].name}/ and {folders[1].name}/"
     by_list = split_by_lists(pairs, base, note, findings)
     return by_list or draw.layout(pairs, note + ".", findings)
@@ -98,10 +129,10 @@ def _declared(base: Path, settings: DataSettings) -> Layout:
         place = base / given
         if place.is_dir():
             beside = _masks_beside(place, base)
-            splits[split], found = pair_folders(place, beside, settings.mask_suffix)
+            splits[split], found = _pairs(place, beside, settings)
             findings += found
         elif place.is_file():
-            pairs, found = pair_folders(base / "images", base / "masks", settings.mask_suffix)
+            pairs, found = _pairs(base / "images", base / "masks", settings)
             splits[split], missing = listed(pairs, place)
             findings += [each for each in (*found, *missing) if each not in findings]
         else:

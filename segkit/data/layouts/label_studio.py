@@ -137,7 +137,8 @@ def _area(file: Path, label: int, height: int, width: int) -> Area:
     if inside_HW.shape != (height, width):
         raise DataError(
             "SK-D003",
-            f"{file} is {inside_HW.shape[1]} x {inside_HW.shape[0]}, its image {width} x {height}.",
+            f"{file} is {inside_HW.shape[0]} x {inside_HW.shape[1]}, its image {height} x {width} "
+            "(height x width).",
             "Export the brushes again, or use the images that were uploaded.",
         )
 

@@ -62,7 +62,8 @@ class Draw:
     ) -> Layout:
         """Training and validation pairs drawn by the seed; one pair alone is not split."""
         if len(pairs) < 2:
-            few = f"{len(pairs)} pair is too few to train and validate: no split is made."
+            have = f"{len(pairs)} pair is" if pairs else "no pairs are"
+            few = f"{have} too few to train and validate: no split is made."
             return Layout({"all": tuple(pairs)}, (note, few), tuple(findings), declared=declared)
         train, val = seeded_split(pairs, self.val_share, self.seed)
         notes = (note, split_note(self.val_share, self.seed))

@@ -8,8 +8,10 @@ from itertools import pairwise
 
 from segkit.data.files.masks import MaskFacts, unpack
 from segkit.data.masks.smears import Smear
-from segkit.data.settings import IGNORED, DataSettings
+from segkit.data.setting_values import IGNORED
+from segkit.data.settings import DataSettings
 from segkit.errors import DataError
+from segkit.model.label_range import labels_out_of_range
 
 SHOWN = 12
 # Values beyond are hardly classes of which some are absent.
@@ -28,9 +30,8 @@ def value_table(
         holding = [facts for facts in masks if value in facts.counts]
         pixels = sum(facts.counts[value] for facts in holding)
         name = str(unpack(value)) if colour else str(value)
-        lines.append(
-            f"{name}: {pixels:,} pixels in {len(holding)} masks, such as {holding[0].path}"
-        )
+        where = f"{len(holding)} masks, such as" if len(holding) > 1 else "1 mask,"
+        lines.append(f"{name}: {pixels:,} pixels in {where} {holding[0].path}")
     if len(wanted) > shown:
         lines.append(f"and {len(wanted) - shown} more values")
     return "\n".join(lines)
@@ -40,21 +41,29 @@ def undeclared(
     masks: Sequence[MaskFacts],
     strange: set[int],
     num_classes: int,
+    ignore_index: int | None,
     settings: DataSettings,
     *,
     by_model: bool = False,
     void: bool = False,
 ) -> DataError:
-    """Labels that are neither among the classes declared nor the ignored one.
+    """Labels that are neither among the classes declared nor the ignored one, with the repair.
 
     by_model  a model's classes are wanted, and no option changes those
     void      the one strange label lies as a border that is to be ignored does
     """
-    what = (
-        f"{num_classes} classes are {'wanted' if by_model else 'declared'} (0 to "
-        f"{num_classes - 1}), and the masks hold other labels:\n{value_table(masks, strange)}"
-    )
     values = sorted(strange)
+    holding = [facts for facts in masks if strange & facts.counts.keys()]
+    more = f" and {len(holding) - 1} more mask{'s' * (len(holding) > 2)}"
+    pixels = sum(facts.counts.get(value, 0) for facts in holding for value in values)
+    found = labels_out_of_range(
+        pixels,
+        num_classes,
+        ignore_index,
+        labels=values,
+        where=f"{holding[0].path}{more * (len(holding) > 1)}",
+    )
+    what = found.what if len(values) == 1 else f"{found.what}\n{value_table(masks, strange)}"
     if len(values) > 1 or by_model:
         whose = "class of the model" if by_model else "class"
         mapping: dict[int | str, int | str] = dict.fromkeys(values[:SHOWN], IGNORED)
@@ -66,8 +75,11 @@ def undeclared(
             band = "lies in nearly every mask as a thin band between others, as void does"
             fix = f"{label} {band}: {fix}"
         else:
-            fix = f"If it is a class, add its name to `names`. If it counts for nothing: {fix}"
-    return DataError("SK-D012", what, fix)
+            fix = (
+                f"If it is a class, say so: --num-classes {label + 1}, or add its name to `names` "
+                f"in {settings.to_write}. If it counts for nothing: {fix}"
+            )
+    return DataError(found.code, what, fix)
 
 
 def unknown_colours(
@@ -208,8 +220,8 @@ def one_value(
     return DataError(
         "SK-D007",
         f"all {len(masks)} masks hold {held} (such as {masks[0].path}): there is nothing to learn.",
-        "If more classes exist and these masks merely lack them, list all as `names` in "
-        f"{settings.to_write}.",
+        "If more classes exist and these masks merely lack them, say so: --num-classes N, or "
+        f"`names: […]` in {settings.to_write}.",
     )
 
 

@@ -25,7 +25,8 @@ from segkit.data.masks.label_rule import Labelling, LabelRule, as_colours, as_gr
 from segkit.data.masks.plausibility import question_of_few_images
 from segkit.data.masks.smears import find_smear
 from segkit.data.options import DataOptions
-from segkit.data.settings import IGNORED, DataSettings
+from segkit.data.setting_values import IGNORED
+from segkit.data.settings import DataSettings
 from segkit.errors import DataError
 
 BINARY = ("background", "foreground")
@@ -137,10 +138,10 @@ def _from_values(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
     if strange:
         void = len(strange) == 1 and is_band(masks, *strange)
         model = wishes.of_model
-        raise undeclared(masks, strange, wanted, wishes.settings, by_model=model, void=void)
+        raise undeclared(masks, strange, wanted, ignore, wishes.settings, by_model=model, void=void)
     notes.insert(0, f"Masks: labels {values[0]} to {values[-1]}, {wanted} classes.")
     if wishes.settings.soft:
-        notes.append("Fractions count as label 1 from 0.5 on (soft in data.yaml).")
+        notes.append("Fractions count as label 1 from 0.5 on (soft: true).")
     if not names and ignore is None and _declared(wishes) is None and wanted > 2:
         notes += about_last(masks, wanted - 1)
     table = {value: value for value in counts}
@@ -218,7 +219,7 @@ def _mapped(masks: Sequence[MaskFacts], wishes: Wishes, counts: Mapping[int, int
         value for value, label in table.items() if label != ignore and not 0 <= label < wanted
     }
     if strange:
-        raise undeclared(masks, strange, wanted, settings)
+        raise undeclared(masks, strange, wanted, ignore, settings)
     by = settings.file if settings.file and not wishes.label_mapping else "--label-mapping"
     note = f"Masks: {len(counts)} values mapped to {wanted} classes by {by}."
     return _labelling(
@@ -240,7 +241,8 @@ def _labelling(
             "SK-D012",
             f"the masks hold {len(classes)} classes ({', '.join(classes[:8])}), "
             f"and {wishes.num_classes} are wanted.",
-            "Declare what each value means: label_mapping in data.yaml.",
+            "Declare what each value means: --label-mapping '{VALUE: LABEL, …}', or label_mapping "
+            f"in {wishes.settings.to_write}.",
         )
     palette = _palette(rule, masks, wishes.settings, classes)
     return Labelling(rule, classes, palette, ignore, tuple(notes))

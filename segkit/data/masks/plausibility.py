@@ -18,7 +18,7 @@ from segkit.errors import DataError
 # Noise, and pictures taken for masks: the average mask holds most values, and many of the values
 # have no region. Of 700 drawn sets of classes, thin ones among them, each has 0.6 of its pixels or
 # more inside regions; photographs of 16 to 86 greys have 0.15 to 0.42, noise has none.
-MANY, LEAST_VALUES = 64, 12
+MANY, LEAST_VALUES = 64, 16
 PRESENT, WITHOUT_REGION = 0.5, 0.5
 LEAST_WITHOUT_REGION, LEAST_INSIDE_ALL = 0.3, 0.3
 # Classes in so few images are asked for: more than this many, and more than so many an image.

@@ -11,7 +11,7 @@ import numpy as np
 from segkit.data.files.facts import ImageFacts
 from segkit.data.files.masks import MaskFacts, nearest, read_values
 from segkit.data.files.pairing import Pair
-from segkit.data.files.reading import Reading
+from segkit.data.files.reading import Reading, declaring
 from segkit.data.findings import Finding
 from segkit.data.settings import DataSettings
 
@@ -85,7 +85,10 @@ def fitting(
             findings.append(Finding("SK-D003", what, "Export them again.", (*unequal, pair.image)))
             continue
         if min(size) < LEAST_SIDE:
-            what = f"{pair.image} is {size[1]} x {size[0]}: narrower than {LEAST_SIDE}."
+            what = (
+                f"{pair.image} is {size[0]} x {size[1]} (height x width): narrower than "
+                f"{LEAST_SIDE} pixels."
+            )
             findings.append(Finding("SK-D003", what, "Take it out.", (pair.image,)))
         items[pair] = Item(pair, *size, apply, mask.orientation != 1, not fits)
     return items, [*_size_mismatches(misfits, settings), *findings]
@@ -144,6 +147,7 @@ def _unclear_orientation(pair: Pair, orientation: int, settings: DataSettings) -
         "SK-D013",
         f"{pair.image} carries EXIF orientation {orientation}, which keeps its size: whether its "
         "mask was drawn on the turned picture cannot be told.",
-        f"Look at one, and write `exif: apply` or `exif: ignore` into {settings.to_write}.",
+        "Look at one. If it was: "
+        f"{declaring('exif: apply', settings.to_write)}. If not: `exif: ignore` there.",
         (pair.image, pair.mask),
     )

@@ -17,7 +17,7 @@ from segkit.data.files.facts import FactCache, ImageFacts, Progress, look_at_all
 from segkit.data.files.masks import MaskFacts
 from segkit.data.files.pairing import EXPECTED, Pair
 from segkit.data.files.pixels import Pixels, find_pixels, joined
-from segkit.data.files.reading import PLAIN, Reading
+from segkit.data.files.reading import PLAIN, Reading, declaring
 from segkit.data.findings import ERROR, WARNING, Finding, from_error, no_folder
 from segkit.data.layouts.annotations import annotation_kind
 from segkit.data.layouts.folders import find_layout
@@ -27,7 +27,7 @@ from segkit.data.masks.label_rule import Labelling
 from segkit.data.masks.labels import Wishes, find_labels
 from segkit.data.opening.fitting import Item, fitting
 from segkit.data.options import PLAIN_OPTIONS, DataOptions
-from segkit.data.settings import DataSettings, find_settings
+from segkit.data.settings import DataSettings, declared, find_settings
 from segkit.errors import DataError
 
 Found = TypeVar("Found")
@@ -134,6 +134,8 @@ def _layout(root: Path, options: DataOptions) -> tuple[DataSettings, Layout]:
         if root.suffix == ".json" and root.is_file():
             raise DataError("SK-D001", f"{root} is no data.yaml.", EXPECTED)
         settings = find_settings(root)
+        if options.declare is not None:
+            settings = declared(options.declare, settings)
         return settings, find_layout(root, settings, val_share=options.val_share, seed=options.seed)
     except DataError as error:
         source = root.parent if root.suffix in (".yaml", ".yml") else root
@@ -161,7 +163,7 @@ def _pixels_of(images: Mapping[Path, ImageFacts], pairs: Sequence[Pair], wishes:
     settings = wishes.settings
     channels = wishes.in_channels or settings.in_channels
     intensity = wishes.intensity or settings.intensity
-    pixels = find_pixels(list(images.values()), channels, settings.alpha, intensity)
+    pixels = find_pixels(list(images.values()), channels, settings.reading(), intensity)
     return joined(pixels, [len(pair.images) for pair in pairs], list(images.values()))
 
 
@@ -213,6 +215,9 @@ def _leaks(
     An error where the split is the user's own; a drawn one only shows that the set repeats itself.
     """
     level = WARNING if settings.allow_leak or layout.drawn else ERROR
+    fix = "Scores would flatter: take one out."
+    if level == ERROR:
+        fix += f"\nOr allow it: {declaring('allow_leak: true', settings.to_write)}."
     first: dict[str, tuple[str, Pair]] = {}
     findings = []
     for split, pairs in layout.splits.items():
@@ -224,16 +229,7 @@ def _leaks(
             if where != split:
                 what = f"{pair.image} ({split}) is the same picture as {twin.image} ({where})."
                 files = (twin.image, pair.image)
-                findings.append(
-                    Finding(
-                        "SK-D019",
-                        what,
-                        "Scores would flatter: take one out, or write `allow_leak: true` into "
-                        "data.yaml.",
-                        files,
-                        level,
-                    )
-                )
+                findings.append(Finding("SK-D019", what, fix, files, level))
     return findings
 
 
@@ -250,7 +246,8 @@ def _oddities(images: Iterable[ImageFacts], reading: Reading) -> list[Finding]:
             findings.append(Finding("SK-D023", what, "", (path,), WARNING))
         if facts.transparent and reading.alpha == "drop":
             what = f"{path} is transparent in parts; alpha is dropped."
-            fix = "If it matters, write `alpha: white` or `alpha: channel` into data.yaml."
+            fix = f"If it matters, lay on white or keep it: {reading.otherwise('alpha: white')}; "
+            fix += "or `alpha: channel`."
             findings.append(Finding("SK-D023", what, fix, (path,), WARNING))
         if facts.mode in ("CMYK", "YCCK", "LAB"):
             what = f"{path} is {facts.mode}, converted to RGB."

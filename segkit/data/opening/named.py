@@ -159,6 +159,7 @@ def refuse_options(options: DataOptions, ignore_index: int | Literal["auto"] | N
         "--instances": options.instances is not None,
         "--binarize": options.binarize is not None,
         "--label-mapping": options.label_mapping is not None,
+        "--declare": options.declare is not None,
         "--resize-masks": options.resize_masks is not None,
         "--max-pixels": options.max_pixels is not None,
         "--ignore-index": options.ignore_index not in ("auto", ignore_index),

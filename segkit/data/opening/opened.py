@@ -84,7 +84,8 @@ def untrainable(counts: Mapping[str, int]) -> Finding | None:
     if counts.get("train"):
         return None
     if set(counts) == {ALL}:
-        what = f"there is {counts[ALL]} image with its mask: too few to train and to validate."
+        have = "is 1 image with its mask" if counts[ALL] else "are no images with masks"
+        what = f"there {have}: too few to train and to validate."
         return Finding("SK-T004", what, "Add images: two at least.")
     have = ", ".join(f"{count} {split}" for split, count in counts.items())
     first = next((split for split, count in counts.items() if count), "test")

@@ -24,6 +24,7 @@ from segkit.data.findings import WARNING, Finding, from_error
 from segkit.data.opening.fitting import LEAST_SIDE
 from segkit.errors import SegkitError
 from segkit.interfaces import Dataset, Sample
+from segkit.model.label_range import labels_out_of_range
 from segkit.storage import replace_text
 
 # Raise it where facts change their meaning.
@@ -179,20 +180,25 @@ def _faults(
                 findings.append(Finding("SK-D017", f"{name} has no mask.", fix))
             elif found.mask_size != (found.height, found.width):
                 what = (
-                    f"{name} is {found.width} x {found.height}, its mask "
-                    f"{found.mask_size[1]} x {found.mask_size[0]}."
+                    f"{name} is {found.height} x {found.width}, its mask "
+                    f"{found.mask_size[0]} x {found.mask_size[1]} (height x width)."
                 )
                 findings.append(Finding("SK-D003", what, fix))
             if min(found.height, found.width) < LEAST_SIDE:
-                what = f"{name} is {found.width} x {found.height}: narrower than {LEAST_SIDE}."
+                what = (
+                    f"{name} is {found.height} x {found.width} (height x width): narrower than "
+                    f"{LEAST_SIDE} pixels."
+                )
                 findings.append(Finding("SK-D003", what, "Take it out."))
             for label in sorted(found.counts.keys() - known):
-                classes = len(dataset.classes)
-                what = (
-                    f"{name} holds label {label} ({found.counts[label]:,} pixels), but {classes} "
-                    f"classes are declared (0 to {classes - 1})."
+                wrong = labels_out_of_range(
+                    found.counts[label],
+                    len(dataset.classes),
+                    dataset.ignore_index,
+                    labels=[label],
+                    where=name,
                 )
-                findings.append(Finding("SK-D012", what, fix))
+                findings.append(Finding(wrong.code, wrong.what, fix))
     return findings
 
 
