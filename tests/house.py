@@ -34,6 +34,7 @@ FLOORS = (
 SHELVES = (
     ("findings", "stored", "intensity", "capabilities"),
     ("files",),
+    ("setting_values",),
     ("settings",),
     ("options",),
     ("masks",),
