@@ -30,7 +30,10 @@ def choose_device(asked: str, local_rank: int = 0) -> torch.device:
         device = torch.device(asked)
     except RuntimeError as error:
         raise UsageError(
-            "SK-C009", f"'{asked}' is no device.", "Write auto, cpu, cuda, cuda:0 or mps."
+            "SK-C009",
+            f"'{asked}' is no device.",
+            ("Did you mean 'cuda'? " if asked.lower() in ("gpu", "nvidia", "0", "1") else "")
+            + "Write auto, cpu, cuda, cuda:0 or mps.",
         ) from error
     if device.type == "cuda":
         return _cuda(device, local_rank)

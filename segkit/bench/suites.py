@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segkit.bench.cases import Grid
 from segkit.errors import SegkitError, UsageError, did_you_mean
-from segkit.registry.index import Index
+from segkit.registry.index import Index, singular
 
 QUICK = "quick"
+AXES = ("encoder", "decoder", "upsampler", "loss")
 LARGEST_FILE = 1_000_000
 SUFFIXES = (".yaml", ".yml")
 
@@ -54,11 +55,14 @@ def find_suite(written: str, index: Index) -> Suite:
     benchmarks = [entry.name for entry in index.of_kind("benchmarks")]
     if written.partition("(")[0].partition("/")[0] in benchmarks:
         return _of_component(written, index)
-    names = [*suites, *benchmarks]
+    names = list(dict.fromkeys([*suites, *benchmarks]))
+    kinds = [e.kind for e in index.entries if e.name == written and singular(e.kind) in AXES]
+    meant = f"Did you mean --{singular(kinds[0])} {written}? " if kinds else ""
     raise UsageError(
         "SK-B003",
         f"there is no suite called '{written}'.",
-        f"{did_you_mean(written, names)}There are: {', '.join(names)}; or give a YAML file.",
+        f"{meant or did_you_mean(written, names)}There are: {', '.join(names)}; "
+        "or give a YAML file.",
     )
 
 

@@ -114,7 +114,11 @@ def command(suite: str, **given: Any) -> None:
         )
     if given["checkerboard"] and not given["quality"]:
         raise UsageError("SK-C009", "--checkerboard was given without --quality.", "Add --quality.")
+    if given["out"] and Path(given["out"]).is_file():
+        raise UsageError("SK-C009", f"--out {given['out']} is a file.", "Give a folder's name.")
     if given["dry_run"]:
+        if given["device"] != "auto":
+            _device(given["device"])
         _show_cases(found, axes, given["device"])
         return
     _measure(found, axes, given)
@@ -133,10 +137,12 @@ def _axes(given: dict[str, Any]) -> dict[str, list[Any]]:
             wrong = [each for each in values if not (each.isdigit() and int(each) > 0)]
             wrong = [each for each in wrong if each != "auto" or name not in ("size", "batch")]
             if wrong:
+                square = "Images are square: one number is their height and width. "
                 raise UsageError(
                     "SK-C009",
                     f"--{name} cannot be '{wrong[0]}'.",
-                    "Give whole numbers from 1, with commas between.",
+                    (square if name == "size" and "x" in wrong[0] else "")
+                    + "Give whole numbers from 1, with commas between.",
                 )
             values = [each if each == "auto" else int(each) for each in values]
         axes[name] = values

@@ -33,6 +33,12 @@ class DataGroup(click.Group):
             raise unknown_command(args[0], ctx, self.commands)
         return super().resolve_command(ctx, args)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The first sentence of each command, whole: click cuts it at 45 letters."""
+        first = {name: (each.help or "").split("\n\n")[0] for name, each in self.commands.items()}
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, " ".join(text.split())) for name, text in first.items()])
+
 
 @click.group("data", cls=DataGroup)
 def command() -> None:
@@ -86,14 +92,20 @@ def preview(
     from segkit.data.augmentation.recipes import find_recipe
     from segkit.data.checks.sheets import sheet_of_samples
     from segkit.data.opening.open import open_data
+    from segkit.errors import UsageError
     from segkit.reporting.pictures import write_picture
+    from segkit.storage import storage_errors
 
+    if out.suffix.lower() != ".png":
+        raise UsageError("SK-C009", f"--out {out} is no .png file.", "Give a name that ends so.")
     recipe = find_recipe(augmentation, crops)
     data = open_data(folder, data_options(dataset, asked))
     ignored = training_ignore_index(data)
     side = size or data.default_size
     picture = sheet_of_samples(data, recipe, side, ignored, count=count, seed=seed)
-    write_picture(outside(out, folder), picture)
+    with storage_errors(outside(out, folder)):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(out, picture)
     click.echo(f"{out}: each row is one sample, as stored and as three crops of {side} pixels.")
 
 

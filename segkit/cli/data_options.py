@@ -31,31 +31,40 @@ def _ignore_index(_: click.Context, __: click.Parameter, value: str) -> int | st
 
 def data_choices(function: Any) -> Any:
     """The options that say what images and masks mean, as `segkit train` has them."""
+    return _with_choices(function, lambda default: default)
+
+
+def choices_of_model(function: Any) -> Any:
+    """The same for the data of a trained model, whose training says what is left out."""
+    return _with_choices(function, lambda _: "as in training")
+
+
+def _with_choices(function: Any, default: Callable[[str], str]) -> Any:
     for option in (
         click.option(
             "--ignore-index",
             default="auto",
-            show_default=True,
             callback=_ignore_index,
             metavar="NUMBER",
-            help="Mask label that counts for nothing; none for no such label.",
+            help="Mask label that counts for nothing; none for no such label. "
+            f"[default: {default('auto')}]",
         ),
         click.option(
             "--num-classes",
             type=click.IntRange(min=1),
-            help="Classes the masks hold. [default: as they show]",
+            help=f"Classes the masks hold. [default: {default('as they show')}]",
         ),
         click.option(
             "--instances",
             type=click.Choice(["foreground", "boundary"]),
             help="Masks hold object numbers: learn foreground, or boundaries too. "
-            "[default: masks hold classes]",
+            f"[default: {default('masks hold classes')}]",
         ),
         click.option(
             "--binarize",
             type=click.IntRange(1, 65535),
             metavar="NUMBER",
-            help="Smeared masks: values from here on are foreground. [default: none]",
+            help=f"Smeared masks: values from here on are foreground. [default: {default('none')}]",
         ),
         click.option(
             "--max-pixels",
@@ -65,7 +74,8 @@ def data_choices(function: Any) -> Any:
         click.option(
             "--label-mapping",
             metavar="'{VALUE: LABEL, …}'",
-            help="What mask values mean; a label may be ignore. [default: as they are]",
+            help="What mask values mean; a label may be ignore. "
+            f"[default: {default('as they are')}]",
         ),
         click.option(
             "--declare",
@@ -75,12 +85,12 @@ def data_choices(function: Any) -> Any:
         click.option(
             "--resize-masks",
             type=click.Choice(["nearest"]),
-            help="Masks of other sizes are brought to their images'. [default: none]",
+            help=f"Masks of other sizes are brought to their images'. [default: {default('none')}]",
         ),
         click.option(
             "--intensity",
             metavar="range|percentile|per-image|fixed(BLACK, WHITE)",
-            help="Which pixel values are black and white. [default: range]",
+            help=f"Which pixel values are black and white. [default: {default('range')}]",
         ),
     ):
         function = option(function)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segkit.cli.completion import ComponentName
-from segkit.cli.data_options import data_choices, data_options
+from segkit.cli.data_options import choices_of_model, data_options
 from segkit.cli.declaring import TorchCommand, repeated
 from segkit.cli.memory_option import keep_freed_memory_option
 
@@ -40,7 +40,7 @@ DEVICE = "auto, cpu, cuda, cuda:N or mps."
     help="Published set that --data holds. [default: as in training, without --data]",
 )
 @click.option("--split", default="val", show_default=True, help="Which part; all is taken too.")
-@data_choices
+@choices_of_model
 @click.option(
     "--metric",
     type=ComponentName("metrics"),
@@ -216,5 +216,8 @@ def _as_text(evaluation: Evaluation) -> str:
         aligned(rows),
         "",
     ]
-    lines += [f"{name}: {sentence}" for name, sentence in scores.conventions.items() if sentence]
+    same: dict[str, list[str]] = {}
+    for name, sentence in scores.conventions.items():
+        same.setdefault(sentence, []).append(name)
+    lines += [f"{', '.join(names)}: {sentence}" for sentence, names in same.items() if sentence]
     return "\n".join(lines)

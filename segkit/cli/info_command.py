@@ -105,7 +105,10 @@ def _measures(facts: dict[str, Any]) -> list[str]:
     lines = []
     if "image" in facts:
         channels, height, width = facts["image"]
-        lines.append(f"measured on an image of {channels} x {height} x {width}")
+        lines.append(
+            f"measured on an image of {height} x {width} (height x width), {channels} "
+            f"channel{'s' * (channels != 1)}"
+        )
     if "encoder" in facts:
         lines.append(f"over the encoder {facts['encoder']}, upsampler {facts['upsampler']}")
         lines.append(f"gives {facts['channels']} channels at stride {facts['stride']}")

@@ -11,6 +11,7 @@ import click
 
 from segkit.cli.completion import ComponentName, Kind
 from segkit.cli.declaring import Command, announce
+from segkit.errors import UsageError
 from segkit.registry.index import FIRST_PARTY, Entry, Index, checked_kind, singular
 from segkit.reporting.tables import aligned
 
@@ -39,6 +40,7 @@ def command(
     segkit list encoders 'timm/resnet*'   the members of a family
     segkit list decoders --compatible-with densenet121
     """
+    _refuse_name_as_kind(kind, pattern)
     rows = _rows(Index.of_installed(), kind, pattern)
     if long or compatible_with:
         from segkit.describe.looking import detailed_rows, fitting_rows
@@ -57,6 +59,21 @@ def command(
         click.echo(json.dumps(rows, indent=2))
     else:
         click.echo(_table(rows) if rows else _nothing(kind, pattern, compatible_with))
+
+
+def _refuse_name_as_kind(kind: str | None, pattern: str) -> None:
+    """A pattern or a component's name where a kind is expected: SK-C002 with the whole command."""
+    if kind is None or pattern != "*":
+        return
+    kinds = [e.kind for e in Index.of_installed().entries if fnmatchcase(e.name, kind)]
+    if "/" in kind or kinds:
+        of = kinds[0] if kinds else "encoders"
+        show = f"segkit info {singular(of)} {kind}" if kind.isidentifier() else ""
+        raise UsageError(
+            "SK-C002",
+            f"'{kind}' is no kind of component: the kind comes first.",
+            f"segkit list {of} '{kind}'" + (f", or all about it: {show}" if show else ""),
+        )
 
 
 def _rows(index: Index, kind: str | None, pattern: str) -> list[dict[str, Any]]:
@@ -120,4 +137,5 @@ def _nothing(kind: str | None, pattern: str, compatible_with: str | None) -> str
     one = singular(checked_kind(kind)) if kind else "component"
     fits = f"fits '{pattern}'" if pattern != "*" else "is installed"
     also = f" and works with {compatible_with}" if compatible_with else ""
-    return f"No {one} {fits}{also}."
+    see = f" `segkit list{f' {kind}' if kind else ''}` shows all." if pattern != "*" else ""
+    return f"No {one} {fits}{also}.{see}"

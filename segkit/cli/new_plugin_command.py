@@ -31,9 +31,24 @@ def command(kind: str, name: str, out: str) -> None:
     from segkit.registry.index import checked_kind, singular
     from segkit.scaffold import write_plugin
 
+    _refuse_swapped(kind, name)
     folder = write_plugin(kind, name, Path(out))
     click.echo(f"Wrote {folder}{os.sep}. Next:\n")
     click.echo(f"  cd {folder}")
     click.echo('  python -m pip install -e ".[test]"')
     click.echo("  python -m pytest")
     click.echo(f"  segkit info {singular(checked_kind(kind))} {name}")
+
+
+def _refuse_swapped(kind: str, name: str) -> None:
+    from segkit.errors import UsageError
+    from segkit.kinds import KINDS
+    from segkit.registry.index import singular
+
+    words = {word for each in KINDS for word in (each, singular(each))}
+    if kind not in words and name in words:
+        raise UsageError(
+            "SK-C002",
+            f"'{kind}' is no kind of component: the kind comes first.",
+            f"segkit new-plugin {name} {kind}",
+        )

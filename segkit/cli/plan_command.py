@@ -163,7 +163,7 @@ def _page(plan: Plan) -> str:
     task = {"train": "training", "infer": "inference"}[step.mode]
     rows: list[list[object]] = [
         ["step", f"{' + '.join(parts)}, {task}"],
-        ["", f"{step.batch} x {step.channels} x {step.height} x {step.width}, {how}"],
+        ["", f"{_images(step.batch)} of {step.height} x {step.width} (height x width), {how}"],
         ["parameters", in_units(count.parameters)],
         ["multiply-adds", f"{_large(count.multiply_adds)} forward"],
         ["arithmetic", f"{_large(count.flops())}FLOP in all"],
@@ -173,6 +173,10 @@ def _page(plan: Plan) -> str:
     if step.mode == "train":
         rows.append(["  saved", f"{in_bytes(count.saved_bytes)}, for the backward pass"])
     return "\n".join([aligned(rows + _fit(plan)), *_times(plan)])
+
+
+def _images(batch: int) -> str:
+    return f"{batch:,} image{'s' * (batch != 1)}"
 
 
 def _large(number: int) -> str:

@@ -9,16 +9,14 @@ from pathlib import Path
 
 import click
 
-from segkit.cli.synonyms import COMMANDS, OPTIONS
+from segkit.cli.synonyms import COMMANDS, COMPONENTS, DATA_COMMANDS, OPTIONS, VALUES
 from segkit.errors import SegkitError, UnknownComponent, UsageError, did_you_mean
 
 
 def as_ours(error: Exception) -> SegkitError:
     """The error itself, click's in our form, or SK-X001 for what nobody foresaw."""
     if isinstance(error, UnknownComponent):
-        from segkit.registry.families import with_nearest_members
-
-        return with_nearest_members(error)
+        return _nearest_component(error)
     if isinstance(error, SegkitError):
         return error
     if isinstance(error, click.UsageError):
@@ -39,10 +37,24 @@ def as_ours(error: Exception) -> SegkitError:
     )
 
 
+def _nearest_component(error: UnknownComponent) -> UsageError:
+    """The refusal with what the name means elsewhere, else with the nearest of a family."""
+    meant = COMPONENTS.get(error.kind, {}).get(error.name.lower().replace("_", "-"), "")
+    see = f"`segkit list {error.kind}` shows all."
+    if meant.endswith("."):
+        return UsageError(error.code, error.what, f"{meant} {see}")
+    if meant:
+        named = " or ".join(repr(each) for each in meant.split())
+        return UsageError(error.code, error.what, f"Did you mean {named}? {see}")
+    from segkit.registry.families import with_nearest_members
+
+    return with_nearest_members(error)
+
+
 def unknown_command(name: str, context: click.Context, known: Collection[str]) -> UsageError:
     """SK-C013 for a word that is no command: the nearest by meaning, else by letters."""
     path = context.command_path
-    meant = COMMANDS.get(name.lower(), "") if path == "segkit" else ""
+    meant = {"segkit": COMMANDS, "segkit data": DATA_COMMANDS}.get(path, {}).get(name.lower(), "")
     if meant.endswith("."):
         fix = meant
     elif meant:
@@ -159,9 +171,13 @@ def _bad_value(error: click.BadParameter) -> UsageError:
     given = re.match(r"'(.*?)' is not", message)
     near = ""
     if given and isinstance(parameter, click.Option) and isinstance(parameter.type, click.Choice):
+        meant = VALUES.get(name, {}).get(given[1].lower(), "")
         near = did_you_mean(given[1], [str(each) for each in parameter.type.choices])
+        near = f"Did you mean {meant!r}? " if meant else near
     meaning = (getattr(parameter, "help", None) or "").strip()
     see = f"{name}: {meaning}" if meaning else f"`{path} --help` shows what it takes."
+    if name == "--size" and re.match(r"'\d+\s*[x,]\s*\d+'", message):
+        see = f"Crops are square, so one number says their height and width. {see}"
     return UsageError("SK-C009", f"{name}: {message}.", f"{near}{see}")
 
 
@@ -170,6 +186,8 @@ def _extra(words: str, context: click.Context | None, see: str) -> UsageError:
     first = words.split()[0]
     own = set(_options_of(context.command)) if context else set()
     fix = see
+    if first in ("help", "?"):
+        return UsageError("SK-C013", f"`{path}` cannot place '{words}'.", see)
     if re.fullmatch(r"[a-z_]+=\S+", first) and "--set" in own:
         fix = f"Did you mean --set {first}? {see}"
     elif f"--{first}" in own:

@@ -37,6 +37,20 @@ COMMANDS: dict[str, str] = {
     ),
 }
 
+DATA_COMMANDS: dict[str, str] = {
+    **dict.fromkeys(("validate", "verify", "inspect", "lint"), "data check DIR"),
+    **dict.fromkeys(("show", "view", "visualize", "visualise", "plot"), "data preview DIR"),
+    **dict.fromkeys(("weights", "count", "describe", "info"), "data stats DIR"),
+    **dict.fromkeys(("import", "transform", "export", "to-masks"), "data convert SOURCE OUT"),
+    **dict.fromkeys(("list", "ls"), "list datasets"),
+    **dict.fromkeys(("get", "fetch"), "data download"),
+    **dict.fromkeys(
+        ("split", "divide"),
+        "Where a folder names no parts, training draws them from a seed; --set val_share=0.2 is "
+        "the share that validates. Lists of names in DIR/train.txt and DIR/val.txt fix them.",
+    ),
+}
+
 _LENGTH = "--epochs"
 OPTIONS: dict[str, str] = {
     **dict.fromkeys(("arch", "architecture", "model", "network", "net"), "--decoder --encoder"),
@@ -57,7 +71,8 @@ OPTIONS: dict[str, str] = {
         "warmup_share=0.05) and then falls to 0 along half a cosine; there is no other schedule.",
     ),
     **dict.fromkeys(("batch-size", "bs", "b", "batchsize", "images-per-batch"), "--batch"),
-    **dict.fromkeys(("epoch", "num-epochs", "max-epochs", "n-epochs", "ep", "e"), _LENGTH),
+    **dict.fromkeys(("epoch", "num-epochs", "max-epochs", "n-epochs", "ep"), _LENGTH),
+    "e": "There is no short form: write --encoder or --epochs.",
     **dict.fromkeys(("iterations", "steps", "max-steps", "iters", "max-iters"), _LENGTH),
     **dict.fromkeys(("img-size", "imgsz", "image-size", "crop-size", "crop", "patch"), "--size"),
     **dict.fromkeys(("resolution", "height", "width", "input-size", "scale", "resize"), "--size"),
@@ -129,4 +144,87 @@ OPTIONS: dict[str, str] = {
         ("distributed", "ddp", "nproc", "world-size", "nodes"),
         "Several GPUs: --devices 2; several machines: torchrun -m segkit train ...",
     ),
+}
+
+# What others call a value of an option, by option.
+VALUES: dict[str, dict[str, str]] = {
+    "--precision": {
+        **dict.fromkeys(("float16", "half", "16", "amp", "16-mixed", "f16"), "fp16"),
+        **dict.fromkeys(("bfloat16", "bf16-mixed"), "bf16"),
+        **dict.fromkeys(("float32", "32", "full", "float", "single"), "fp32"),
+    },
+    "--compile": dict.fromkeys(("true", "on", "1"), "yes") | dict.fromkeys(("false", "off"), "no"),
+    "--optimizer": {"adam": "adamw", "momentum": "sgd"},
+    "--crops": dict.fromkeys(("center", "centre", "random"), "anywhere"),
+    "--from": {"timm": "smp", "pytorch": "auto", "unet": "milesial", "torch": "auto"},
+}
+
+_CONVERTED = "`segkit data convert SOURCE OUT` turns its annotations into images/ and masks/."
+_REGRESSION = "That is for numbers; classes are learned with ce, dice or dice+ce."
+
+# By kind, as segkit.registry.expression reads names, in lower case and with hyphens.
+COMPONENTS: dict[str, dict[str, str]] = {
+    "encoders": {
+        "vgg16": "vgg16_bn",
+        "vgg19": "vgg19_bn",
+        "densenet": "densenet121",
+        "resnet": "timm/resnet50",
+        "mobilenet": "timm/mobilenetv3_large_100",
+        "efficientnet": "timm/efficientnet_b0",
+        "convnext": "timm/convnext_tiny",
+        "swin": "timm/swin_tiny_patch4_window7_224",
+    },
+    "decoders": {
+        **dict.fromkeys(("deeplab", "deeplabv3"), "deeplabv3plus smp/deeplabv3"),
+        **dict.fromkeys(("deeplabv3+", "deeplab-v3-plus"), "deeplabv3plus"),
+        **dict.fromkeys(("unet++", "unetplusplus", "unet-plus-plus"), "smp/unetplusplus"),
+        **dict.fromkeys(("fcn8s", "fcn32s", "fcn-8s"), "fcn"),
+    },
+    "upsamplers": {
+        **dict.fromkeys(("nearest-neighbour", "nearest-neighbor", "nn", "repeat"), "nearest"),
+        **dict.fromkeys(("interpolate", "interpolation", "linear", "resize"), "bilinear"),
+        **dict.fromkeys(("deconv", "deconvolution", "convtranspose", "transpose"), "transposed"),
+        **dict.fromkeys(("conv-transpose", "transposed-conv", "convtranspose2d"), "transposed"),
+        **dict.fromkeys(("subpixel", "sub-pixel", "depth-to-space"), "pixel_shuffle"),
+        **dict.fromkeys(("unpool", "unpooling"), "max_unpool"),
+        "cubic": "bicubic",
+    },
+    "losses": {
+        **dict.fromkeys(("crossentropy", "cross-entropy", "crossentropyloss"), "ce"),
+        **dict.fromkeys(("xent", "nll", "softmax", "categorical-crossentropy", "logloss"), "ce"),
+        **dict.fromkeys(("bce", "binary-cross-entropy", "bce-with-logits"), "ce"),
+        **dict.fromkeys(("dice-loss", "diceloss", "soft-dice", "dsc", "f1"), "dice"),
+        **dict.fromkeys(("iou", "miou", "soft-iou", "iou-loss"), "jaccard"),
+        **dict.fromkeys(("dice-bce", "dicebce", "dice-ce", "dicece", "combo"), "dice+ce"),
+        **dict.fromkeys(("lovasz-softmax", "lovasz-hinge"), "lovasz"),
+        **dict.fromkeys(("hard-mining", "hard-example-mining", "bootstrapped-ce"), "ohem"),
+        **dict.fromkeys(("wce", "balanced-ce", "class-balanced"), "weighted_ce"),
+        **dict.fromkeys(("surface", "hausdorff", "hd"), "boundary"),
+        **dict.fromkeys(("mse", "l1", "l2", "mae", "smooth-l1", "huber"), _REGRESSION),
+    },
+    "metrics": {
+        **dict.fromkeys(("accuracy", "acc", "pixel-acc", "aacc"), "pixel_accuracy"),
+        **dict.fromkeys(("f1", "f-score", "fscore", "f1-score", "dsc", "dice-score"), "dice"),
+        **dict.fromkeys(("jaccard", "mean-iou", "meaniou", "iou-score", "mean-jaccard"), "miou"),
+        **dict.fromkeys(("fwiou", "fwiu", "weighted-iou"), "frequency_weighted_iou"),
+        **dict.fromkeys(("hd95", "hausdorff", "hd", "surface-distance"), "hausdorff95"),
+        **dict.fromkeys(("sensitivity", "tpr"), "recall"),
+        "ppv": "precision",
+        "biou": "boundary_iou",
+        "calibration": "ece",
+        **dict.fromkeys(
+            ("loss", "val-loss"),
+            "The loss on the validation split is written beside the scores anyway (val_loss).",
+        ),
+    },
+    "datasets": {
+        **dict.fromkeys(("voc", "pascal", "pascal-voc", "voc12"), "voc2012"),
+        **dict.fromkeys(("pets", "pet", "oxford-pets", "oxford"), "oxford-iiit-pet"),
+        **dict.fromkeys(("coco", "ms-coco", "yolo", "labelme", "label-studio"), _CONVERTED),
+        **dict.fromkeys(
+            ("ade20k", "ade", "custom", "folder", "images"),
+            "A folder of images/ and masks/ needs no name: --data DIR alone.",
+        ),
+        "isbi": "isbi2012",
+    },
 }

@@ -115,6 +115,7 @@ def read_label_mapping(text: str) -> dict[tuple[int, int], int | None]:
         return label_mapping(option, "label_mapping", yaml.load(text, Loader=YamlLoader))
     except (yaml.YAMLError, DataError) as error:
         what = error.what if isinstance(error, DataError) else f"{option} {text} is no mapping."
+        what = what.replace(f"{option} has label_mapping:", f"{option} cannot be")
         raise UsageError(
             "SK-C009", what, "Write it as '{stored value: label}', such as '{0: 0, 255: 1}'."
         ) from error

@@ -23,7 +23,8 @@ from segkit.model.sizing import (
 )
 from segkit.registry.components import Component, Registry, default_registry
 from segkit.registry.expression import parse_component
-from segkit.registry.index import a, checked_kind, singular
+from segkit.registry.families import all_members
+from segkit.registry.index import Index, a, checked_kind, singular
 from segkit.registry.options import (
     Option,
     described_parameters,
@@ -41,13 +42,22 @@ def kind_of(name: str, registry: Registry | None = None) -> str:
     Raises UsageError SK-C003 where nothing is called so, SK-C004 where things of several kinds are.
     """
     registry = registry or default_registry()
-    wanted, names = parse_component(name).entry, {e.name for e in registry.index.entries}
+    expression = parse_component(name)
+    wanted, names = expression.entry, {e.name for e in registry.index.entries}
     kinds = [kind for kind in KINDS if any(e.name == wanted for e in registry.index.of_kind(kind))]
+    if not kinds and wanted in {word for kind in KINDS for word in (kind, singular(kind))}:
+        plural = checked_kind(wanted)
+        raise UsageError(
+            "SK-C011",
+            f"'{wanted}' is a kind of component, not one.",
+            f"Name one: segkit info {singular(plural)} NAME; `segkit list {plural}` shows all.",
+        )
     if not kinds:
+        near = did_you_mean(wanted, names) or _members_called(expression.name, registry.index)
         raise UsageError(
             "SK-C003",
             f"nothing installed is called '{wanted}'.",
-            f"{did_you_mean(wanted, names)}`segkit list` shows everything.",
+            f"{near}`segkit list` shows everything.",
         )
     if len(kinds) > 1:
         raise UsageError(
@@ -56,6 +66,16 @@ def kind_of(name: str, registry: Registry | None = None) -> str:
             f"Say which: `segkit info {singular(kinds[0])} {wanted}`.",
         )
     return kinds[0]
+
+
+def _members_called(name: str, index: Index) -> str:
+    """The words "Did you mean `segkit info encoder timm/resnet18`? ", or none."""
+    for kind in KINDS:
+        for members in all_members(index, kind).values():
+            for each in members:
+                if each.partition("/")[2] == name:
+                    return f"Did you mean `segkit info {singular(kind)} {each}`? "
+    return ""
 
 
 def describe(
@@ -69,6 +89,7 @@ def describe(
     registry = registry or default_registry()
     kind, expression = checked_kind(kind), parse_component(written)
     entry = registry.index.find(kind, expression)
+    _refuse_unknown_partners(setting or Setting(), registry)
     factory = registry.factory(entry, expression.name)
     facts: dict[str, Any] = {
         "kind": singular(kind),
@@ -89,6 +110,13 @@ def describe(
         if error.code in ("SK-C005", "SK-C006"):
             raise
         return facts | {"unmeasured": error.what}
+
+
+def _refuse_unknown_partners(setting: Setting, registry: Registry) -> None:
+    """What the user names beside a decoder is there; whether it fits, the measurement says."""
+    for kind, name in (("encoders", setting.encoder), ("upsamplers", setting.upsampler)):
+        if name is not None:
+            registry.index.find(kind, parse_component(name))
 
 
 def _measured(component: Component, setting: Setting, registry: Registry) -> dict[str, Any]:
@@ -173,7 +201,8 @@ def _upsampler(component: Component) -> dict[str, Any]:
     size = (2 * STEP_SIDE, 2 * STEP_SIDE)
     _, multiply_adds = run_counted(upsampler, x_BCHW, size=size, pool_indices=indices)
     return {
-        "step": f"{STEP_CHANNELS} channels, {STEP_SIDE} x {STEP_SIDE} to {size[0]} x {size[1]}",
+        "step": f"{STEP_CHANNELS} channels, {STEP_SIDE} x {STEP_SIDE} to {size[0]} x {size[1]} "
+        "(height x width)",
         "needs_pool_indices": needs_indices,
         "parameters": parameters_of(upsampler),
         "multiply_adds": multiply_adds,

@@ -12,7 +12,7 @@ from typing import Any
 from segkit import errors
 from segkit.describe.partners import kinds_of_part, partners, refuse_without_partner
 from segkit.describe.setting import Setting
-from segkit.errors import PluginError, SegkitError
+from segkit.errors import PluginError, SegkitError, UnknownComponent
 from segkit.registry.asking import Answer, Argument, ask, serve
 from segkit.registry.index import Entry, Index, checked_kind
 
@@ -83,7 +83,7 @@ def _value(answer: Answer) -> Any:
     refusal = answer.value.get("refused")
     if refusal is not None:
         kind = getattr(errors, refusal["class"])
-        raise kind(refusal["code"], refusal["what"], refusal["fix"])
+        raise kind(*refusal["arguments"])
     return answer.value["found"]
 
 
@@ -93,13 +93,11 @@ def answer(argument: Argument) -> Mapping[str, Any]:
         return {"found": _found(argument)}
     except SegkitError as error:
         kind = next(each for each in type(error).__mro__ if each.__module__ == errors.__name__)
+        arguments = [error.code, error.what, error.fix]
+        if isinstance(error, UnknownComponent):
+            arguments = [error.kind, error.name, error.what, error.fix]
         return {
-            "refused": {
-                "class": kind.__name__,
-                "code": error.code,
-                "what": error.what,
-                "fix": error.fix,
-            }
+            "refused": {"class": kind.__name__, "arguments": arguments, "what": error.what},
         }
 
 

@@ -47,6 +47,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if path.is_dir():
         file = next((path / name for name in WEIGHTS_FILES if (path / name).is_file()), path)
         config = _config(path / "config.json")
+    if any((each / "model.json").is_file() for each in (path, path / "model", path.parent)):
+        raise UsageError(
+            "SK-C009",
+            f"{path} is a model of segkit already.",
+            "Nothing is to be imported: `segkit predict RUN IMAGES --out DIR` takes its folder.",
+        )
     if not file.is_file():
         raise UsageError(
             "SK-C009",

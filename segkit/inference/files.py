@@ -105,6 +105,16 @@ class Output:
 
     def refuse_clashes(self, sources: Sequence[Source]) -> None:
         """Raises UsageError SK-C012 where results would replace an image, or, unasked, a file."""
+        if self.folder.is_file():
+            raise UsageError(
+                "SK-C012", f"--out {self.folder} is a file.", "Give the name of a folder."
+            )
+        if (self.folder / "masks").is_dir() and (self.folder / "images").is_dir():
+            raise UsageError(
+                "SK-C012",
+                f"{self.folder} is a data set: predictions would lie among its masks.",
+                "Give another folder with --out.",
+            )
         images = {source.path.resolve() for source in sources}
         there = [path for path in self._all(sources) if path.exists()]
         replaced = [path for path in there if path.resolve() in images]

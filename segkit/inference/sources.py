@@ -54,9 +54,19 @@ def _images_of(argument: str) -> list[tuple[Path, Path]]:
     """(image, the folder its name is relative to) of one argument."""
     path = Path(argument).expanduser()
     if path.is_dir():
+        if (path / "images").is_dir() and (path / "masks").is_dir():
+            raise DataError(
+                "SK-D001",
+                f"{path} is a data set: its masks would be taken for images too.",
+                f"Give {path / 'images'}.",
+            )
         images = [(p, path) for p in pictures_among(sorted(path.rglob("*")))]
         if not images:
-            raise DataError("SK-D001", f"the folder {path} holds no images.", _known_suffixes())
+            a_run = (path / "model" / "model.json").is_file()
+            fix = "It is a run: the run comes first, and images after it." if a_run else ""
+            raise DataError(
+                "SK-D001", f"the folder {path} holds no images.", fix or _known_suffixes()
+            )
         return images
     # A file is taken whatever it is called: reading it will tell.
     if path.exists() or path.is_symlink():

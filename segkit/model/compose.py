@@ -117,6 +117,12 @@ def build_loss(
             "options= goes with a single loss.",
             "Write them into the sum: dice + focal(gamma=2).",
         )
+    if not any(term.weight for term in terms):
+        raise UsageError(
+            "SK-C009",
+            f"the loss '{expression}' is 0 whatever the network says.",
+            "Give a part a weight above 0, or no weights: dice+ce.",
+        )
     built = []
     for term in terms:
         component = registry.component("losses", term.component, options)

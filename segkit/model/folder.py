@@ -90,13 +90,24 @@ def _model_folder(path: str | Path) -> Path:
     for candidate in (folder / "model", folder):
         if (candidate / "model.json").is_file():
             return candidate
-    state = "holds no model.json" if folder.exists() else "does not exist"
+    state = "holds no model.json" if folder.is_dir() else "is a file, and a model is a folder"
+    state = state if folder.exists() else "does not exist"
+    if folder.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif", ".tiff"):
+        state += ": the run comes first, and images after it"
     on_hub = f" A model of the Hugging Face hub is written {HUB}{text}." if _like_hub(path) else ""
     raise ModelFileError(
         "SK-M001",
         f"{path} {state}.",
-        f"Give the folder that `segkit train` printed (--out RUN).{on_hub}",
+        f"{_near(folder)}Give the folder that `segkit train` printed (--out RUN).{on_hub}",
     )
+
+
+def _near(folder: Path) -> str:
+    """The words "Did you mean RUN? ": the runs above a path, or right below it; or no words."""
+    above = [each for each in list(folder.parents)[:3] if (each / "model" / "model.json").is_file()]
+    below = sorted(each.parent.parent for each in folder.glob("*/model/model.json"))
+    shown = " or ".join(map(str, [*above[:1], *below[:3]]))
+    return f"Did you mean {shown}? " if shown else ""
 
 
 def _from_hub(name: str) -> Path:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from segkit.errors import ModelFileError, UsageError, WeightsUnavailable
+from segkit.errors import ModelFileError, UsageError, WeightsUnavailable, did_you_mean
 from segkit.interfaces import Normalization
 
 ANSWER_SECONDS = 8.0
@@ -136,6 +136,7 @@ def find_weights(encoder: str, weights: str, published: PublishedWeights | None)
         raise UsageError(
             "SK-C009",
             f"weights '{weights}' is neither 'auto', 'imagenet', 'none' nor a file.",
+            f"{did_you_mean(path.name, ('auto', 'imagenet', 'none'))}"
             "Give the path of a safetensors file.",
         )
     return path
@@ -224,4 +225,5 @@ def _within(seconds: float, action: Callable[[], None]) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no reason given"])[0][:160]
+    first = (str(error).strip().splitlines() or ["no reason given"])[0].split(". ")[0].rstrip(".")
+    return first if len(first) <= 300 else f"{first[:300]} …"

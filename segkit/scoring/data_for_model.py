@@ -43,6 +43,13 @@ def data_for(model: TrainedModel, root: Path | None, asked: DataOptions) -> Data
     model's), SK-D034 (other pixel values), and what opening a data set raises.
     """
     settings, record = model.settings, model.record
+    if asked.num_classes not in (None, record.label_count):
+        raise UsageError(
+            "SK-C009",
+            f"--num-classes {asked.num_classes}: {model.name} tells {record.label_count} classes "
+            "apart.",
+            "Leave it out; --label-mapping says which of them the values of other masks mean.",
+        )
     own = root is None and asked.dataset is None
     base = options_of(settings) if settings is not None else PLAIN_OPTIONS
     base = replace(base, cache="off")

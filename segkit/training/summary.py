@@ -5,19 +5,20 @@ from __future__ import annotations
 from segkit.device import describe
 from segkit.model.activation_checkpointing import able_to_checkpoint
 from segkit.model.network import SegmentationModel
+from segkit.reporting.tables import in_units
 from segkit.training.setup import Setup
 
 
 def sentences(setup: Setup) -> list[tuple[str, str]]:
     """What a training will do, as (subject, sentence)."""
     config, data, model = setup.config, setup.data, setup.model
-    millions = sum(each.numel() for each in model.parameters()) / 1e6
+    parameters = in_units(sum(each.numel() for each in model.parameters()))
     processes = f", {setup.group.world_size} processes" if setup.group.world_size > 1 else ""
     parts = f"{config.encoder} + {config.decoder} + {config.upsampler}"
     lines = [("data", note) for note in data.notes]
     lines += [
         ("classes", f"{len(data.classes)}: {', '.join(data.classes)}"),
-        ("model", f"{parts}, {millions:.1f} M parameters"),
+        ("model", f"{parts}, {parameters} parameters"),
         ("weights", _weights_sentence(model)),
         ("loss", f"{config.loss}; scored by {config.metric}"),
         ("device", f"{describe(setup.group.device)}, {config.precision}{processes}"),
@@ -41,8 +42,8 @@ def _length_sentence(setup: Setup) -> str:
     return (
         f"{_count(setup.epochs, 'epoch')} of {_count(steps, 'step')}{why}, "
         f"batch {config.batch}{parts}, "
-        f"crops of {config.size} x {config.size}, {config.augmentation} augmentation, "
-        f"learning rate {config.lr:g}"
+        f"crops of {config.size} x {config.size} pixels (height x width), "
+        f"{config.augmentation} augmentation, learning rate {config.lr:g}"
     )
 
 
@@ -54,5 +55,6 @@ def _weights_sentence(model: SegmentationModel) -> str:
     start = model.record.weights
     if start["used"] != "none":
         return f"encoder from {start['used']}"
-    reason = start.get("reason", "").splitlines()
+    # The whole reason was a warning already: here stands what was wanted.
+    reason = start.get("reason", "").partition(", and ")[0].partition(" (")[0].splitlines()
     return f"RANDOM ({reason[0].rstrip('.')})" if reason else "random"

@@ -92,7 +92,9 @@ def resume(
     run = RunFolder(folder.expanduser())
     if not run.config_file.is_file():
         raise UsageError(
-            "SK-C009", f"{folder} is no run: it holds no config.yaml.", "Give a run's folder."
+            "SK-C009",
+            f"{folder} is no run: it holds no config.yaml.",
+            f"{_near_run(run.folder)}Give a run's folder.",
         )
     changes = changes or {}
     config = with_changes(run.config_file, changes)
@@ -254,6 +256,14 @@ class _Training:
             seconds=time.perf_counter() - self.started,
             stopped=stopped,
         )
+
+
+def _near_run(folder: Path) -> str:
+    """The words "Did you mean RUN? ": the run that a path lies in, or those right below it."""
+    above = [each for each in list(folder.parents)[:2] if (each / "config.yaml").is_file()]
+    below = sorted(each.parent for each in folder.glob("*/config.yaml"))
+    shown = " or ".join(map(str, [*above[:1], *below[:3]]))
+    return f"Did you mean {shown}? " if shown else ""
 
 
 def less_memory(config: TrainConfig) -> str:

@@ -190,7 +190,7 @@ def test_the_command_prints_a_plan():
         command, [*TINY, "--gpu", "t4", "--batch", "2"], catch_exceptions=False
     )
     assert shown.exit_code == 0
-    assert "2 x 3 x 48 x 64, fp32" in shown.output
+    assert "2 images of 48 x 64 (height x width), fp32" in shown.output
     assert "14.6 GiB (T4)" in shown.output
     assert "rates: NVIDIA T4 data sheet" in shown.output
 

@@ -50,7 +50,10 @@ def test_every_entry_stands_with_its_distribution_version_and_state(install_fake
 def test_wildcards_choose():
     names = [row["name"] for row in rows("encoders", "densenet*")]
     assert names == ["densenet121", "densenet161", "densenet169", "densenet201"]
-    assert listed("encoders", "nothing*") == "No encoder fits 'nothing*'.\n"
+    assert (
+        listed("encoders", "nothing*")
+        == "No encoder fits 'nothing*'. `segkit list encoders` shows all.\n"
+    )
     assert rows("encoders", "nothing*") == []
 
 

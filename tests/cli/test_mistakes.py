@@ -45,7 +45,71 @@ WORDS = [
     ("evaluate runs/x --batch 0", 2, "--batch: 0 is not in the range x>=1."),
     ("plan --memory much", 2, "Write 24 (GiB), 24GB or 800MB."),
     ("explain SK-C9", 2, "'SK-C9' is no error code."),
+    (
+        "train --loss cross_entropy",
+        2,
+        "no loss is called 'cross_entropy'.\n         Did you mean 'ce'",
+    ),
+    ("train --loss dice,ce", 2, "sums of losses as 0.5*dice + ce."),
+    ("train --loss mse", 2, "classes are learned with ce, dice or dice+ce."),
+    ("train --loss 0*dice", 2, "the loss '0*dice' is 0 whatever the network says."),
+    ("train --metric f1", 2, "no metric is called 'f1'.\n         Did you mean 'dice'?"),
+    ("train --decoder deeplabv3", 2, "Did you mean 'deeplabv3plus' or 'smp/deeplabv3'?"),
+    ("train --upsampler nearest-neighbor", 2, "Did you mean 'nearest'?"),
+    ("train --dataset coco --data x", 2, "`segkit data convert SOURCE OUT` turns its annotations"),
+    ("train --encoder unet(", 2, "expected an option's name, found 'the end'."),
+    ("train --encoder unet(depth=99)", 2, "option 'depth' cannot be 99.\n         It is 2 to 8"),
+    ("train --size 512x512", 2, "Crops are square, so one number says their height and width."),
+    ("train --device gpu", 2, "'gpu' is no device.\n         Did you mean 'cuda'?"),
+    ("train --precision float16", 2, "Did you mean 'fp16'?"),
+    ("train --optimizer adam", 2, "Did you mean 'adamw'?"),
+    ("train --label-mapping 0:1", 2, "--label-mapping cannot be '0:1'.\n         Write it as '{"),
+    ("train --lr nan", 2, "'lr' cannot be nan (Input should be a finite number)."),
+    ("train -e unet", 2, "There is no short form: write --encoder or --epochs."),
+    ("train help", 2, "`segkit train --help` shows how it is called."),
+    ("data validate photos", 2, "Did you mean `segkit data check DIR`?"),
+    ("data split photos", 2, "--set val_share=0.2 is the share that validates."),
+    ("bench unet", 2, "Did you mean --encoder unet?"),
+    ("bench --size 320x240", 2, "Images are square: one number is their height and width."),
+    ("bench --mode training", 2, "Did you mean 'train'?"),
+    ("plan --gpu 4090", 2, "Did you mean 'RTX-4090'?"),
+    ("list unet", 2, "segkit list encoders 'unet', or all about it: segkit info encoder unet"),
+    ("list dense*", 2, "the kind comes first.\n         segkit list encoders 'dense*'"),
+    ("info encoder dice", 2, "'dice' is the name of a loss."),
+    ("info decoder", 2, "Name one: segkit info decoder NAME; `segkit list decoders`"),
+    ("info decoder unet --encoder nosuch", 2, "no encoder is called 'nosuch'."),
+    ("new-plugin tiny encoder", 2, "segkit new-plugin encoder tiny"),
+    ("--data photos train", 2, "`segkit train --data` has it"),
 ]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a data set, a run, and files and folders that are neither."""
+    import numpy as np
+    from PIL import Image
+
+    from segkit.model.compose import build_model
+    from segkit.model.folder import save_model
+
+    folder = tmp_path_factory.mktemp("place")
+    Image.new("L", (8, 8)).save(folder / "x.tif")
+    (folder / "photos").mkdir()
+    (folder / "street.yaml").write_text("lr: 0.1\n")
+    (folder / "run").mkdir()
+    (folder / "run" / "config.yaml").touch()
+    for kind in ("images", "masks"):
+        (folder / "cells" / kind).mkdir(parents=True)
+    label_HW = np.zeros((24, 32), np.uint8)
+    label_HW[4:8, 4:8], label_HW[12:15, 20:23] = 1, 2
+    for number in range(2):
+        Image.fromarray(90 * label_HW).save(folder / "cells" / "images" / f"{number}.png")
+        Image.fromarray(label_HW).save(folder / "cells" / "masks" / f"{number}.png")
+    run = folder / "runs" / "cells"
+    tiny = build_model("unet(depth=2,width=4)", "unet", "bilinear", num_classes=3, in_channels=1)
+    save_model(tiny, run / "model")
+    (run / "config.yaml").write_text("encoder: unet(depth=2,width=4)\n")
+    return folder
 
 
 @pytest.fixture
@@ -109,20 +173,49 @@ PLACES = [
     ("plan --gpu rtx-9999", 2, "rtx-9999"),
     ("plan --size 3x4x5", 2, "'3x4x5' is no size."),
     ("export {0}/nowhere", 5, "{0}/nowhere does not exist."),
+    ("train --data {0}/cells/images", 3, "Did you mean {0}/cells?"),
+    ("train --data {0}/runs/cells", 3, "{0}/runs/cells is a run: `segkit evaluate {0}/runs/cells`"),
+    ("train --data {0}/cells --num-classes 2", 3, "say so: --num-classes 3, or add its name"),
+    ("train --data {0}/cells --num-classes 1", 3, "If all are classes: --num-classes 3."),
+    ("train --data {0}/cells --weights Imagenet", 2, "Did you mean 'imagenet'?"),
+    ("train --data {0}/cells --freeze backbone", 2, "The largest parts are encoder, decoder"),
+    ("train --resume {0}/runs", 2, "holds no config.yaml.\n         Did you mean {0}/runs/cells?"),
+    ("train --resume {0}/runs/cells/config.yaml", 2, "Did you mean {0}/runs/cells?"),
+    ("train --resume {0}/runs/cells --lr 0.1", 2, "--lr cannot be changed while a run continues."),
+    ("evaluate {0}/runs", 5, "Did you mean {0}/runs/cells?"),
+    ("evaluate {0}/runs/cells/model/model.json", 5, "Did you mean {0}/runs/cells?"),
+    ("evaluate {0}/runs/cells --data {0}/cells --split valid", 2, "Did you mean 'val'?"),
+    (
+        "evaluate {0}/runs/cells --data {0}/cells --num-classes 5",
+        2,
+        "--num-classes 5: {0}/runs/cells tells 3 classes apart.",
+    ),
+    ("predict {0}/cells/images/0.png {0}/runs/cells --out {0}/out", 3, "the run comes first"),
+    ("predict {0}/runs/cells {0}/cells --out {0}/out", 3, "Give {0}/cells/images."),
+    (
+        "predict {0}/runs/cells {0}/cells/images --out {0}/cells",
+        2,
+        "{0}/cells is a data set: predictions would lie among its masks.",
+    ),
+    (
+        "predict {0}/runs/cells {0}/cells/images --out {0}/x.tif",
+        2,
+        "--out {0}/x.tif is a file.",
+    ),
+    ("predict {0}/runs/cells {0}/*.jpg --out {0}/out", 3, "and nothing matches it."),
+    ("data preview {0}/cells --out {0}/x.jpg", 2, "x.jpg is no .png file."),
+    ("data check {0}/cells --out {0}/cells/report", 2, "where nothing is ever written."),
+    ("data convert {0}/cells {0}/photos", 2, "{0}/photos exists."),
+    ("bench --out {0}/x.tif", 2, "--out {0}/x.tif is a file."),
+    ("import {0}/runs/cells --out {0}/out", 2, "{0}/runs/cells is a model of segkit already."),
+    ("export {0}/runs/cells --out {0}/out", 2, "is no .onnx file."),
 ]
 
 
 @pytest.mark.parametrize(("typed", "status", "words"), PLACES, ids=[row[0] for row in PLACES])
-def test_a_mistake_about_a_place_or_a_name_is_answered(segkit, tmp_path, typed, status, words):
-    from PIL import Image
-
-    Image.new("L", (8, 8)).save(tmp_path / "x.tif")
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "street.yaml").write_text("lr: 0.1\n")
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.yaml").touch()
-    ended, said = segkit(typed.format(tmp_path))
+def test_a_mistake_about_a_place_or_a_name_is_answered(segkit, place, typed, status, words):
+    ended, said = segkit(typed.format(place))
     assert ended == status, said
-    assert words.format(tmp_path) in said
+    assert words.format(place) in said
     assert said.count("Error: SK-") == 1
     assert "Traceback" not in said

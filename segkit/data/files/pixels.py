@@ -56,6 +56,8 @@ def _channels(
     """Channels of the images given out, and the note that says how they come about."""
     counts = Counter(facts.channels for facts in images)
     have = ", ".join(f"{number} with {channels}" for channels, number in sorted(counts.items()))
+    if wanted is not None and set(counts) == {wanted}:
+        return wanted, f"Images: {wanted} channel{'s' * (wanted != 1)}."
     if wanted is not None:
         return wanted, f"Images: {wanted} channels wanted; of the files, {have}."
     if max(counts) > 4:

@@ -37,7 +37,9 @@ def find_layout(root: Path, settings: DataSettings, *, val_share: float, seed: i
         found = layout(base, settings, draw)
         if found is not None:
             return found
-    raise _half_of_it(base) or DataError("SK-D001", f"{base} holds {_contents(base)}.", EXPECTED)
+    raise _half_of_it(base) or DataError(
+        "SK-D001", f"{base} holds {_contents(base)}.", f"{_near(base)}{EXPECTED}"
+    )
 
 
 def _half_of_it(base: Path) -> DataError | None:
@@ -62,6 +64,15 @@ def _alike(base: Path, name: str) -> str:
         if not is_system_file(folder) and sum(map(len, list_files(folder).values())) == count > 0:
             return folder.name
     return ""
+
+
+def _near(base: Path) -> str:
+    """The words "Did you mean DIR? " for a folder in or above a data set; what a run is; or ''."""
+    if (base / "config.yaml").is_file() and (base / "model").is_dir():
+        return f"{base} is a run: `segkit evaluate {base}` scores it on its own data.\n"
+    beside = [base.parent, base.parent.parent, *sorted(p for p in base.iterdir() if p.is_dir())]
+    found = [each for each in beside if _folders(each)]
+    return f"Did you mean {' or '.join(map(str, found[:3]))}? " if found else ""
 
 
 def _contents(base: Path) -> str:

@@ -79,6 +79,10 @@ def undeclared(
                 f"If it is a class, say so: --num-classes {label + 1}, or add its name to `names` "
                 f"in {settings.to_write}. If it counts for nothing: {fix}"
             )
+    # Where a number was declared and no names, the next labels are rather classes than faults.
+    more_than_one = len(values) > 1 and not by_model and not settings.names
+    if more_than_one and values == [*range(num_classes, values[-1] + 1)]:
+        fix = f"If all are classes: --num-classes {values[-1] + 1}.\n{fix}"
     return DataError(found.code, what, fix)
 
 

@@ -74,8 +74,8 @@ class FileDataset(ABC):
         if mask_HW.shape != image_HWC.shape[:2]:
             raise DataError(
                 "SK-D003",
-                f"{pair.mask} is {mask_HW.shape[1]} x {mask_HW.shape[0]}, its image "
-                f"{image_HWC.shape[1]} x {image_HWC.shape[0]}.",
+                f"{pair.mask} is {mask_HW.shape[0]} x {mask_HW.shape[1]}, its image "
+                f"{image_HWC.shape[0]} x {image_HWC.shape[1]} pixels (height x width).",
                 "Unpack the data set again.",
             )
         return Sample(image_HWC, mask_HW, pair.id, instances_HW)
