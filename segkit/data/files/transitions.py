@@ -19,7 +19,7 @@ REGION = 3
 # Rows and columns looked at, spread over the mask.
 LINES = 256
 KINDS = ("direct", "next", "thin", "ramps", "stairs", "bumps", "unsteady")
-KINDS_BY_VALUE = ("between", "alone", "parting", "inside")
+KINDS_BY_VALUE = ("between", "alone", "parting", "inside", "edges")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Transitions:
     between    {value: its short runs in ramps and bumps}
     alone      {value: its short runs that are thin}
     parting    {value: its short runs that are all that lies between two regions of other values}
-    inside     {value: pixels whose eight neighbours have the same value}
+    inside     {value: pixels whose eight neighbours have the same value; none at the mask's rim}
+    edges      {value: pixels with another value among their neighbours}
     """
 
     direct: int = 0
@@ -51,6 +52,7 @@ class Transitions:
     alone: dict[int, int] = field(default_factory=dict)
     parting: dict[int, int] = field(default_factory=dict)
     inside: dict[int, int] = field(default_factory=dict)
+    edges: dict[int, int] = field(default_factory=dict)
 
 
 def transitions(values_HW: np.ndarray, *, colour: bool = False) -> Transitions:
@@ -64,8 +66,12 @@ def transitions(values_HW: np.ndarray, *, colour: bool = False) -> Transitions:
         runs.append(tuple(values))
     between, alone, parting = (_tally(np.concatenate(both)) for both in zip(*runs, strict=True))
     found: dict[str, Any] = dict(zip(KINDS, counts.tolist(), strict=True))
-    inside = _tally(values_HW[_inside(values_HW)])
-    return Transitions(**found, between=between, alone=alone, parting=parting, inside=inside)
+    alike_HW = _alike(values_HW)
+    edges, alike_HW[[0, -1]], alike_HW[:, [0, -1]] = _tally(values_HW[~alike_HW]), False, False
+    inside = _tally(values_HW[alike_HW])
+    return Transitions(
+        **found, between=between, alone=alone, parting=parting, inside=inside, edges=edges
+    )
 
 
 def renamed(found: Transitions, names: Mapping[int, int]) -> Transitions:
@@ -84,18 +90,13 @@ def _tally(values: np.ndarray) -> dict[int, int]:
     return dict(zip(present.tolist(), count.tolist(), strict=True))
 
 
-def _inside(values_HW: np.ndarray) -> np.ndarray:
-    """(H, W) bool: pixels whose eight neighbours have the same value; none at the rim."""
-    inside_HW = np.zeros(values_HW.shape, bool)
-    if min(values_HW.shape) < 3:
-        return inside_HW
-    same_right = values_HW[:, 1:] == values_HW[:, :-1]
+def _alike(values_HW: np.ndarray) -> np.ndarray:
+    """(H, W) bool: pixels whose neighbours, eight of them but for the rim, have the same value."""
+    wide_HW = np.pad(values_HW, 1, mode="edge")
+    same_right = wide_HW[:, 1:] == wide_HW[:, :-1]
     three_HW = same_right[:, 1:] & same_right[:, :-1]
-    same_down = values_HW[1:, 1:-1] == values_HW[:-1, 1:-1]
-    inside_HW[1:-1, 1:-1] = (
-        three_HW[:-2] & three_HW[1:-1] & three_HW[2:] & same_down[1:] & same_down[:-1]
-    )
-    return inside_HW
+    same_down = wide_HW[1:, 1:-1] == wide_HW[:-1, 1:-1]
+    return three_HW[:-2] & three_HW[1:-1] & three_HW[2:] & same_down[1:] & same_down[:-1]
 
 
 def _along(lines_NW: np.ndarray, colour: bool) -> tuple[np.ndarray, ...]:

@@ -221,10 +221,12 @@ def one_value(
     masks: Sequence[MaskFacts], values: Sequence[int], settings: DataSettings
 ) -> DataError:
     held = f"only the value {values[0]}" if values else "nothing but ignored pixels"
+    usual = "255 often marks what is ignored, or foreground without its background: look at a mask."
     return DataError(
         "SK-D007",
         f"all {len(masks)} masks hold {held} (such as {masks[0].path}): there is nothing to learn.",
-        "If more classes exist and these masks merely lack them, say so: --num-classes N, or "
+        (f"{usual}\n" if list(values) == [255] else "")
+        + "If more classes exist and these masks merely lack them, say so: --num-classes N, or "
         f"`names: […]` in {settings.to_write}.",
     )
 

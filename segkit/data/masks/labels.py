@@ -139,7 +139,8 @@ def _from_values(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
         void = len(strange) == 1 and is_band(masks, *strange)
         model = wishes.of_model
         raise undeclared(masks, strange, wanted, ignore, wishes.settings, by_model=model, void=void)
-    notes.insert(0, f"Masks: labels {values[0]} to {values[-1]}, {wanted} classes.")
+    if values:
+        notes.insert(0, f"Masks: labels {values[0]} to {values[-1]}, {wanted} classes.")
     if wishes.settings.soft:
         notes.append("Fractions count as label 1 from 0.5 on (soft: true).")
     if not names and ignore is None and _declared(wishes) is None and wanted > 2:

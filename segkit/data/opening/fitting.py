@@ -13,9 +13,9 @@ from segkit.data.files.masks import MaskFacts, nearest, read_values
 from segkit.data.files.pairing import Pair
 from segkit.data.files.reading import Reading, declaring
 from segkit.data.findings import Finding
+from segkit.data.opening.faults import too_narrow
 from segkit.data.settings import DataSettings
 
-LEAST_SIDE = 8
 # Proportions and factors that differ by less are one, and the rest is rounding to whole pixels.
 ALIKE = 0.02
 
@@ -84,12 +84,7 @@ def fitting(
             what = f"{unequal[0]} and {pair.image.name}, channels of one image, differ in size."
             findings.append(Finding("SK-D003", what, "Export them again.", (*unequal, pair.image)))
             continue
-        if min(size) < LEAST_SIDE:
-            what = (
-                f"{pair.image} is {size[0]} x {size[1]} (height x width): narrower than "
-                f"{LEAST_SIDE} pixels."
-            )
-            findings.append(Finding("SK-D003", what, "Take it out.", (pair.image,)))
+        findings += too_narrow(str(pair.image), *size, (pair.image,))
         items[pair] = Item(pair, *size, apply, mask.orientation != 1, not fits)
     return items, [*_size_mismatches(misfits, settings), *findings]
 

@@ -25,6 +25,7 @@ from segkit.data.layouts.layout import Declared, Layout
 from segkit.data.layouts.neighbours import neighbours_across_splits
 from segkit.data.masks.label_rule import Labelling
 from segkit.data.masks.labels import Wishes, find_labels
+from segkit.data.opening.faults import Judged, in_two_splits, of_one_value, unlearnable
 from segkit.data.opening.fitting import Item, fitting
 from segkit.data.options import PLAIN_OPTIONS, DataOptions
 from segkit.data.settings import DataSettings, declared, find_settings
@@ -108,12 +109,14 @@ def inspect(
         if labelling is not None and resized:
             note = f"{resized} masks are brought to their images' size by nearest neighbour."
             labelling = replace(labelling, notes=(*labelling.notes, note))
-    findings += _leaks(layout, images, settings)
+    judged = _judged(layout, images, masks, labelling)
+    findings += _leaks(layout, judged, settings)
     findings += neighbours_across_splits(layout, images)
     findings += _oddities(images.values(), reading)
     if labelling is not None:
         findings += labelling.questions
-        findings += _unlearnable(layout, masks, labelling)
+        findings += unlearnable(judged, labelling.classes, labelling.ignore_index)
+        findings += _without_boundary(judged, labelling)
     return Inspection(
         settings,
         layout,
@@ -202,45 +205,32 @@ def with_recorded(settings: DataSettings, reading: Reading | None) -> DataSettin
 def label_counts(facts: MaskFacts, labelling: Labelling) -> Counter[int]:
     """Pixels of each label in one mask, the ignored one included."""
     counts: Counter[int] = Counter()
-    for value, pixels in labelling.rule.values_of(facts).items():
-        counts[labelling.rule.label(value)] += pixels
-    return counts
+    rule = labelling.rule
+    for value, pixels in rule.values_of(facts).items():
+        label = rule.label(value)
+        outermost = facts.transitions.edges.get(value, 0) if rule.boundary and label == 1 else 0
+        counts.update({label: pixels - outermost, 2: outermost} if outermost else {label: pixels})
+    return +counts
 
 
-def _leaks(
-    layout: Layout, images: Mapping[Path, ImageFacts], settings: DataSettings
-) -> list[Finding]:
-    """Pictures that lie in two splits, by their pixels; those of one colour tell nothing.
+def _leaks(layout: Layout, judged: Sequence[Judged], settings: DataSettings) -> list[Finding]:
+    """Pictures that lie in two splits, by their pixels.
 
     An error where the split is the user's own; a drawn one only shows that the set repeats itself.
     """
-    level = WARNING if settings.allow_leak or layout.drawn else ERROR
     fix = "Scores would flatter: take one out."
-    if level == ERROR:
-        fix += f"\nOr allow it: {declaring('allow_leak: true', settings.to_write)}."
-    first: dict[str, tuple[str, Pair]] = {}
-    findings = []
-    for split, pairs in layout.splits.items():
-        for pair in pairs:
-            facts = images.get(pair.image)
-            if facts is None or facts.lowest == facts.highest:
-                continue
-            where, twin = first.setdefault(facts.digest, (split, pair))
-            if where != split:
-                what = f"{pair.image} ({split}) is the same picture as {twin.image} ({where})."
-                files = (twin.image, pair.image)
-                findings.append(Finding("SK-D019", what, fix, files, level))
-    return findings
+    if settings.allow_leak or layout.drawn:
+        return in_two_splits(judged, WARNING, fix)
+    fix += f"\nOr allow it: {declaring('allow_leak: true', settings.to_write)}."
+    return in_two_splits(judged, ERROR, fix)
 
 
 def _oddities(images: Iterable[ImageFacts], reading: Reading) -> list[Finding]:
     """Files that are not quite what they seem; none of it stops a training."""
-    findings = []
+    findings: list[Finding] = []
     for facts in images:
         path = facts.path
-        if facts.lowest == facts.highest:
-            what = f"{path} holds the value {facts.lowest:g} all over."
-            findings.append(Finding("SK-D020", what, "", (path,), WARNING))
+        findings += of_one_value(str(path), facts.lowest, facts.highest, (path,))
         if path.suffix.lower() not in SUFFIX_OF.get(facts.format, (path.suffix.lower(),)):
             what = f"{path} is a {facts.format} file."
             findings.append(Finding("SK-D023", what, "", (path,), WARNING))
@@ -255,24 +245,44 @@ def _oddities(images: Iterable[ImageFacts], reading: Reading) -> list[Finding]:
     return findings
 
 
-def _unlearnable(
-    layout: Layout, masks: Mapping[Path, MaskFacts], labelling: Labelling
-) -> list[Finding]:
-    """Masks with nothing in them, and classes that one split lacks."""
-    by_split: dict[str, Counter[int]] = {split: Counter() for split in layout.splits}
-    findings = []
+def _judged(
+    layout: Layout,
+    images: Mapping[Path, ImageFacts],
+    masks: Mapping[Path, MaskFacts],
+    labelling: Labelling | None,
+) -> list[Judged]:
+    """The samples whose image could be read; without counts where masks are not understood."""
+    found = []
     for split, pairs in layout.splits.items():
         for pair in pairs:
-            if pair.mask not in masks:
+            image, mask = images.get(pair.image), masks.get(pair.mask)
+            if image is None:
                 continue
-            counts = label_counts(masks[pair.mask], labelling)
-            by_split[split].update(counts)
-            if set(counts) == {labelling.ignore_index}:
-                what = f"{pair.mask} is ignored all over."
-                findings.append(Finding("SK-D022", what, "", (pair.mask,), WARNING))
-    for split, name in ((s, n) for s in by_split for n in range(len(labelling.classes))):
-        elsewhere = [other for other in by_split if by_split[other][name] and other != split]
-        if not by_split[split][name] and elsewhere:
-            what = f"'{labelling.classes[name]}' has no pixels in {split}, but in {elsewhere[0]}."
-            findings.append(Finding("SK-D021", what, "", (), WARNING))
-    return findings
+            counts: Counter[int] = Counter()
+            if mask is not None and labelling is not None:
+                counts = label_counts(mask, labelling)
+            found.append(
+                Judged(
+                    split,
+                    str(pair.image),
+                    str(pair.mask),
+                    counts,
+                    image.lowest,
+                    image.highest,
+                    image.digest,
+                    (pair.image, pair.mask),
+                )
+            )
+    return found
+
+
+def _without_boundary(judged: Sequence[Judged], labelling: Labelling) -> list[Finding]:
+    """SK-D022 where boundaries were asked for and there are none; mostly nothing."""
+    if not labelling.rule.boundary or any(each.counts.get(2) for each in judged):
+        return []
+    what = (
+        "--instances boundary yields no boundary pixel: no mask holds an object beside anything "
+        "else."
+    )
+    fix = "Look at a mask: is each object's number there, and 0 around it?"
+    return [Finding("SK-D022", what, fix, (), WARNING)]

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,8 +19,8 @@ import numpy as np
 
 from segkit.data.files.facts import WORTH_KEEPING, Progress, cache_folder
 from segkit.data.files.masks import count_values
-from segkit.data.findings import WARNING, Finding, from_error
-from segkit.data.opening.fitting import LEAST_SIDE
+from segkit.data.findings import Finding, from_error
+from segkit.data.opening.faults import Judged, in_two_splits, of_one_value, too_narrow, unlearnable
 from segkit.errors import SegkitError
 from segkit.interfaces import Dataset, Sample
 from segkit.model.label_range import labels_out_of_range
@@ -169,7 +168,7 @@ def _faults(
 ) -> list[Finding]:
     """Samples that cannot be trained on."""
     fix = "Unpack the data set again; if it stays, tell the authors of the plugin."
-    findings = []
+    findings: list[Finding] = []
     for split, dataset in datasets.items():
         known = {*range(len(dataset.classes)), dataset.ignore_index}
         for found in facts[split]:
@@ -184,12 +183,7 @@ def _faults(
                     f"{found.mask_size[0]} x {found.mask_size[1]} (height x width)."
                 )
                 findings.append(Finding("SK-D003", what, fix))
-            if min(found.height, found.width) < LEAST_SIDE:
-                what = (
-                    f"{name} is {found.height} x {found.width} (height x width): narrower than "
-                    f"{LEAST_SIDE} pixels."
-                )
-                findings.append(Finding("SK-D003", what, "Take it out."))
+            findings += too_narrow(name, found.height, found.width)
             for label in sorted(found.counts.keys() - known):
                 wrong = labels_out_of_range(
                     found.counts[label],
@@ -205,38 +199,20 @@ def _faults(
 def _oddities(
     datasets: Mapping[str, Dataset], facts: Mapping[str, Sequence[SampleFacts | None]]
 ) -> list[Finding]:
-    """What does not stop a training: pictures of one value or in two splits, absent classes."""
+    """Pictures of one value or in two splits, absent classes, and masks that teach nothing."""
     findings: list[Finding] = []
-    first: dict[str, tuple[str, str]] = {}
-    by_split: dict[str, Counter[int]] = {}
-    for split, dataset in datasets.items():
-        counts = by_split.setdefault(split, Counter())
+    judged = []
+    for split in datasets:
         for found in facts[split]:
             if found is None:
                 continue
-            counts.update(found.counts)
             name = f"{split}: {found.id}"
-            if set(found.counts) == {dataset.ignore_index}:
-                findings.append(_warning("SK-D022", f"{name} is ignored all over."))
-            if found.lowest == found.highest:
-                what = f"{name} holds the value {found.lowest:g} all over."
-                findings.append(_warning("SK-D020", what))
-                continue
-            where, twin = first.setdefault(found.digest, (split, found.id))
-            if where != split:
-                what = f"{name} is the same picture as {where}: {twin}."
-                findings.append(_warning("SK-D019", what))
-    for split, dataset in datasets.items():
-        for label, name in enumerate(dataset.classes):
-            elsewhere = [o for o in by_split if o != split and by_split[o][label]]
-            if not by_split[split][label] and elsewhere:
-                what = f"'{name}' has no pixels in {split}, but in {elsewhere[0]}."
-                findings.append(_warning("SK-D021", what))
-    return findings
-
-
-def _warning(code: str, what: str) -> Finding:
-    return Finding(code, what, level=WARNING)
+            span = (found.lowest, found.highest)
+            findings += of_one_value(name, *span)
+            judged.append(Judged(split, found.id, name, found.counts, *span, found.digest))
+    train = datasets["train"]
+    findings += in_two_splits(judged)
+    return [*findings, *unlearnable(judged, train.classes, train.ignore_index)]
 
 
 def _remembered(file: Path) -> dict[str, tuple[SampleFacts | None, ...]] | None:
