@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, str] = {
     "train": "Train a network on the demo set or on a folder of images and masks.",
     "evaluate": "Score a trained model on a split of a data set.",
+    "report": "Write report.html, the page of a training, again.",
     "predict": "Write masks, and overlays to look at, for images.",
     "export": "Write a trained model as ONNX, run beside it before it is kept.",
     "data": "Check, preview and measure a folder of images and masks.",

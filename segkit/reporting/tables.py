@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 
 
@@ -23,6 +25,13 @@ def aligned(rows: Sequence[Sequence[object]], header: Sequence[str] = ()) -> str
         )
         shown.append([t.rjust(width) if numbers else t.ljust(width) for t in texts])
     return "\n".join("  ".join(row).rstrip() for row in zip(*shown, strict=True))
+
+
+def as_csv_text(rows: Sequence[Sequence[object]]) -> str:
+    """A table as CSV; what is None is an empty cell."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def in_units(number: float) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
@@ -15,6 +13,7 @@ from segkit.errors import UsageError
 from segkit.reporting import charts
 from segkit.reporting.figures import LIGHT, png
 from segkit.reporting.pictures import write_picture
+from segkit.reporting.tables import as_csv_text
 from segkit.scoring.details import Details
 from segkit.scoring.evaluate_model import Evaluation
 from segkit.scoring.intervals import METHOD
@@ -138,9 +137,7 @@ def _write_pictures(drawings: dict[str, Figure], details: Details, folder: Path)
 
 def write_csv(file: Path, rows: Sequence[Sequence[object]]) -> None:
     """Writes a table; what is None is an empty cell."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    replace_text(file, text.getvalue(), durable=False)
+    replace_text(file, as_csv_text(rows), durable=False)
 
 
 def _known(value: float) -> float | None:

@@ -48,6 +48,7 @@ class EpochReport:
     score_name    the score that decides what is best
     data_share    of the epoch's time of training that went into waiting for batches, 0 to 1
     is_best       whether this epoch's model is the best so far
+    class_iou     IoU of every class by its name, NaN where neither truth nor prediction has it
     seconds       of training and of evaluation
     skipped       steps that fp16's scaler skipped, since a gradient was no finite number
     """
@@ -66,6 +67,7 @@ class EpochReport:
     conventions: Mapping[str, str] = field(default_factory=dict)
     score_name: str = ""
     is_best: bool = False
+    class_iou: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

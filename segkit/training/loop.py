@@ -11,11 +11,13 @@ import torch
 
 from segkit.data.batches import Batch
 from segkit.data.loader import EvaluationLoader
+from segkit.data.opening.opened import Data
 from segkit.device import memory_in_use
 from segkit.errors import Diverged
 from segkit.inference.predictor import Predictor
 from segkit.scoring.evaluation import evaluate
 from segkit.scoring.evaluator import Scores
+from segkit.scoring.per_image import Overlap
 from segkit.training.checkpoints import Checkpoint
 from segkit.training.clock import Clock
 from segkit.training.events import EpochReport, StepReport
@@ -148,6 +150,7 @@ class Loop:
             conventions=scores.conventions if scores else {},
             score_name=scores.first if scores else "",
             is_best=is_best,
+            class_iou=_class_iou(scores, self.setup.data) if scores else {},
         )
 
     def note_score(self, scores: Scores) -> bool:
@@ -225,6 +228,13 @@ class Loop:
             memory=memory_in_use(self.group.device),
             skipped=position.skipped,
         )
+
+
+def _class_iou(scores: Scores, data: Data) -> dict[str, float]:
+    """Each class's IoU on the validation images; of two classes of one name that of the last."""
+    counts_KK = scores.counts_KK.numpy()
+    overlap = Overlap(counts_KK.diagonal(), counts_KK.sum(1), counts_KK.sum(0), data.ignore_index)
+    return dict(zip(data.classes, overlap.iou_XK.tolist(), strict=True))
 
 
 def _diverged(outcome: Outcome, loss: float, norm: float, epoch: int) -> DivergedBatch:

@@ -166,6 +166,7 @@ def closing_lines(result: TrainingResult) -> list[str]:
         "model": result.folder / "model",
         "scores": result.folder / "metrics.csv",
         "pictures": result.folder / "samples",
+        "report": result.folder / "report.html",
     }
     lines += [f"{what:<9} {place}" for what, place in places.items()]
     lines.append(f"Next: segkit predict {result.folder} IMAGES... --out DIR")

@@ -17,6 +17,7 @@ from typing import Any
 from segkit.config import TrainConfig, to_yaml
 from segkit.data.opening.skipping import Skipped, as_csv
 from segkit.errors import StorageError, UsageError
+from segkit.reporting.tables import as_csv_text
 from segkit.storage import replace_text, storage_errors, sweep
 from segkit.training.checkpoints import CheckpointFolder
 from segkit.training.events import EpochReport
@@ -37,6 +38,7 @@ class RunFolder:
     """What a training writes, by name.
 
     config.yaml  data.json  model/  checkpoints/  metrics.csv  metrics.jsonl  samples/
+    confusion.csv  decisions.json  report.html
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,6 +46,8 @@ class RunFolder:
         self.config_file = folder / "config.yaml"
         self.model = folder / "model"
         self.samples = folder / "samples"
+        self.confusion = folder / "confusion.csv"
+        self.report = folder / "report.html"
         self.table = folder / "metrics.csv"
         self.log = folder / "metrics.jsonl"
         self.samples_list = folder / "data.json"
@@ -154,25 +158,32 @@ class RunFolder:
             with storage_errors(self.folder / "skipped.csv"):
                 replace_text(self.folder / "skipped.csv", as_csv(skipped))
 
+    def write_confusion(self, classes: Sequence[str], counts_KK: Sequence[Sequence[int]]) -> None:
+        """Keeps the best model's count: a row for each true class, a column for each predicted."""
+        rows = [[name, *row] for name, row in zip(classes, counts_KK, strict=True)]
+        with storage_errors(self.confusion):
+            replace_text(self.confusion, as_csv_text([["true / predicted", *classes], *rows]))
+
     def append(self, report: EpochReport) -> None:
         """Adds an epoch to metrics.csv and metrics.jsonl; n/a is an empty cell and a null."""
         with storage_errors(self.log):
             line = json.dumps(_plain(asdict(report)), allow_nan=False)
             with self.log.open("a", encoding="utf-8") as opened:
                 opened.write(line + "\n")
-            replace_text(self.table, _as_table(self._reports()))
+            replace_text(self.table, _as_table(self.reports()))
 
     def rewind(self, epochs: int) -> None:
         """Forgets what was logged after so many epochs: training will do those again."""
         if not self.log.is_file():
             return
-        kept = [each for each in self._reports() if each["epoch"] <= epochs]
+        kept = [each for each in self.reports() if each["epoch"] <= epochs]
         with storage_errors(self.log):
             lines = (json.dumps(each) + "\n" for each in kept)
             replace_text(self.log, "".join(lines))
             replace_text(self.table, _as_table(kept))
 
-    def _reports(self) -> list[dict[str, Any]]:
+    def reports(self) -> list[dict[str, Any]]:
+        """Every epoch that is logged, in plain types."""
         reports = []
         for line in self.log.read_text(encoding="utf-8").splitlines():
             try:

@@ -17,11 +17,13 @@ from segkit.distributed import process_group
 from segkit.errors import StorageError, UsageError
 from segkit.training.continuing import refuse_fewer_epochs, rewind, settings_changed, tell
 from segkit.training.decisions import run_name
-from segkit.training.events import Events, Silence, TrainingResult
+from segkit.training.events import Events, Several, TrainingResult
 from segkit.training.identity import other_changes, refuse_another_run, samples_of
 from segkit.training.loop import DivergedBatch, Loop
+from segkit.training.notebook import Notebook
 from segkit.training.position import Position
 from segkit.training.rehearsal import rehearsed
+from segkit.training.report import conclude
 from segkit.training.run_folder import RunFolder
 from segkit.training.run_state import Resumed, read_resumed
 from segkit.training.setup import Setup, set_up
@@ -50,7 +52,8 @@ def train(
         process_group(config.device) as group,
         device_errors(group.device, less_memory(config)),
     ):
-        watching = events if events is not None and group.writes else Silence()
+        notes = Notebook()
+        watching = Several(events, notes) if events is not None and group.writes else notes
         setup = set_up(config, group, watching)
         watching.decided(sentences(setup))
         if dry_run:
@@ -65,10 +68,13 @@ def train(
                 run.write_samples_list(samples_of(setup))
                 run.write_skipped(setup.data.skipped)
                 watching.decided([("run", str(run.folder))])
+                notes.keep(run.folder)
                 watching.started(run.folder)
             result = _Training(setup, run, watching, signals).run()
             if setup.data.skipped:
                 watching.warned(f"{skipped_note(setup.data.skipped)} See skipped.csv.")
+            if run:
+                conclude(run, notes, watching)
             return result
 
 
@@ -109,7 +115,8 @@ def resume(
         device_errors(group.device, less_memory(config)),
         ExitStack() as stack,
     ):
-        watching = events if events is not None and group.writes else Silence()
+        notes = Notebook()
+        watching = Several(events, notes) if events is not None and group.writes else notes
         if group.writes:
             stack.enter_context(run.locked())
         setup = set_up(config, group, watching, weights=resumed.state.weights if resumed else None)
@@ -123,7 +130,10 @@ def resume(
         watching.started(run.folder)
         own = run if group.writes else None
         forced = [*(resumed.state.forced if resumed else ()), *different]
-        return _Training(setup, own, watching, signals, resumed, forced).run()
+        result = _Training(setup, own, watching, signals, resumed, forced).run()
+        if own:
+            conclude(own, notes, watching)
+        return result
 
 
 class _Training:

@@ -92,6 +92,8 @@ class Writer:
                 ignore_index=data.ignore_index,
                 training=training,
             )
+            if scores is not None:
+                self.run.write_confusion(data.classes, scores.counts_KK.tolist())
 
     def write_samples(self, model: SegmentationModel, epoch: int) -> None:
         """Pictures of the model at work after `epoch`, from 1."""

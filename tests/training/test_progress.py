@@ -77,6 +77,7 @@ def test_the_end_says_what_was_reached_and_where_everything_lies(plain):
         "model     runs/street/model",
         "scores    runs/street/metrics.csv",
         "pictures  runs/street/samples",
+        "report    runs/street/report.html",
         "Next: segkit predict runs/street IMAGES... --out DIR",
     ]
 

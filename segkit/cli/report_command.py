@@ -1,0 +1,24 @@
+"""`segkit report`: the page of a training that has ended, or is still running."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from segkit.cli.declaring import TorchCommand
+
+
+@click.command("report", cls=TorchCommand)
+@click.argument("run", type=click.Path(path_type=Path))
+def command(run: Path) -> None:
+    """Write RUN/report.html from what lies in the folder of a training.
+
+    \b
+    segkit report runs/street
+
+    Every training writes it at its end. It is one file that opens without a network.
+    """
+    from segkit.training.report import write_report
+
+    click.echo(str(write_report(run)))
