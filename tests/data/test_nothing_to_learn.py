@@ -38,12 +38,21 @@ def test_a_set_that_is_ignored_all_over_is_refused_with_what_to_do(make_set, val
 def test_a_training_split_that_is_ignored_all_over_is_refused_though_others_are_not(make_set):
     masks = {"train/a": filled(255), "train/b": filled(255), "val/c": HALVES, "val/d": HALVES}
     with pytest.raises(DataError, match="SK-D022: every pixel of all masks of train is ignored"):
-        open_data(make_set(masks))
+        open_data(make_set(masks), DataOptions(ignore_index=255))
+
+
+def test_the_answer_that_255_is_to_be_ignored_is_taken(make_set):
+    root = make_set({"a": HALVES, "b": HALVES, "c": HALVES * 255, "d": HALVES})
+    with pytest.raises(DataError, match="some masks mark the foreground by 1") as caught:
+        open_data(root)
+    assert "If 255 is to be ignored: --ignore-index 255" in caught.value.fix
+    data = open_data(root, DataOptions(ignore_index=255))
+    assert (len(data.classes), data.ignore_index) == (2, 255)
 
 
 def test_a_few_masks_that_are_ignored_all_over_are_said_and_trained_with(make_set):
     root = make_set({"a": HALVES, "b": HALVES, "c": filled(255), "d": HALVES})
-    assert said(root) == [f"{root / 'masks' / 'c.png'} is ignored all over."]
+    assert said(root, ignore_index=255) == [f"{root / 'masks' / 'c.png'} is ignored all over."]
 
 
 @pytest.mark.parametrize(

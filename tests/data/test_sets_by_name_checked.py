@@ -128,7 +128,7 @@ def test_absent_classes_twins_and_empty_samples_are_noted(made, tmp_path):
     made.make = staticmethod(make)
     notes = " ".join(open_data(tmp_path, DataOptions(dataset="made")).notes)
     assert "'thing' has no pixels in val, but in train." in notes
-    assert "val: val-0 is the same picture as train: train-1. (5 such;" in notes
+    assert "val-0 (val) is the same picture as train-1 (train). (5 such;" in notes
     assert "val: val-0 is ignored all over." in notes
 
 

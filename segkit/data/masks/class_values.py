@@ -28,15 +28,24 @@ OF_MASKS = 0.95
 
 
 def count_classes(
-    masks: Sequence[MaskFacts], values: Sequence[int], ignore: int | None, settings: DataSettings
+    masks: Sequence[MaskFacts],
+    values: Sequence[int],
+    ignore: int | None,
+    settings: DataSettings,
+    *,
+    asked: bool,
 ) -> tuple[int, tuple[str, ...]]:
-    """How many classes these values are, with names where known; raises DataError SK-D007."""
+    """How many classes these values are, with names where known; raises DataError SK-D007.
+
+    asked   the ignored label is the user's own, and was not found
+    """
     if _is_voc(masks, values):
         return len(VOC_CLASSES), tuple(VOC_CLASSES)
     if all(facts.path.stem.endswith("_labelIds") for facts in masks):
         raise cityscapes_ids(masks, values, settings)
     gapless = len(values) > 1 and list(values) == list(range(len(values)))
-    if ignore == 255 and gapless and len(values) == 2 and not _border_beside_one(masks):
+    doubtful = ignore == 255 and not asked and not _border_beside_one(masks)
+    if doubtful and gapless and len(values) == 2:
         raise one_and_white(masks, settings)
     if len(values) > 3 and looks_like_object_numbers(masks, ignore, settings.reading()):
         raise object_numbers(masks, values, settings)

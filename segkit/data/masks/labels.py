@@ -133,7 +133,8 @@ def _from_values(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
     values = sorted(set(counts) - {ignore})
     names: tuple[str, ...] = ()
     if wanted is None:
-        wanted, names = count_classes(masks, values, ignore, wishes.settings)
+        asked = _is_asked(wishes)
+        wanted, names = count_classes(masks, values, ignore, wishes.settings, asked=asked)
     strange = {value for value in values if not 0 <= value < wanted}
     if strange:
         void = len(strange) == 1 and is_band(masks, *strange)
