@@ -242,6 +242,10 @@ class TrainConfig(BaseModel):
     tensorboard: bool = Field(
         default=False, description="write events for TensorBoard to RUN/tensorboard"
     )
+    plugins: str | None = Field(
+        default=None,
+        description="which plugin, at which version, gave each part; null: whichever is installed",
+    )
     out: str | None = Field(
         default=None,
         description="folder of the run; a number is added to one that exists; null names it",

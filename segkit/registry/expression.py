@@ -64,7 +64,11 @@ class Term:
     component: ComponentExpression
 
     def __str__(self) -> str:
-        return str(self.component) if self.weight == 1 else f"{self.weight:g}*{self.component}"
+        if self.weight == 1:
+            return str(self.component)
+        short = f"{self.weight:g}"
+        exact = short if float(short) == self.weight else repr(self.weight)
+        return f"{exact}*{self.component}"
 
 
 def parse_component(text: str) -> ComponentExpression:

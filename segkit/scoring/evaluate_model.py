@@ -21,6 +21,7 @@ from segkit.model.folder import load_model
 from segkit.model.network import SegmentationModel
 from segkit.registry.components import default_registry
 from segkit.registry.expression import parse_list
+from segkit.registry.pins import as_pinned
 from segkit.scoring.cases import cases
 from segkit.scoring.data_for_model import TrainedModel, data_for
 from segkit.scoring.details import Details, Keeper
@@ -254,6 +255,8 @@ def _with_classes(metric: str) -> str:
 
 
 def _settings(folder: Path) -> TrainConfig | None:
-    """Those of the run; None for a model without one."""
+    """Those of the run, by the plugins it was made with; None for a model without one."""
     file = folder / "config.yaml"
-    return read_config(file) if file.is_file() else None
+    if not file.is_file():
+        return None
+    return as_pinned(read_config(file), default_registry().index, ("dataset", "metric"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -57,18 +57,18 @@ class Evaluator:
         self.metrics: dict[str, Metric] = {}
         self.traits: dict[str, MetricTraits] = {}
         for component in parse_list(expression):
-            name = str(component)
-            metric = build_metric(name, num_classes=num_classes, ignore_index=ignore_index)
+            name = str(replace(component, distribution=None))
+            if name in self.metrics:
+                name = str(component)
+            metric = build_metric(
+                str(component), num_classes=num_classes, ignore_index=ignore_index
+            )
             if isinstance(metric, nn.Module):  # torchmetrics'
                 metric.to(group.device)
             self.metrics[name], self.traits[name] = metric, MetricTraits.of(metric)
         self._refuse_a_single_class()
         self._refuse_what_cannot_be_summed()
-        # Names that a count gives are known before anything is scored.
-        known: dict[str, float] = {}
-        for name, metric in self.metrics.items():
-            if isinstance(metric, CountedMetric):
-                _add(known, metric.from_counts(self.confusion.counts_KK), name)
+        self._refuse_shared_names()
 
     @property
     def takes_logits(self) -> bool:
@@ -135,6 +135,25 @@ class Evaluator:
             counts_KK,
             self.confusion.ignored,
         )
+
+    def _refuse_shared_names(self) -> None:
+        """Before anything is scored: every metric scores one made-up image, and forgets it."""
+        target_BHW = torch.arange(64, device=self.group.device).view(1, 8, 8) % self.num_classes
+        label_BHW = target_BHW.where(target_BHW.flip(1) > 0, 0)
+        tried = ConfusionMatrix(self.num_classes)
+        tried.update(label_BHW, target_BHW)
+        known: dict[str, float] = {}
+        for name, metric in self.metrics.items():
+            if isinstance(metric, CountedMetric):
+                _add(known, metric.from_counts(tried.counts_KK.cpu()), name)
+                continue
+            traits, prediction = self.traits[name], label_BHW
+            if traits.takes == "logits":
+                one_hot_BHWK = nn.functional.one_hot(label_BHW, self.num_classes)
+                prediction = one_hot_BHWK.movedim(-1, 1).float()
+            metric.update(prediction, target_BHW, *((None,) if traits.needs_instances else ()))
+            _add(known, _named(name, metric.compute()), name)
+            metric.reset()
 
     def _refuse_a_single_class(self) -> None:
         ignored = self.ignore_index

@@ -25,6 +25,7 @@ from segkit.version import __version__
 FREE = (
     "data",
     "out",
+    "plugins",
     "cache",
     "samples",
     "samples_every",

@@ -25,6 +25,7 @@ from segkit.model.compose import build_loss, build_model
 from segkit.model.network import SegmentationModel
 from segkit.registry.components import default_registry
 from segkit.registry.expression import parse_list, parse_sum
+from segkit.registry.pins import as_pinned, other_versions, plugins_of
 from segkit.scoring.evaluator import Evaluator
 from segkit.training.compiling import refuse_to_compile
 from segkit.training.decisions import Length, decided, length_of_training
@@ -92,19 +93,26 @@ def set_up(
     if config.deterministic:
         make_deterministic()
     refuse_to_compile(config.compile, group.device)
-    _refuse_unknown_names(config)
-    data = _open(config)
+    index = default_registry().index
+    named = as_pinned(config, index)
+    if group.writes:
+        for note in other_versions(config):
+            events.warned(note)
+    _refuse_unknown_names(named)
+    data = _open(named)
     length = length_of_training(config, data)
     config = decided(config, data, group)
     loader = _loader(config, data, group)
     classes = len(data.classes)
-    loss = build_loss(config.loss, num_classes=classes, ignore_index=loader.ignore_index)
+    loss = build_loss(named.loss, num_classes=classes, ignore_index=loader.ignore_index)
     evaluator = Evaluator(
-        config.metric, num_classes=classes, ignore_index=data.ignore_index, group=group
+        named.metric, num_classes=classes, ignore_index=data.ignore_index, group=group
     )
-    model = _build(config, data, group, events, weights)
-    # So that a repeated run starts where this one did, whatever the network then says.
-    config = config.model_copy(update={"weights": model.record.weights["used"]})
+    model = _build(as_pinned(config, index), data, group, events, weights)
+    # So that a repeated run starts where this one did, whatever the network then says, and with
+    # the same plugins, whatever is installed then.
+    written = {"weights": model.record.weights["used"], "plugins": plugins_of(named, index)}
+    config = config.model_copy(update=written)
     # Each process draws its own dropout.
     seed_everything(config.seed + group.rank)
     setup = Setup(config, group, data, model, loss.to(group.device), loader, evaluator, length)

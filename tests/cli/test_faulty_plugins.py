@@ -99,13 +99,39 @@ def test_a_fault_at_run_time_names_component_distribution_and_version(segkit, pl
 
 
 @pytest.mark.integration
-def test_two_metrics_with_one_score_name_are_refused(segkit):
+def test_two_metrics_with_one_score_name_are_refused(segkit, tmp_path):
     options = ["--encoder", "unet(depth=2, width=4)", "--metric", "miou,acme"]
     ran = segkit(["train", *options, *QUICK], score="miou")
     assert ran.returncode == 2, ran.stderr
     assert (
         "'acme' gives a score called 'miou', which another of the metrics gives too" in ran.stderr
     )
+    assert not (tmp_path / "runs").exists()  # before anything was trained
+
+
+@pytest.mark.integration
+def test_a_run_is_repeated_and_continued_after_another_plugin_took_its_names(
+    segkit, install_fake, tmp_path
+):
+    ran = segkit(["train", "--encoder", "acme", *QUICK, "--out", "first"])
+    assert ran.returncode == 0, ran.stderr
+    install_fake("later", {"encoders": {"acme": "later_parts"}}, later_parts="raise SystemExit(3)")
+
+    def again(*words):
+        return subprocess.run(
+            [sys.executable, "-m", "segkit", "train", *words],
+            env=os.environ | {"PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
+
+    refused = again("--encoder", "acme", *QUICK)
+    assert "2 installed distributions offer the encoder 'acme'" in refused.stderr
+    repeated = again("--config", "first/config.yaml", "--out", "second")
+    assert repeated.returncode == 0, repeated.stderr
+    continued = again("--resume", "first", "--epochs", "2")
+    assert continued.returncode == 0, continued.stderr
 
 
 @pytest.mark.integration
