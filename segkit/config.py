@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from segkit.errors import UsageError, did_you_mean, nearest
 
 LARGEST_FILE = 1_000_000
+DEEPEST = 20
 TAG = "tag:yaml.org,2002:"
 NUMBERS = ("int", "float", "bool", "null")
 # What of a run may differ when it goes on: where and how it computes, and how long.
@@ -393,11 +394,32 @@ for _side in (YamlLoader, _Dumper):
 YamlLoader.add_constructor(f"{TAG}int", YamlLoader.construct_yaml_int)
 
 
+def load_yaml(text: str) -> Any:
+    """The content of a text from a stranger; raises yaml.YAMLError for all that is wrong with it.
+
+    Aliases are refused, since a few lines of them can fill the memory; so is what is too large or
+    nested too deep.
+    """
+    _compose(text)
+    try:
+        return yaml.load(text, Loader=YamlLoader)
+    # A date that there is not, a number of ten thousand digits.
+    except ValueError as error:
+        raise yaml.YAMLError(_one_line(error)) from error
+
+
 def _compose(text: str) -> yaml.Node | None:
-    """The document's nodes; aliases are refused, since a few lines of them can fill the memory."""
+    """The document's nodes; raises yaml.YAMLError as `load_yaml` does."""
+    if len(text) > LARGEST_FILE:
+        raise yaml.YAMLError(f"it has {len(text):,} characters, and {LARGEST_FILE:,} are read")
+    depth = 0
     for event in yaml.parse(text, Loader=YamlLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.YAMLError("it holds an alias")
+            raise yaml.YAMLError("it holds an alias, which segkit never follows")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise yaml.YAMLError(f"it is nested more than {DEEPEST} deep")
     node: yaml.Node | None = yaml.compose(text, Loader=YamlLoader)
     return node
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -17,6 +20,14 @@ from segkit.errors import StorageError
 
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 TEMPORARY = ".tmp-"
+LARGEST_JSON = 2**30
+KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
 
 
 @contextmanager
@@ -107,8 +118,32 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
+class NoPlainFile(OSError):
+    """A pipe, a device, a socket or a folder where a file was expected."""
+
+
+def require_plain(file: Path) -> None:
+    """Raises NoPlainFile for a pipe, a device or a folder, which may never end or never answer."""
+    kind = file.stat().st_mode
+    if not stat.S_ISREG(kind):
+        is_ = next((name for test, name in KINDS if test(kind)), "no plain file")
+        raise NoPlainFile(f"it is {is_}, and no plain file")
+
+
+def read_json(file: Path, most: int = LARGEST_JSON) -> Any:
+    """The content of a JSON file of at most so many bytes; raises OSError or ValueError."""
+    require_plain(file)
+    if file.stat().st_size > most:
+        raise ValueError(f"it has {file.stat().st_size:,} bytes, and at most {most:,} are read")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("its brackets are nested too deep") from error
+
+
 def checksum(file: Path) -> str:
-    """SHA-256, in hexadecimal."""
+    """SHA-256, in hexadecimal; raises OSError for what is no plain file."""
+    require_plain(file)
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import yaml
 
-from segkit.config import YamlLoader
+from segkit.config import load_yaml
 from segkit.data.files.masks import RGB
 from segkit.data.files.reading import MAX_PIXELS, Reading
 from segkit.data.intensity import Intensity
 from segkit.data.setting_values import READERS, label_mapping, named_palette, wrong
 from segkit.errors import DataError, UsageError, did_you_mean
+from segkit.storage import require_plain
 
 FILE_NAMES = ("data.yaml", "data.yml")
 # What tools for YOLO write into their data.yaml besides; it says nothing about masks.
@@ -112,7 +113,7 @@ def read_label_mapping(text: str) -> dict[tuple[int, int], int | None]:
     """The mapping in a text such as `{0: 0, "1-9": 1, 255: ignore}`; raises UsageError SK-C009."""
     option = Path("--label-mapping")
     try:
-        return label_mapping(option, "label_mapping", yaml.load(text, Loader=YamlLoader))
+        return label_mapping(option, "label_mapping", load_yaml(text))
     except (yaml.YAMLError, DataError) as error:
         what = error.what if isinstance(error, DataError) else f"{option} {text} is no mapping."
         what = what.replace(f"{option} has label_mapping:", f"{option} cannot be")
@@ -124,8 +125,9 @@ def read_label_mapping(text: str) -> dict[tuple[int, int], int | None]:
 def read_settings(file: Path) -> DataSettings:
     """Reads one data.yaml; raises DataError SK-D009, naming the file and the key."""
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=YamlLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        require_plain(file)
+        content = load_yaml(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise wrong(file, f"is no YAML that segkit reads ({error})", "Correct it.") from error
     return DataSettings(file=file, **_values_of(file, content))
 
@@ -137,7 +139,7 @@ def declared(text: str, settings: DataSettings) -> DataSettings:
     """
     option = Path("--declare")
     try:
-        values = _values_of(option, yaml.load(text, Loader=YamlLoader))
+        values = _values_of(option, load_yaml(text))
     except (yaml.YAMLError, DataError) as error:
         what, fix = f"{option} {text} is no YAML.", "Write it as data.yaml would: 'page: 1'."
         if isinstance(error, DataError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from segkit.errors import ModelFileError, UsageError
+from segkit.storage import read_json
 
 # Where training scripts put the tensors beside their counters, and what wrappers put before a name.
 NESTS = ("state_dict", "model_state_dict", "model", "net", "module")
@@ -106,8 +106,8 @@ def _config(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        config = read_json(file)
+    except (OSError, ValueError) as error:
         raise _unreadable(file, str(error)) from error
     return config if isinstance(config, dict) else {}
 

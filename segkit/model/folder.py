@@ -6,22 +6,25 @@ is an error that says what to install.
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict, fields, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from segkit.errors import ModelFileError
+from segkit.errors import ModelFileError, SegkitError
 from segkit.model.compose import build_recorded
-from segkit.model.network import ModelRecord, Part, SegmentationModel
-from segkit.storage import checksum, new_folder, storage_errors
+from segkit.model.network import ModelRecord, SegmentationModel
+from segkit.model.record_file import FORMAT, ModelFile, to_text
+from segkit.storage import checksum, new_folder, read_json, storage_errors
 
-FORMAT = "segkit-model/1"
+LARGEST_RECORD = 10_000_000
 HUB = "hf:"
 
 
@@ -42,9 +45,7 @@ def save_model(model: SegmentationModel, folder: str | Path, **changes: Any) -> 
         with new_folder(folder) as work:
             save_file(tensors, work / "model.safetensors")
             sha256 = checksum(work / "model.safetensors")
-            description = {"format": FORMAT, "sha256": sha256, **asdict(record)}
-            text = json.dumps(description, indent=2) + "\n"
-            (work / "model.json").write_text(text, encoding="utf-8")
+            (work / "model.json").write_text(to_text(record, sha256), encoding="utf-8")
     return folder
 
 
@@ -55,29 +56,14 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Segmenta
     """
     folder = _model_folder(path)
     record, sha256 = _read_record(folder)
-    tensors_file = folder / "model.safetensors"
+    state = _read_tensors(folder / "model.safetensors", sha256)
+    _refuse_misfit(record, state, folder)
     try:
-        if checksum(tensors_file) != sha256:
-            raise ModelFileError(
-                "SK-M002",
-                f"{tensors_file} is not the file that model.json describes.",
-                "Copy it again.",
-            )
-        state = load_file(tensors_file)
-    except (OSError, SafetensorError) as error:
-        raise ModelFileError(
-            "SK-M002", f"{tensors_file} cannot be read ({error}).", "Copy it again."
-        ) from error
-    model = build_recorded(record)
-    try:
+        model = build_recorded(record)
         model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise ModelFileError(
-            "SK-M002",
-            f"the tensors in {folder} do not fit the parts named there "
-            f"({str(error).splitlines()[-1].strip()}).",
-            f"Install the versions that wrote it: {_installs(record)}",
-        ) from error
+    except (RuntimeError, ValueError, TypeError, MemoryError) as error:
+        last = (str(error).splitlines() or [type(error).__name__])[-1].strip()
+        raise _misfit(record, folder, last) from error
     return model.to(device).eval()
 
 
@@ -137,22 +123,81 @@ def _like_hub(path: str | Path) -> bool:
 def _read_record(folder: Path) -> tuple[ModelRecord, str]:
     file = folder / "model.json"
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
+        content = read_json(file, LARGEST_RECORD)
+        found = content.get("format") if isinstance(content, dict) else None
+        if isinstance(found, str) and found != FORMAT:
             raise ModelFileError(
                 "SK-M002",
-                f"{file} is of format {content['format']}, and this segkit reads {FORMAT}.",
+                f"{file} is of format {found}, and this segkit reads {FORMAT}.",
                 "python -m pip install --upgrade segkit-core",
             )
-        known = (f.name for f in fields(ModelRecord))
-        values: dict[str, Any] = {name: content[name] for name in known if name in content}
-        for name in ("encoder", "decoder", "upsampler"):
-            values[name] = Part(**values[name])
-        return ModelRecord(**values), content["sha256"]
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        checked = ModelFile.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise ModelFileError(
+            "SK-M002",
+            f"{file} cannot be read as a description of a model ({where}: {first['msg']}).",
+            "Copy it again from where it was trained.",
+        ) from error
+    except (ValueError, OSError) as error:
         raise ModelFileError(
             "SK-M002", f"{file} cannot be read ({type(error).__name__}: {error}).", "Copy it again."
         ) from error
+    return checked.record(), checked.sha256
+
+
+def _read_tensors(file: Path, sha256: str) -> dict[str, Tensor]:
+    """The tensors, checked against the record's checksum, every number finite."""
+    try:
+        if checksum(file) != sha256:
+            raise ModelFileError(
+                "SK-M002",
+                f"{file} is not the file that model.json describes.",
+                "Copy it again.",
+            )
+        state = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise ModelFileError(
+            "SK-M002", f"{file} cannot be read ({error}).", "Copy it again."
+        ) from error
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ModelFileError(
+                "SK-M002",
+                f"{file}: {name} holds values that are no finite numbers.",
+                "Such a model answers nothing of use; train it again.",
+            )
+    return state
+
+
+def _refuse_misfit(record: ModelRecord, state: Mapping[str, Tensor], folder: Path) -> None:
+    """Raises where the parts named would not hold these tensors, before memory is taken for them.
+
+    A few letters in model.json can name a network of any size.
+    """
+    try:
+        with torch.device("meta"):
+            wanted = build_recorded(record).state_dict()
+    except SegkitError:
+        raise
+    # Some networks cannot be built without memory; those are compared once they are built.
+    except Exception:
+        return
+    missing = [name for name in wanted if name not in state]
+    strange = [name for name in state if name not in wanted]
+    other = [n for n in wanted if n in state and wanted[n].shape != state[n].shape]
+    if missing or strange or other:
+        name = (other or missing or strange)[0]
+        raise _misfit(record, folder, f"{name}, and {len(missing + strange + other) - 1} more")
+
+
+def _misfit(record: ModelRecord, folder: Path, which: str) -> ModelFileError:
+    return ModelFileError(
+        "SK-M002",
+        f"the tensors in {folder} do not fit the parts named there ({which}).",
+        f"Install the versions that wrote it: {_installs(record)}",
+    )
 
 
 def _installs(record: ModelRecord) -> str:

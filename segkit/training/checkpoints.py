@@ -24,6 +24,7 @@ from segkit.storage import (
     checksum,
     flush,
     new_folder,
+    read_json,
     replace_text,
     storage_errors,
     sweep,
@@ -128,7 +129,7 @@ def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _read(folder: Path) -> Checkpoint:
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest = read_json(folder / "manifest.json")
         if manifest["format"] != FORMAT:
             raise ModelFileError(
                 "SK-M002",
@@ -143,7 +144,7 @@ def _read(folder: Path) -> Checkpoint:
             for file in sorted(folder.glob("*.safetensors"))
             if file.name in manifest["sha256"]
         }
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        state = read_json(folder / "state.json")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise _damaged(folder, f"{type(error).__name__}: {error}") from error
     return Checkpoint(tensors, state)

@@ -25,6 +25,8 @@ ALWAYS_ALLOWED = 50_000_000
 MOST_MEMBERS = 500_000
 LONGEST_PART = 255
 CHUNK = 1 << 20
+# Long names and times take some hundred bytes a member.
+MOST_HEADERS = 16_000_000
 
 KINDS = {
     tarfile.SYMTYPE: "a symbolic link",
@@ -39,7 +41,14 @@ PACKED: dict[bytes, Callable[..., Any]] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ": lzma.open,
 }
-DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
+DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RecursionError,
+)
 
 
 def unpack(archive: Path, into: Path, *, largest_whole: int = LARGEST_WHOLE) -> int:
@@ -162,8 +171,32 @@ def _unpack_tar(archive: Path, writer: _Writer) -> None:
         _unpack_stream(archive, counted, writer)
 
 
+def _member_kind(archive: Path) -> type[tarfile.TarInfo]:
+    """Members whose extended headers are refused beyond a limit: tarfile reads them whole."""
+    read = 0
+
+    class Member(tarfile.TarInfo):
+        def _count(self) -> None:
+            nonlocal read
+            read += self.size
+            if read > MOST_HEADERS:
+                raise _refused(archive, f"has more than {MOST_HEADERS:,} bytes of headers")
+
+        def _proc_pax(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+            self._count()
+            found: tarfile.TarInfo = super()._proc_pax(tar)  # type: ignore[misc]
+            return found
+
+        def _proc_gnulong(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+            self._count()
+            found: tarfile.TarInfo = super()._proc_gnulong(tar)  # type: ignore[misc]
+            return found
+
+    return Member
+
+
 def _unpack_stream(archive: Path, stream: Any, writer: _Writer) -> None:
-    with tarfile.open(fileobj=stream, mode="r|") as tar:
+    with tarfile.open(fileobj=stream, mode="r|", tarinfo=_member_kind(archive)) as tar:
         for member in tar:
             if member.isdir():
                 writer.make_folder(member.name)

@@ -15,6 +15,7 @@ from segkit.data.fetching.archive import place_inside, storage_error, unpack
 from segkit.data.fetching.transfer import Progress, fetch
 from segkit.errors import DataError, EnvironmentFault, PluginError, StorageError, UsageError
 from segkit.interfaces import Archive, PublishedData
+from segkit.storage import read_json
 
 RECORD = "segkit-download.json"
 PARTIAL = ".partial"
@@ -117,7 +118,7 @@ def _refuse_before_anything(
 def read_expected(file: Path) -> dict[str, str]:
     """SHA-256 by archive name, from the segkit-download.json of another copy; raises SK-C010."""
     try:
-        archives = json.loads(file.read_text(encoding="utf-8"))["archives"]
+        archives = read_json(file)["archives"]
         return {Archive(str(each["url"])).name: str(each["sha256"]) for each in archives}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(

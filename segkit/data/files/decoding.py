@@ -22,6 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from segkit.data.files.npy import is_npy, read_npy
 from segkit.data.files.reading import MAX_PIXELS, PLAIN, Reading, too_large
 from segkit.errors import DataError, StorageError
+from segkit.storage import NoPlainFile, require_plain
 
 # A camera's MPO file opens as JPEG.
 IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM", "JPEG2000")
@@ -51,6 +52,11 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 # Layouts of no use to a network as they are.
 TO_RGB = ("CMYK", "YCbCr", "LAB", "HSV", "PA", "RGBX")
+
+# Pillow's modes of more than a byte a band.
+BAND_BYTES = {"I": 4, "F": 4}
+# Whatever --max-pixels says, files of so many bytes are looked at.
+SMALL_FILE = 1 << 24
 
 # Our own limit speaks instead of Pillow's warning.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -97,7 +103,7 @@ def decode(
     reading: Reading = PLAIN,
 ) -> Decoded:
     """The whole file, decoded; raises DataError (`code`, SK-D006, D014, D015), naming the file."""
-    content = _content(path, code)
+    content = _content(path, code, reading)
     try:
         if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") and "TIFF" in formats:
             deep = _decode_tiff(path, content, reading)
@@ -149,19 +155,26 @@ def is_deep_colour_png(content: bytes) -> bool:
 
 def _decode_deep_png(path: Path, content: bytes, reading: Reading) -> Decoded:
     width, height = struct.unpack_from(">II", content, 16)
-    reading.check_pixels(path, height, width)
+    reading.check_pixels(path, height, width, {2: 6, 4: 4, 6: 8}[content[25]])
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
         orientation = _orientation(image)
     pixels = imagecodecs.png_decode(content)
     return Decoded(pixels, {2: "RGB", 4: "LA", 6: "RGBA"}[content[25]], "PNG", None, orientation)
 
 
-def _content(path: Path, code: str) -> bytes:
+def _content(path: Path, code: str, reading: Reading) -> bytes:
     try:
+        require_plain(path)
+        if path.stat().st_size > max(reading.most_bytes, SMALL_FILE):
+            raise too_large(path, f"has {path.stat().st_size:,} bytes", reading)
         content = path.read_bytes()
     except PermissionError as error:
         raise StorageError(
             "SK-D018", f"{path} may not be read ({error.strerror}).", "Change its permissions."
+        ) from error
+    except NoPlainFile as error:
+        raise DataError(
+            code, f"{path}: {error}.", "Take it out: only plain files are read."
         ) from error
     except OSError as error:
         broken = (
@@ -187,8 +200,9 @@ def _opened(
         raise _unidentified(path, source, code, formats) from error
     except Image.DecompressionBombError as error:
         raise too_large(path, "is too large", reading) from error
-    reading.check_pixels(path, image.height, image.width)
-    if image.format in ("TIFF", "GIF"):
+    pixel_bytes = len(image.getbands()) * BAND_BYTES.get(image.mode.partition(";")[0], 1)
+    reading.check_pixels(path, image.height, image.width, pixel_bytes)
+    if image.format in ("TIFF", "GIF", "WEBP"):
         image.seek(_page(path, getattr(image, "n_frames", 1), reading))
     return image
 
@@ -196,7 +210,7 @@ def _opened(
 def _unidentified(
     path: Path, source: bytes | Path, code: str, formats: tuple[str, ...]
 ) -> DataError:
-    start = source[:512] if isinstance(source, bytes) else _content(path, code)[:512]
+    start = source[:512] if isinstance(source, bytes) else _content(path, code, PLAIN)[:512]
     begins = start.lstrip().lower()
     allowed = ", ".join(formats)
     for telltale, meaning in TELLTALES:
@@ -299,7 +313,9 @@ def _decode_tiff(path: Path, content: bytes, reading: Reading) -> Decoded | None
     with tifffile.TiffFile(io.BytesIO(content)) as tif:
         number = _page(path, len(tif.pages), reading)
         page = tif.pages.first if number == 0 else _tiff_page(tif, number)
-        reading.check_pixels(path, page.imagelength, page.imagewidth)
+        pixel_bytes = page.samplesperpixel * -(-page.bitspersample // 8)
+        depth = max(1, page.imagedepth)
+        reading.check_pixels(path, page.imagelength * depth, page.imagewidth, pixel_bytes)
         if _simple_tiff(page):
             return None
         pixels = page.asarray()

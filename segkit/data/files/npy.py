@@ -45,7 +45,8 @@ def read_npy(path: Path, content: bytes, code: str, reading: Reading) -> np.ndar
         raise _no_picture(path, f"an array of shape {' x '.join(map(str, shape)) or '()'}", code)
     first = len(shape) == 3 and shape[0] < shape[2]
     height, width = shape[1:] if first else shape[:2]
-    reading.check_pixels(path, height, width)
+    channels = math.prod(shape) // (height * width)
+    reading.check_pixels(path, height, width, channels * dtype.itemsize)
     if len(content) - file.tell() < math.prod(shape) * dtype.itemsize:
         raise EOFError(f"{len(content)} bytes hold less than its header says")
     values = np.frombuffer(content, dtype, math.prod(shape), file.tell())

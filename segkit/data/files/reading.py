@@ -10,6 +10,8 @@ from typing import Any
 from segkit.errors import DataError
 
 MAX_PIXELS = 178_956_970
+# Red, green, blue and alpha of a byte each.
+PIXEL_BYTES = 4
 ALPHA = ("drop", "white", "channel")
 RECORDED = ("page", "nan_fill", "alpha")
 
@@ -37,11 +39,26 @@ class Reading:
         """How to choose otherwise by a line of data.yaml; "" where none is read."""
         return declaring(line, self.file) if self.file is not None else ""
 
-    def check_pixels(self, path: Path, height: int, width: int) -> None:
-        """Raises DataError SK-D014 where an image of this size has more pixels than allowed."""
+    def check_pixels(self, path: Path, height: int, width: int, pixel_bytes: int = 1) -> None:
+        """Raises DataError SK-D014 where an image of this size has more pixels than allowed.
+
+        pixel_bytes   of all channels together: so many pixels of 4 bytes are allowed, of 8 half
+        """
         if height * width > self.max_pixels:
             is_so_large = f"is {height} x {width} (height x width), {height * width:,} pixels"
             raise too_large(path, is_so_large, self, height * width)
+        if height * width * pixel_bytes > self.most_bytes:
+            is_so_large = (
+                f"is {height} x {width} (height x width) with {pixel_bytes} bytes a pixel, as "
+                f"large as {height * width * pixel_bytes // PIXEL_BYTES:,} pixels of {PIXEL_BYTES}"
+            )
+            wanted = -(-height * width * pixel_bytes // PIXEL_BYTES)
+            raise too_large(path, is_so_large, self, wanted)
+
+    @property
+    def most_bytes(self) -> int:
+        """What an image may take in memory, and its file on the disk."""
+        return PIXEL_BYTES * self.max_pixels
 
     def record(self) -> dict[str, Any]:
         """What decides an image's pixels, for a model's record; `recorded_reading` reads it."""

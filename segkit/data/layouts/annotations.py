@@ -6,7 +6,6 @@ is drawn on top.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -31,6 +30,7 @@ from segkit.data.layouts.named_images import NamedImages
 from segkit.data.layouts.shapes import from_run_lengths
 from segkit.data.settings import find_settings
 from segkit.errors import DataError
+from segkit.storage import read_json
 
 
 def read_annotations(source: Path) -> Drawings | None:
@@ -83,7 +83,7 @@ def _folder_of(source: Path) -> Path:
 
 def _is_coco(file: Path) -> bool:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()
@@ -120,7 +120,7 @@ def _coco(files: Mapping[str, Path], folder: Path) -> Drawings:
 
 def _coco_content(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
         missing = [key for key in ("images", "annotations", "categories") if key not in content]
     except (ValueError, TypeError) as error:
         raise DataError("SK-D009", f"{file} is no JSON ({error}).", "Export it again.") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from segkit.data.files.pairing import Pair, list_files
 from segkit.data.layouts.layout import Declared, Draw, FindLayout, Layout, split_by_lists
 from segkit.data.settings import DataSettings
 from segkit.errors import DataError
+from segkit.storage import read_json
 
 
 def voc(base: Path, settings: DataSettings, draw: Draw) -> Layout | None:
@@ -95,7 +95,7 @@ def _refuse_uneven(pairs: Sequence[Pair]) -> None:
 def _nnunet_labels(file: Path) -> Declared:
     """Names and ignored label of dataset.json: {"name": 1} or, as of old, {"1": "name"}."""
     try:
-        labels = json.loads(file.read_text(encoding="utf-8"))["labels"]
+        labels = read_json(file)["labels"]
         pairs = [(k, v) if isinstance(v, int) else (v, int(k)) for k, v in labels.items()]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(

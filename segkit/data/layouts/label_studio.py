@@ -6,7 +6,6 @@ says that Label Studio exports too; without it, images must be called task-1.jpg
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from segkit.data.files.pairing import list_files
 from segkit.data.layouts.drawings import BACKGROUND, Area, Drawing, Drawings, drawn, refuse_many
 from segkit.data.settings import find_settings
 from segkit.errors import DataError
+from segkit.storage import read_json
 
 BRUSH = re.compile(r"task-(\d+)-annotation-(\d+)-by-(.+?)-([A-Za-z0-9_]+)-(.+)-\d+")
 # Brushes are soft at their rims.
@@ -94,7 +94,7 @@ def _images(source: Path, files: Sequence[Path]) -> dict[int, Path]:
 
 def _tasks(file: Path) -> list[dict[str, Any]]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
     except (OSError, ValueError) as error:
         raise DataError("SK-D009", f"{file} is no JSON ({error}).", "Export it again.") from error
     tasks = content if isinstance(content, list) else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from segkit.data.layouts.layout import SPLITS
 from segkit.data.layouts.named_images import NamedImages
 from segkit.data.settings import find_settings
 from segkit.errors import DataError
+from segkit.storage import read_json
 
 CORNERS_OF_A_CIRCLE = 64
 LOOKED_AT = 20
@@ -32,7 +32,7 @@ def labelme(source: Path) -> Drawings | None:
     if not any(_is_ours(file) for file in every[:LOOKED_AT]):
         return None
     files = [file for file in every if _is_ours(file)]
-    contents = {file: json.loads(file.read_text(encoding="utf-8")) for file in files}
+    contents = {file: read_json(file) for file in files}
     used = {shape["label"] for content in contents.values() for shape in content["shapes"]}
     declared = tuple(n for n in find_settings(source).names if n != BACKGROUND)
     names = declared or tuple(sorted(used - {*NO_OBJECT, BACKGROUND}))
@@ -47,7 +47,7 @@ def labelme(source: Path) -> Drawings | None:
 
 def _is_ours(file: Path) -> bool:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and "imagePath" in content and "shapes" in content

@@ -1,0 +1,144 @@
+"""model.json: what a model's folder says of it, every field checked before anything is built."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+from segkit.errors import UsageError
+from segkit.model.network import ModelRecord, Part
+from segkit.registry.expression import parse_component
+
+FORMAT = "segkit-model/1"
+# A number that a pixel can be, of any camera.
+LARGEST = 1e9
+
+Finite = Annotated[float, Field(allow_inf_nan=False, ge=-LARGEST, le=LARGEST)]
+# No control characters: names and paths are shown on terminals.
+Text = Annotated[
+    str, StringConstraints(max_length=10_000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")
+]
+Name = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+Distribution = Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z0-9._-]+$")]
+Byte = Annotated[int, Field(ge=0, le=255)]
+
+
+class _Checked(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+def _component(text: str) -> str:
+    try:
+        parse_component(text)
+    except UsageError as error:
+        raise ValueError(error.what) from error
+    return text
+
+
+class PartFile(_Checked):
+    expression: Annotated[Name, AfterValidator(_component)]
+    distribution: Distribution
+    version: Annotated[str, StringConstraints(max_length=100, pattern=r"^[A-Za-z0-9.!+_-]+$")]
+
+
+class IntensityFile(_Checked):
+    """As `Intensity.record` writes it."""
+
+    scaling: Literal["range", "percentile", "per-image", "fixed", "type"]
+    black: Finite = 0.0
+    white: Finite | None = None
+    dtype: Literal["uint8", "uint16", "float32"] | None = None
+
+    @model_validator(mode="after")
+    def white_is_above_black(self) -> IntensityFile:
+        if self.white is not None and self.white <= self.black:
+            raise ValueError(f"white is {self.white:g} and black {self.black:g}: white is above it")
+        if self.white is None and self.scaling not in ("per-image", "type"):
+            raise ValueError(f"white is missing, which the scaling {self.scaling} needs")
+        return self
+
+
+class ReadingFile(_Checked):
+    """As `Reading.record` writes it."""
+
+    page: Annotated[int, Field(ge=1)] | None = None
+    nan_fill: Finite | None = None
+    alpha: Literal["drop", "white", "channel"] = "drop"
+
+
+class TrainingFile(BaseModel):
+    """What decides how a new image is read; the rest is told, and used for nothing."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    intensity: IntensityFile | None = None
+    reading: ReadingFile | None = None
+    full_scale: Annotated[Finite, Field(gt=0)] | None = None
+
+
+class NormalizationFile(_Checked):
+    mean: list[Finite]
+    std: list[Annotated[Finite, Field(gt=0)]]
+
+
+class ModelFile(_Checked):
+    """The content of model.json; raises pydantic's ValidationError naming the field."""
+
+    format: Literal["segkit-model/1"]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    encoder: PartFile
+    decoder: PartFile
+    upsampler: PartFile
+    num_classes: Annotated[int, Field(ge=1, le=65_536)]
+    in_channels: Annotated[int, Field(ge=1, le=65_536)]
+    weights: dict[Name, Text] = {}
+    classes: list[Name] = []
+    palette: list[Annotated[list[Byte], Field(min_length=3, max_length=3)]] = []
+    ignore_index: Annotated[int, Field(ge=-(2**31), lt=2**31)] | None = None
+    training: TrainingFile = TrainingFile()
+    normalization: NormalizationFile | None = None
+
+    @model_validator(mode="after")
+    def counts_agree(self) -> ModelFile:
+        labels = self.record().label_count
+        if self.classes and len(self.classes) != labels:
+            raise ValueError(f"classes has {len(self.classes)} names for {labels} labels")
+        if self.palette and len(self.palette) != labels:
+            raise ValueError(f"palette has {len(self.palette)} colours for {labels} labels")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes names one class twice")
+        if pixels := self.normalization:
+            for name, values in (("mean", pixels.mean), ("std", pixels.std)):
+                if len(values) != self.in_channels:
+                    raise ValueError(
+                        f"normalization.{name} has {len(values)} numbers for {self.in_channels} "
+                        "channels"
+                    )
+        return self
+
+    def record(self) -> ModelRecord:
+        """As the rest of segkit takes it."""
+        content: dict[str, Any] = self.model_dump(
+            # What is not said stays unsaid: a reader's defaults are not the file's.
+            exclude={"format", "sha256"},
+            exclude_unset=True,
+        )
+        for kind in ("encoder", "decoder", "upsampler"):
+            content[kind] = Part(**content[kind])
+        return ModelRecord(**content)
+
+
+def to_text(record: ModelRecord, sha256: str) -> str:
+    """The text of model.json; raises ValueError for numbers that JSON has not."""
+    content: dict[str, Any] = {"format": FORMAT, "sha256": sha256, **asdict(record)}
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
