@@ -67,6 +67,17 @@ class TrainConfig(BaseModel):
         description="passes over the training images; null: 12 of the demo set, else 1500 steps "
         "in 10 epochs or more",
     )
+    epoch_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="steps of an epoch; null: as many as hold every training image once",
+    )
+    minutes: float | None = Field(
+        default=None,
+        gt=0,
+        description="end in about so many minutes on this machine, whose speed then decides epochs "
+        "and epoch_steps; null: as long as those say",
+    )
     overfit: int | None = Field(
         default=None,
         ge=1,

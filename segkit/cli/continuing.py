@@ -44,6 +44,8 @@ def _changes(
     from segkit.training.scheduled import contradictions
 
     begun = read_config(folder / "config.yaml")
+    # What they came to is decided, and stands in the run's own settings.
+    options = {key: value for key, value in options.items() if key != "minutes"}
     changes, against = contradictions(begun, file, options, assignments)
     refuse_another_run(folder, against)
     return changes

@@ -93,6 +93,8 @@ def command(
     if options.get("ignore_index") == "none":
         del options["ignore_index"]
         assignments = ("ignore_index=null", *assignments)
+    if "minutes" in options and "epochs" in options:
+        raise _both_lengths()
     going_on = run_to_continue(resume, scheduled, file, options, assignments, force=force)
     if going_on:
         _resume(*going_on, force=force)
@@ -117,6 +119,16 @@ def command(
         return result.folder if result else None
 
     _watched(run, tensorboard=config.tensorboard)
+
+
+def _both_lengths() -> Exception:
+    from segkit.errors import UsageError
+
+    return UsageError(
+        "SK-C009",
+        "--minutes and --epochs both say how long the training is.",
+        "Give one of them.",
+    )
 
 
 def _on_devices(devices: int) -> int:

@@ -132,6 +132,11 @@ TRAINING = (
         help="Passes over the images. [default: 1500 steps, 10 or more; demo set: 12]",
     ),
     training(
+        "--minutes",
+        type=float,
+        help="End in about so many minutes on this machine, in place of --epochs. [default: none]",
+    ),
+    training(
         "--overfit",
         type=int,
         metavar="N",

@@ -43,10 +43,11 @@ class TrainingLoader:
                   one that marks what lies beyond a picture (see training_ignore_index)
     workers       processes that decode and augment; 0: this one
     rank          which of the world_size equal parts of each batch is given
+    steps         batches of an epoch; None: as many as hold every image once
 
-    A batch is always full. An epoch has as many batches as it takes to hold every image: where they
-    do not fill the last one, it is filled with the first of the next pass, where the next epoch
-    goes on. So at any step no image has been seen more than once more often than another.
+    A batch is always full. Where an epoch's images do not fill the last one, it is filled with the
+    first of the next pass, where the next epoch goes on. So at any step no image has been seen more
+    than once more often than another.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class TrainingLoader:
         workers: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        steps: int | None = None,
     ) -> None:
         if batch < 1 or batch % world_size:
             raise UsageError(
@@ -72,7 +74,7 @@ class TrainingLoader:
         if not len(dataset):
             raise DataError("SK-D010", "the training split is empty.", "Add images to it.")
         self.dataset, self.batch, self.seed = dataset, batch, seed
-        self.rank, self.world_size = rank, world_size
+        self.rank, self.world_size, self.steps = rank, world_size, steps
         own = training_ignore_index(dataset)
         self.ignore_index = own if ignore_index is None else ignore_index
         if isinstance(augmentation, str):
@@ -84,7 +86,7 @@ class TrainingLoader:
 
     @property
     def batches_per_epoch(self) -> int:
-        return steps_per_epoch(len(self.dataset), self.batch)
+        return self.steps or steps_per_epoch(len(self.dataset), self.batch)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, from the one numbered `start` on."""

@@ -1,10 +1,13 @@
-"""What a training takes on this machine, found in three steps and two scored images."""
+"""What a training takes on this machine, found by a few steps, two scored images and a save."""
 
 from __future__ import annotations
 
+import copy
 import itertools
 import shutil
+import tempfile
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,34 +15,67 @@ import torch
 from segkit.data.loader import EvaluationLoader
 from segkit.device import memory_in_use
 from segkit.inference.predictor import Predictor
+from segkit.training.checkpoints import Checkpoint, CheckpointFolder
 from segkit.training.learner import Learner
 from segkit.training.progress import duration
-from segkit.training.setup import Setup
+from segkit.training.setup import Setup, loader_of
+from segkit.training.state import seed_everything
 from segkit.training.writer import disk_needed
 
 # The first wakes the device and its libraries, and is not counted.
-STEPS = 3
+FEWEST_STEPS = 3
 IMAGES = 2
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds on this machine, as busy as it is.
+
+    step         with its batch's reading
+    evaluation   of all validation images; 0 where there are none
+    checkpoint   written
+    """
+
+    step: float
+    evaluation: float
+    checkpoint: float
+
+
+def rehearse(setup: Setup, seconds: float = 0.0) -> Costs:
+    """Takes steps on copies for `seconds`, three at the least; the setup stays as it was.
+
+    Raises OutOfMemory where a step does not fit.
+    """
+    apart = replace(
+        setup,
+        model=copy.deepcopy(setup.model),
+        loss=copy.deepcopy(setup.loss),
+        loader=loader_of(setup.config, setup.data, setup.group),
+    )
+    learner = Learner(apart)
+    step = _slowest(apart, _seconds_of_step(apart, learner, seconds))
+    evaluation = _slowest(apart, _seconds_of_evaluation(apart) if setup.evaluates else 0.0)
+    checkpoint = _slowest(apart, _seconds_of_checkpoint(learner))
+    # The training begins with the random numbers that it would have had.
+    seed_everything(setup.config.seed + setup.group.rank)
+    return Costs(step, evaluation, checkpoint)
 
 
 def rehearsed(setup: Setup, wanted: Path) -> list[tuple[str, str]]:
     """Time, memory and disk that the training takes, as (subject, sentence).
 
-    The network has learnt a little when this ends: it is not one to train on.
-
     wanted   the run folder that there would be
     Raises OutOfMemory where a step does not fit.
     """
-    a_step = _seconds_of_step(setup)
-    an_epoch = a_step * setup.loader.batches_per_epoch
-    evaluation = _seconds_of_evaluation(setup) if setup.evaluates else 0.0
+    costs = rehearse(setup)
+    an_epoch = costs.step * setup.loader.batches_per_epoch
     evaluations = sum(setup.is_due(number) for number in range(1, setup.epochs + 1))
-    whole = an_epoch * setup.epochs + evaluation * evaluations
-    scored = f", {duration(evaluation)} an evaluation" if setup.evaluates else ""
+    whole = an_epoch * setup.epochs + (costs.evaluation + costs.checkpoint) * evaluations
+    scored = f", {duration(costs.evaluation)} an evaluation" if setup.evaluates else ""
     lines = [
         (
             "time",
-            f"about {duration(whole)} on this machine, as busy as it is now: {a_step:.2g} s a "
+            f"about {duration(whole)} on this machine, as busy as it is now: {costs.step:.2g} s a "
             f"step, {duration(an_epoch)} an epoch{scored}",
         )
     ]
@@ -57,19 +93,29 @@ def _size(count: int) -> str:
     return f"{count / 2**20:,.0f} MiB" if count < 2**30 else f"{count / 2**30:,.1f} GiB"
 
 
-def _seconds_of_step(setup: Setup) -> float:
-    learner = Learner(setup)
+def _slowest(setup: Setup, seconds: float) -> float:
+    """The longest that any of the processes took, the same in all of them."""
+    return setup.group.start_maximum(round(seconds * 1e6))() / 1e6
+
+
+def _seconds_of_step(setup: Setup, learner: Learner, seconds: float) -> float:
     learner.start_epoch(0)
-    taken = []
     batches = itertools.chain.from_iterable(setup.loader.epoch(n) for n in itertools.count())
-    waking = time.perf_counter()
-    for number, batch in enumerate(itertools.islice(batches, STEPS)):
+    taken: list[float] = []
+    ended = time.perf_counter()
+    # As many in every process, since they take each step together.
+    steps = FEWEST_STEPS
+    for number, batch in enumerate(batches):
         # A batch that is waited for is part of its step, as in the training.
-        started = waking
+        began = ended
         float(learner.step(batch, number).loss)
-        waking = time.perf_counter()
-        taken.append(waking - started)
-    return sum(taken[1:]) / (STEPS - 1)
+        ended = time.perf_counter()
+        taken.append(ended - began)
+        if len(taken) == FEWEST_STEPS:
+            steps += int(seconds / max(_slowest(setup, min(taken[1:])), 1e-3))
+        if len(taken) >= steps:
+            break
+    return sum(taken[1:]) / (len(taken) - 1)
 
 
 def _seconds_of_evaluation(setup: Setup) -> float:
@@ -90,3 +136,11 @@ def _seconds_of_evaluation(setup: Setup) -> float:
         taken.append(time.perf_counter() - started)
     images = len(dataset) / setup.group.world_size
     return min(taken) * images
+
+
+def _seconds_of_checkpoint(learner: Learner) -> float:
+    tensors = learner.checkpoint_tensors()
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="segkit-rehearsal-") as folder:
+        CheckpointFolder(Path(folder)).save(0, Checkpoint(tensors, {}))
+    return time.perf_counter() - started

@@ -102,7 +102,7 @@ def set_up(
     data = _open(named)
     length = length_of_training(config, data)
     config = decided(config, data, group)
-    loader = _loader(config, data, group)
+    loader = loader_of(config, data, group)
     classes = len(data.classes)
     loss = build_loss(named.loss, num_classes=classes, ignore_index=loader.ignore_index)
     evaluator = Evaluator(
@@ -147,7 +147,8 @@ def refuse_single_values(model: nn.Module, channels: int, size: int, batch: int)
         return
 
 
-def _loader(config: TrainConfig, data: Data, group: Group) -> TrainingLoader:
+def loader_of(config: TrainConfig, data: Data, group: Group) -> TrainingLoader:
+    """The training batches that the settings ask for; what they left open must be decided."""
     return TrainingLoader(
         data.split("train"),
         size=int(config.size or 0),
@@ -159,6 +160,7 @@ def _loader(config: TrainConfig, data: Data, group: Group) -> TrainingLoader:
         workers=int(config.workers),
         rank=group.rank,
         world_size=group.world_size,
+        steps=config.epoch_steps,
     )
 
 

@@ -20,6 +20,7 @@ from segkit.training.decisions import run_name
 from segkit.training.events import Events, Several, TrainingResult
 from segkit.training.identity import other_changes, refuse_another_run, samples_of
 from segkit.training.loop import DivergedBatch, Loop
+from segkit.training.minutes import within_minutes
 from segkit.training.notebook import Notebook
 from segkit.training.position import Position
 from segkit.training.rehearsal import rehearsed
@@ -55,6 +56,8 @@ def train(
         notes = Notebook()
         watching = Several(events, notes) if events is not None and group.writes else notes
         setup = set_up(config, group, watching)
+        if config.minutes:
+            setup = within_minutes(setup, config.minutes)
         watching.decided(sentences(setup))
         if dry_run:
             watching.decided(rehearsed(setup, wanted))

@@ -167,3 +167,9 @@ def test_a_mistyped_name_is_refused_before_data_or_weights_are_looked_for(segkit
     assert status == 2
     assert "is called 'nosuchthing'" in err
     assert "WARNING" not in err
+
+
+def test_minutes_and_epochs_are_not_given_together(segkit):
+    status, _, err = segkit("train", "--minutes", "5", "--epochs", "3")
+    assert status == 2
+    assert "--minutes and --epochs both say how long the training is" in err
