@@ -21,7 +21,6 @@ MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 300, 60
 # Files that may be longer, so many lines at most, and why.
 LONGER = {
     "segkit/interfaces.py": (480, "the contracts are read beside each other"),
-    "segkit/config.py": (500, "a sentence for each setting of a training, and YAML read safely"),
     "segkit/bench/counting.py": (360, "one step, counted for every device it may run on"),
     "segkit/bench/display.py": (310, "one table, live and in plain lines"),
     "segkit/bench/tracing.py": (330, "one rule for each kind of PyTorch's operations"),

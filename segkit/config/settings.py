@@ -1,0 +1,247 @@
+"""The settings of a training: one frozen object, and what may change while a run goes on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# What of a run may differ when it goes on: where and how it computes, and how long.
+CHANGEABLE = (
+    "device",
+    "workers",
+    "epochs",
+    "compile",
+    "checkpoint_activations",
+    "keep_freed_memory",
+)
+
+
+class TrainConfig(BaseModel):
+    """Everything that decides a training; what is left to segkit is written "auto" or none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    data: str | None = Field(
+        default=None, description="folder of images and masks; null is the built-in demo set"
+    )
+    dataset: str | None = Field(
+        default=None,
+        description="published data set that data holds, as name(option=value); null: our layouts",
+    )
+    encoder: str = Field(
+        default="densenet121", description="the encoder; options as name(option=value)"
+    )
+    decoder: str = Field(default="unet", description="the decoder")
+    upsampler: str = Field(default="bilinear", description="the upsampler that the decoder uses")
+    loss: str = Field(
+        default="dice+ce", description="what is minimised; losses add up: 0.5*dice + ce"
+    )
+    metric: str = Field(
+        default="miou", description="what is reported; the first decides what is best"
+    )
+    weights: str = Field(
+        default="auto",
+        description="the encoder's start: auto, imagenet, none or a safetensors file",
+    )
+    epochs: int | None = Field(
+        default=None,
+        ge=1,
+        description="passes over the training images; null: 12 of the demo set, else 1500 steps "
+        "in 10 epochs or more",
+    )
+    epoch_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="steps of an epoch; null: as many as hold every training image once",
+    )
+    minutes: float | None = Field(
+        default=None,
+        gt=0,
+        description="end in about so many minutes on this machine, whose speed then decides epochs "
+        "and epoch_steps; null: as long as those say",
+    )
+    overfit: int | None = Field(
+        default=None,
+        ge=1,
+        description="train on so many images alone and score on the same: a sound setup comes near "
+        "a perfect score; null takes all",
+    )
+    batch: int = Field(default=8, ge=1, description="images per step, over all processes together")
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        description="parts in which a step computes its batch, one after the other, to take less "
+        "memory; norms and losses then see one part at a time",
+    )
+    size: int | None = Field(
+        default=None,
+        ge=8,
+        description="side of the square training crop, pixels; null fits the images",
+    )
+    lr: float = Field(
+        default=1e-3, gt=0, description="highest learning rate, reached after the warm-up"
+    )
+    optimizer: Literal["adamw", "sgd"] = Field(
+        default="adamw",
+        description="sgd has a momentum of 0.9 (Nesterov's), and wants an lr of 0.01 to 0.1",
+    )
+    weight_decay: float = Field(
+        default=0.01, ge=0, description="of weights; norms and biases have none"
+    )
+    warmup_share: float = Field(
+        default=0.05,
+        ge=0,
+        lt=1,
+        description="share of all steps in which the learning rate rises, 0 to 1",
+    )
+    clip_norm: float | None = Field(
+        default=1.0, gt=0, description="largest norm of a step's gradient; null clips nothing"
+    )
+    ema_decay: float = Field(
+        default=0.99,
+        ge=0,
+        lt=1,
+        description="of the averaged weights, which are scored and saved; 0 is none",
+    )
+    augmentation: str = Field(
+        default="auto",
+        description="none, light, standard, strong, microscopy; auto: standard, light on the demo",
+    )
+    ignore_index: int | Literal["auto"] | None = Field(
+        default="auto",
+        description="mask label that counts for nothing; auto asks the data, null is none",
+    )
+    num_classes: int | None = Field(
+        default=None, ge=1, description="how many classes the masks hold; null asks the data"
+    )
+    crops: Literal["anywhere", "foreground", "classes"] = Field(
+        default="anywhere",
+        description="where training crops are cut: anywhere, more often at any class but 0, or at "
+        "each of an image's classes equally often",
+    )
+    cache: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="keep a folder's decoded pixels in the user's cache; auto: where they fit",
+    )
+    on_bad_sample: Literal["error", "skip"] = Field(
+        default="error",
+        description="skip leaves out samples whose files are damaged, up to 5 % of all",
+    )
+    instances: Literal["foreground", "boundary"] | None = Field(
+        default=None,
+        description="where masks hold object numbers: foreground, or boundary for the objects' "
+        "outermost pixels as a class too; null where they hold classes",
+    )
+    binarize: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="mask values from here on are foreground, for smeared masks; null is none",
+    )
+    label_mapping: str | None = Field(
+        default=None,
+        description="what stored mask values mean, as {stored value: label}; a value may be a "
+        'range "1-9", a label may be ignore; null asks the data',
+    )
+    declare: str | None = Field(
+        default=None,
+        description="what data.yaml would say, over what it says: 'page: 1', or "
+        "'{page: 1, soft: true}'",
+    )
+    resize_masks: Literal["nearest"] | None = Field(
+        default=None, description="masks of another size than their images are brought to it"
+    )
+    max_pixels: int | None = Field(
+        default=None, ge=1, description="the largest image allowed, pixels; null is 178,956,970"
+    )
+    in_channels: int | None = Field(
+        default=None, ge=1, description="channels of the image; null asks the data"
+    )
+    intensity: str | None = Field(
+        default=None,
+        description="pixel values that are black and white: range (of all images), percentile, "
+        "per-image or fixed(BLACK, WHITE); null: as data.yaml says, else range",
+    )
+    val_share: float = Field(
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="share that validates where the data name no such part, 0 to 1",
+    )
+    freeze: str | None = Field(
+        default=None, description="parts that do not learn, such as encoder; several with commas"
+    )
+    thaw_epoch: int | None = Field(
+        default=None,
+        ge=2,
+        description="epoch, from 1, in which frozen parts begin to learn; null is never",
+    )
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="evaluations without a better score that end it; null is never",
+    )
+    evaluate_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="epochs between evaluations and checkpoints; null: at most 50 in all",
+    )
+    checkpoint_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="steps between checkpoints within an epoch; null writes none there",
+    )
+    checkpoint_minutes: float = Field(
+        default=10.0,
+        gt=0,
+        description="minutes between checkpoints, at most: what a killed training loses",
+    )
+    samples: int = Field(default=4, ge=0, description="validation images shown in samples/")
+    samples_every: int | None = Field(
+        default=None, ge=1, description="epochs between pictures of them; null: five times in all"
+    )
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto",
+        description="of the arithmetic; auto is bf16 where the device is quick at it",
+    )
+    channels_last: bool = Field(
+        default=True, description="keep images with their channels innermost"
+    )
+    compile: Literal["no", "yes", "graph"] = Field(
+        default="no",
+        description="torch.compile; graph: replayed as a CUDA graph too. The first step takes "
+        "minutes; on a CPU it does not pay",
+    )
+    checkpoint_activations: bool = Field(
+        default=False,
+        description="compute activations again for the gradient: less memory, more time",
+    )
+    keep_freed_memory: bool = Field(
+        default=False,
+        description="Linux: the process keeps memory that tensors free for the next ones; up to a "
+        "fifth more memory, and less time where maps exceed 32 MiB on a virtual machine",
+    )
+    deterministic: bool = Field(
+        default=False,
+        description="refuse operations that differ from run to run (a CPU never does)",
+    )
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        default="auto",
+        description="processes that read data, for each training process; 0 reads in it",
+    )
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="of initialisation, order and augmentation"
+    )
+    tensorboard: bool = Field(
+        default=False, description="write events for TensorBoard to RUN/tensorboard"
+    )
+    plugins: str | None = Field(
+        default=None,
+        description="which plugin, at which version, gave each part; null: whichever is installed",
+    )
+    out: str | None = Field(
+        default=None,
+        description="folder of the run; a number is added to one that exists; null names it",
+    )
