@@ -28,6 +28,7 @@ from segkit.interfaces import Dataset, Sample
 from segkit.model.label_range import labels_out_of_range
 
 Found = TypeVar("Found")
+OUT_OF_RANGE = "SK-D012"
 
 
 class TrainingLoader:
@@ -213,7 +214,13 @@ class _TrainingItems(torch.utils.data.Dataset[Batch | SegkitError]):
         self.notes.reading(index)
         start_again(self.rng, self.seed, number, index)
         whole = stored(self.dataset, index)
-        return cut_out(whole, self.size, self.recipe, self.ignore_index, self.rng, into_HWC)
+        try:
+            return cut_out(whole, self.size, self.recipe, self.ignore_index, self.rng, into_HWC)
+        except DataError as error:
+            if error.code == OUT_OF_RANGE:
+                # Seen whole, it is named by its pixel in the file, not in the part cut out.
+                checked(self.dataset[index], self.dataset)
+            raise
 
 
 class _EvaluationItems(torch.utils.data.Dataset[Sample | SegkitError]):
@@ -274,7 +281,12 @@ def checked(sample: Sample, dataset: Dataset) -> Sample:
     if wrong_HW.any():
         labels = sample.mask[wrong_HW].tolist()
         raise labels_out_of_range(
-            len(labels), classes, dataset.ignore_index, labels=labels, where=sample.id
+            len(labels),
+            classes,
+            dataset.ignore_index,
+            labels=labels,
+            where=sample.id,
+            pixel=np.argwhere(wrong_HW)[0],
         )
     return sample
 

@@ -15,7 +15,7 @@ from segkit.cpu.rewriting import rewritten
 from segkit.device import autocast, ran_out_of_memory
 from segkit.errors import OutOfMemory
 from segkit.inference.tiling import Tiling, labels_of_images
-from segkit.model.network import SegmentationModel
+from segkit.model.network import CoarseLogits, SegmentationModel
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,28 @@ class Predictor:
     def logits(self, pixels_BCHW: Tensor, full_scale: float) -> Tensor:
         """logits_BKHW of whole images, on the device; a single logit is given one of 0 beside it,
         for the background."""
+        return self.enlarged(self.output(pixels_BCHW, full_scale), pixels_BCHW.shape[-2:])
+
+    @torch.no_grad()
+    def output(self, pixels_BCHW: Tensor, full_scale: float) -> CoarseLogits:
+        """What the network says of whole images, before it is enlarged to their size."""
         with autocast(self.device, self.precision):
-            logits_BKHW: Tensor = self.network(self._normalized(pixels_BCHW, full_scale))
+            output: CoarseLogits = self.network(
+                self._normalized(pixels_BCHW, full_scale), enlarged=False
+            )
+        return output
+
+    @torch.no_grad()
+    def labelled(self, pixels_BCHW: Tensor, full_scale: float) -> tuple[Tensor, CoarseLogits]:
+        """`labels` and `output` of whole images, from one pass of the network."""
+        with autocast(self.device, self.precision):
+            return self.network.labelled(self._normalized(pixels_BCHW, full_scale))
+
+    @torch.no_grad()
+    def enlarged(self, output: CoarseLogits, size: Sequence[int]) -> Tensor:
+        """`logits` of images of this size, (H, W), from the network's output."""
+        with autocast(self.device, self.precision):
+            logits_BKHW = self.network.enlarged(output, size)
         if logits_BKHW.shape[1] == 1:
             logits_BKHW = torch.cat((torch.zeros_like(logits_BKHW), logits_BKHW), dim=1)
         return logits_BKHW

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from segkit.errors import DataError
 
@@ -14,11 +14,13 @@ def labels_out_of_range(
     *,
     labels: Iterable[float] = (),
     where: str = "",
+    pixel: Sequence[int] = (),
 ) -> DataError:
     """DataError SK-D012 for so many pixels, in truth or prediction, whose label is no class.
 
     labels   the labels found, where they are known
     where    the file or sample that holds them, where it is known
+    pixel    (row, column) of the first of them in it, from 0, where it is known
     """
     found = sorted(set(labels))[:5]
     said = "a label that is"
@@ -29,10 +31,14 @@ def labels_out_of_range(
     ignored = "no label is ignored"
     if ignore_index is not None:
         ignored = f"not the ignored label ({ignore_index})"
+    first = ""
+    if len(pixel):
+        one = "It" if pixels == 1 else "The first"
+        first = f" {one} lies in row {pixel[0]}, column {pixel[1]} (from 0)."
     return DataError(
         "SK-D012",
         f"{f'{where}: ' if where else ''}{pixels:,} {holds} {said} none of the {num_classes} "
-        f"classes (0 to {num_classes - 1}) and {ignored}.",
+        f"classes (0 to {num_classes - 1}) and {ignored}.{first}",
         "In data.yaml, declare the label as a class, map it with `label_mapping`, or ignore it "
         "with `ignore_index`.",
     )

@@ -139,15 +139,17 @@ class SegmentationModel(nn.Module):
 
     def forward(self, image_BCHW: Tensor, enlarged: bool = True) -> Any:
         """logits_BKHW; CoarseLogits where not `enlarged`, for losses that enlarge them."""
-        height, width = image_BCHW.shape[-2:]
-        logits_BKHW, size = self.coarse_logits(image_BCHW)
-        if not enlarged:
-            return CoarseLogits(logits_BKHW, size, self.align_corners)
+        output = CoarseLogits(*self.coarse_logits(image_BCHW), self.align_corners)
+        return self.enlarged(output, image_BCHW.shape[-2:]) if enlarged else output
+
+    def enlarged(self, output: CoarseLogits, size: Sequence[int]) -> Tensor:
+        """logits_BKHW of images of this size, (H, W)."""
+        logits_BKHW = output.logits_BKhw
         if self.decoder.stride > 1:
             logits_BKHW = F.interpolate(
-                logits_BKHW, size, mode="bilinear", align_corners=self.align_corners
+                logits_BKHW, output.size, mode="bilinear", align_corners=output.align_corners
             )
-        return logits_BKHW[..., :height, :width]
+        return logits_BKHW[..., : size[0], : size[1]]
 
     def coarse_logits(self, image_BCHW: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Logits at the decoder's stride, and the size they are to be enlarged to.
@@ -165,19 +167,34 @@ class SegmentationModel(nn.Module):
 
         On a CPU the images of a batch are computed side by side, each by a thread.
         """
+        return _joined(in_threads(self._labels, self._shared_out(image_BCHW)))
+
+    @torch.no_grad()
+    def labelled(self, image_BCHW: Tensor) -> tuple[Tensor, CoarseLogits]:
+        """`labels`, and the logits that they come from: one pass gives both."""
+        found = in_threads(self._labelled, self._shared_out(image_BCHW))
+        logits_BKhw = _joined([output.logits_BKhw for _, output in found])
+        return _joined([label for label, _ in found]), found[0][1]._replace(logits_BKhw=logits_BKhw)
+
+    def _shared_out(self, image_BCHW: Tensor) -> list[Tensor]:
         # Norms that are in training would count each part as a batch.
-        streams = 1 if self.training else streams_of(image_BCHW.device)
-        found = in_threads(self._labels, shared_out(image_BCHW, streams))
-        return found[0] if len(found) == 1 else torch.cat(found)
+        return shared_out(image_BCHW, 1 if self.training else streams_of(image_BCHW.device))
 
     def _labels(self, image_BCHW: Tensor) -> Tensor:
+        return self._labelled(image_BCHW)[0]
+
+    def _labelled(self, image_BCHW: Tensor) -> tuple[Tensor, CoarseLogits]:
         height, width = image_BCHW.shape[-2:]
-        logits_BKHW, size = self.coarse_logits(image_BCHW)
+        output = CoarseLogits(*self.coarse_logits(image_BCHW), self.align_corners)
         if self.decoder.stride == 1:
-            return most_likely(logits_BKHW[..., :height, :width])
-        return most_likely_enlarged(
-            logits_BKHW, size, align_corners=self.align_corners, crop=(height, width)
+            return most_likely(output.logits_BKhw[..., :height, :width]), output
+        label_BHW = most_likely_enlarged(
+            output.logits_BKhw,
+            output.size,
+            align_corners=self.align_corners,
+            crop=(height, width),
         )
+        return label_BHW, output
 
     def _pad(self, image_BCHW: Tensor) -> Tensor:
         """To a size the encoder takes: mirrored by the margin, filled at right and bottom."""
@@ -192,6 +209,10 @@ class SegmentationModel(nn.Module):
         if not (bottom or right):
             return image_BCHW
         return F.pad(image_BCHW, (0, right, 0, bottom), mode="replicate")
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def mirror_pad(image_BCHW: Tensor, margin: int, surplus: Sequence[int]) -> Tensor:

@@ -15,6 +15,7 @@ from segkit.model.labels import most_likely
 from segkit.scoring.confusion import as_bytes
 from segkit.scoring.details import Keeper
 from segkit.scoring.evaluator import Evaluator, Scores
+from segkit.scoring.mean_loss import MeanLoss
 
 
 @torch.no_grad()
@@ -25,11 +26,13 @@ def evaluate(
     *,
     full_scale: float,
     keeper: Keeper | None = None,
+    loss: MeanLoss | None = None,
     progress: Callable[[int], None] = lambda images: None,
 ) -> Scores:
     """Scores the predictor's labels on this process's share of the images.
 
     full_scale   the pixel value that counts as 1
+    loss         is given every batch's output, which costs no pass of its own; images whole only
     keeper       is given every batch and its labels, to keep more than their sum
     progress     called with the images scored so far, by this process
     Raises DataError SK-D012 (a label out of range, with the file's name), SK-T004 (no image), and
@@ -45,12 +48,17 @@ def evaluate(
     images = 0
     for batch in batches:
         refuse_labels_out_of_range(batch, evaluator.num_classes, evaluator.ignore_index)
-        logits_BKHW = None
+        logits_BKHW = output = None
         if evaluator.takes_logits:
-            logits_BKHW = predictor.logits(batch.image_BCHW, full_scale)
+            output = predictor.output(batch.image_BCHW, full_scale)
+            logits_BKHW = predictor.enlarged(output, batch.image_BCHW.shape[-2:])
             label_BHW = most_likely(logits_BKHW)
+        elif loss is not None:
+            label_BHW, output = predictor.labelled(batch.image_BCHW, full_scale)
         else:
             label_BHW = predictor.labels(batch.image_BCHW, full_scale)
+        if loss is not None and output is not None:
+            loss.update(output, batch)
         if evaluator.num_classes == 1:
             # The only class is everywhere, whatever its logit.
             label_BHW = torch.zeros_like(label_BHW)
@@ -71,8 +79,12 @@ def move(image_BCHW: Tensor, device: torch.device, channels_last: bool) -> Tenso
     return image_BCHW.to(device, non_blocking=True).contiguous(memory_format=layout)
 
 
-def refuse_labels_out_of_range(batch: Batch, num_classes: int, ignore_index: int | None) -> None:
+def refuse_labels_out_of_range(
+    batch: Batch, num_classes: int, ignore_index: int | None, what: str = ""
+) -> None:
     """Raises DataError SK-D012 with the files' names where a label is neither class nor ignored.
+
+    what   of the files the batch holds, as "a crop of "; nothing where it is all of them
 
     On the CPU, before a GPU's assertion would take the whole process down.
     """
@@ -89,7 +101,12 @@ def refuse_labels_out_of_range(batch: Batch, num_classes: int, ignore_index: int
     names = [name for name, is_faulty in zip(batch.ids, faulty, strict=True) if is_faulty]
     labels = target_BHW[wrong_BHW].tolist()
     raise labels_out_of_range(
-        len(labels), num_classes, ignore_index, labels=labels, where=", ".join(names)
+        len(labels),
+        num_classes,
+        ignore_index,
+        labels=labels,
+        where=", ".join(f"{what}{name}" for name in names),
+        pixel=wrong_BHW.nonzero()[0, 1:].tolist(),
     )
 
 

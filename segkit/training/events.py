@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,8 @@ class EpochReport:
     """After an epoch.
 
     loss          mean over the epoch's steps
+    val_loss      mean over the validation images, of the model that is scored; NaN where this epoch
+                  was not evaluated, or no validation image has a pixel that counts
     scores        by name, NaN where not defined; empty where this epoch was not evaluated
     conventions   by metric: what is averaged over what
     score_name    the score that decides what is best
@@ -63,6 +66,7 @@ class EpochReport:
     memory: int | None
     data_share: float = 0.0
     skipped: int = 0
+    val_loss: float = math.nan
     scores: Mapping[str, float] = field(default_factory=dict)
     conventions: Mapping[str, str] = field(default_factory=dict)
     score_name: str = ""

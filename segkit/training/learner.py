@@ -90,7 +90,7 @@ class Learner:
     def step(self, batch: Batch, number: int) -> Outcome:
         """Takes step `number`, from 0, of the training; its loss is not waited for."""
         classes, ignore_index = len(self.setup.data.classes), self.setup.loader.ignore_index
-        refuse_labels_out_of_range(batch, classes, ignore_index)
+        refuse_labels_out_of_range(batch, classes, ignore_index, "a crop of ")
         rate = self._set_learning_rate(number)
         self.optimizer.zero_grad(set_to_none=True)
         with self.young_norms.corrected():

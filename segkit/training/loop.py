@@ -17,6 +17,7 @@ from segkit.errors import Diverged
 from segkit.inference.predictor import Predictor
 from segkit.scoring.evaluation import evaluate
 from segkit.scoring.evaluator import Scores
+from segkit.scoring.mean_loss import MeanLoss
 from segkit.scoring.per_image import Overlap
 from segkit.training.checkpoints import Checkpoint
 from segkit.training.clock import Clock
@@ -57,6 +58,7 @@ class Loop:
         self.latest: StepReport | None = None
         self.latest_batch: Batch | None = None
         self.skipped_in_a_row = 0
+        self.validation_loss = math.nan
         self.clock = Clock(self.config.batch)
 
     def train_epoch(self) -> Iterator[StepReport | None]:
@@ -115,6 +117,7 @@ class Loop:
             rank=group.rank,
             world_size=group.world_size,
         )
+        loss = MeanLoss(self.learner.loss, data.ignore_index)
         scores = evaluate(
             Predictor(
                 self.learner.average.model,
@@ -125,8 +128,10 @@ class Loop:
             loader,
             self.setup.evaluator,
             full_scale=data.full_scale,
+            loss=loss,
             progress=lambda done: progress(min(done * group.world_size, images), images),
         )
+        self.validation_loss = loss.value(group)
         self.clock.evaluation_seconds = time.perf_counter() - started
         return scores
 
@@ -146,6 +151,7 @@ class Loop:
             data_share=self.clock.data_share,
             memory=memory_in_use(group.device),
             skipped=position.skipped,
+            val_loss=self.validation_loss if scores else math.nan,
             scores=scores.values if scores else {},
             conventions=scores.conventions if scores else {},
             score_name=scores.first if scores else "",

@@ -133,6 +133,8 @@ def epoch_line(report: EpochReport) -> str:
         f"epoch {report.epoch:>{width}}/{report.epochs}",
         f"loss {report.loss:.4f}",
     ]
+    if not math.isnan(report.val_loss):
+        parts.append(f"val loss {report.val_loss:.4f}")
     if report.scores:
         star = " *" if report.is_best else ""
         parts.append(f"{report.score_name} {_score(report.scores[report.score_name])}{star}")

@@ -26,6 +26,7 @@ COLUMNS = (
     "epoch",
     "step",
     "loss",
+    "val_loss",
     "learning_rate",
     "images_per_second",
     "data_share",

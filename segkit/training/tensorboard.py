@@ -32,6 +32,7 @@ class TensorBoardLog(Silence):
             return
         scalars = {
             "train/loss": report.loss,
+            "val/loss": report.val_loss,
             "train/learning_rate": report.learning_rate,
             "train/images_per_second": report.images_per_second,
             "train/data_share": report.data_share,

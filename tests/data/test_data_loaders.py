@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from segkit.data.loader import (
     EvaluationLoader,
@@ -17,6 +18,7 @@ from segkit.data.loader import (
     steps_per_epoch,
 )
 from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
 from segkit.errors import DataError, UsageError
 from segkit.interfaces import Sample
 
@@ -233,6 +235,28 @@ def test_a_label_beyond_the_classes_is_an_error_of_ours_even_from_a_worker(worke
             DataError, match=r"SK-D012: s\d: 256 pixels hold label 3, which is none of"
         ):
             list(loader)
+
+
+@pytest.mark.parametrize("augmentation", ["none", "strong"])
+def test_a_mask_that_was_changed_is_told_by_its_pixel_in_the_file(tmp_path, augmentation):
+    generator = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    mask_HW = np.zeros((40, 50), np.uint8)
+    mask_HW[10:20, 10:20] = 1
+    for name in ("a.png", "b.png"):
+        picture_HWC = generator.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+        Image.fromarray(picture_HWC).save(tmp_path / "images" / name)
+        Image.fromarray(mask_HW).save(tmp_path / "masks" / name)
+    data = open_data(tmp_path, DataOptions(cache="off"))
+    mask_HW[30:, 40:] = 9
+    Image.fromarray(mask_HW).save(tmp_path / "masks" / "a.png")
+    loader = training(data.split("all"), size=24, batch=2, augmentation=augmentation)
+    with pytest.raises(DataError) as caught:
+        for epoch in range(50):
+            list(loader.epoch(epoch))
+    assert caught.value.what.startswith(f"{tmp_path / 'masks' / 'a.png'} holds the value 9, which")
+    assert caught.value.what.endswith("in row 30, column 40 (from 0).")
 
 
 def test_padding_is_ignored_even_where_the_data_have_no_such_label():

@@ -45,7 +45,8 @@ def test_objects_outermost_pixels_are_left_to_the_rule():
 def test_a_value_that_no_mask_held_at_the_start_is_told_with_its_file(stray):
     values_HW = np.zeros((6, 6), np.uint8)
     values_HW[4, 4] = stray
-    with pytest.raises(DataError, match=rf"SK-D012: masks/7.png holds the value {stray}, which no"):
+    where = rf"SK-D012: masks/7.png holds the value {stray}, which no .* in row 4, column 4 "
+    with pytest.raises(DataError, match=where):
         QuickLabels(LabelRule({0: 0, 1: 1}), 2, None)(values_HW, FILE)
 
 

@@ -13,6 +13,7 @@ from segkit.errors import DataError
 from segkit.inference.predictor import Predictor
 from segkit.interfaces import MetricTraits
 from segkit.model.labels import most_likely
+from segkit.model.network import CoarseLogits
 from segkit.scoring.evaluation import evaluate, refuse_labels_out_of_range
 from segkit.scoring.evaluator import Evaluator
 
@@ -35,8 +36,11 @@ class ByColour(torch.nn.Module):
     def normalize(self, image_BCHW, full_scale):
         return image_BCHW.float() / full_scale
 
-    def forward(self, image_BCHW):
-        return image_BCHW
+    def forward(self, image_BCHW, enlarged=True):
+        return image_BCHW if enlarged else CoarseLogits(image_BCHW, image_BCHW.shape[-2:], False)
+
+    def enlarged(self, output, size):
+        return output.logits_BKhw
 
     def labels(self, image_BCHW):
         return most_likely(image_BCHW)
@@ -124,7 +128,7 @@ def test_a_label_out_of_range_names_its_file(alone):
         score("miou", alone, [batch])
     assert str(caught.value) == (
         "SK-D012: 0b: 4 pixels hold label 7, which is none of the 3 classes (0 to 2) and not the "
-        "ignored label (255).\n"
+        "ignored label (255). The first lies in row 0, column 0 (from 0).\n"
         "         In data.yaml, declare the label as a class, map it with `label_mapping`, or "
         "ignore it with `ignore_index`."
     )
@@ -144,7 +148,8 @@ def test_a_label_out_of_range_is_found_in_any_type(alone, target_type, ignore_in
     target_BHW[1, 2, 3] = label
     target_BHW[0, 0, 0] = 1 if ignore_index is None else ignore_index
     faulty = Batch(torch.zeros(2, 3, 5, 7).byte(), target_BHW, None, ("a", "b"))
-    with pytest.raises(DataError, match=rf"b: 1 pixel holds label {label}, which is"):
+    where = rf"b: 1 pixel holds label {label}, which is .*\. It lies in row 2, column 3 \(from 0\)"
+    with pytest.raises(DataError, match=where):
         refuse_labels_out_of_range(faulty, CLASSES, ignore_index)
 
 

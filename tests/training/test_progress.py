@@ -22,7 +22,8 @@ STEP = StepReport(
 )  # fmt: skip
 EPOCH = EpochReport(
     epoch=2, epochs=10, step=40, loss=0.5, learning_rate=1e-3, images_per_second=12.3, seconds=20.0,
-    memory=None, data_share=0.08, scores={"miou": 0.75}, score_name="miou", is_best=True,
+    memory=None, data_share=0.08, val_loss=0.6, scores={"miou": 0.75}, score_name="miou",
+    is_best=True,
 )  # fmt: skip
 RESULT = TrainingResult(
     folder=Path("runs/street"), scores={"miou": 0.75}, score_name="miou", best_epoch=2, epochs=10,
@@ -41,7 +42,8 @@ def test_an_epoch_is_one_line(plain):
     progress, lines, _ = plain
     progress.finished_epoch(EPOCH)
     assert lines == [
-        "epoch  2/10  loss 0.5000  miou 0.7500 *  lr 1.00e-03  12.3 images/s  data 8%  20s",
+        "epoch  2/10  loss 0.5000  val loss 0.6000  miou 0.7500 *  lr 1.00e-03  12.3 images/s  "
+        "data 8%  20s",
     ]
 
 
@@ -154,6 +156,7 @@ def test_tensorboard_gets_what_is_defined_of_each_epoch(monkeypatch, tmp_path):
     log.finished(RESULT)
     assert written == [
         ("train/loss", 0.5, 40),
+        ("val/loss", 0.6, 40),
         ("train/learning_rate", 1e-3, 40),
         ("train/images_per_second", 12.3, 40),
         ("train/data_share", 0.08, 40),

@@ -63,6 +63,14 @@ def test_the_saved_model_scores_as_the_log_says(settings, tmp_path):
     assert segkit.load_model(result.folder).record.training["scores"] == result.scores
 
 
+def test_the_loss_of_validation_is_logged_where_it_was_measured(settings, tmp_path):
+    result = train(settings(epochs=3, evaluate_every=2, checkpoint_steps=1))
+    rows = list(csv.DictReader((result.folder / "metrics.csv").open()))
+    measured = [bool(row["val_loss"]) for row in rows]
+    assert measured == [False, True, True]
+    assert all(0 < float(row["val_loss"]) < 10 for row in rows[1:])
+
+
 def test_the_log_shows_undefined_scores_as_empty_and_null(tmp_path):
     run = RunFolder(tmp_path)
     run.append(report(1, miou=0.5, sea=math.nan))

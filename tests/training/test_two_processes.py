@@ -4,13 +4,26 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from segkit.config import read_config
+from segkit.data.loader import EvaluationLoader
+from segkit.data.opening.open import open_data
+from segkit.data.options import options_of
+from segkit.distributed import Group
+from segkit.inference.predictor import Predictor
+from segkit.model.compose import build_loss
+from segkit.model.folder import load_model
 from segkit.scoring.evaluate_model import EvaluationSettings, evaluate_model
+from segkit.scoring.evaluation import evaluate
+from segkit.scoring.evaluator import Evaluator
+from segkit.scoring.mean_loss import MeanLoss
 
+ALONE = Group(0, 1, 1, torch.device("cpu"))
 pytestmark = pytest.mark.integration
 
 RANK = """
@@ -83,6 +96,25 @@ def test_the_run_is_written_once(trained_by_two):
     assert [each.name for each in trained_by_two.glob("run*")] == ["run"]
     log = (trained_by_two / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in log] == [1, 2, 3]
+
+
+def test_two_processes_have_the_validation_loss_of_one(trained_by_two):
+    *_, last = (trained_by_two / "run" / "metrics.jsonl").read_text().splitlines()
+    model = load_model(trained_by_two / "run")
+    config = read_config(trained_by_two / "run" / "config.yaml")
+    data = open_data(Path(config.data), options_of(config))
+    loss = MeanLoss(
+        build_loss(config.loss, num_classes=len(data.classes), ignore_index=255), data.ignore_index
+    )
+    evaluate(
+        Predictor(model, torch.device("cpu")),
+        EvaluationLoader(data.split("val"), batch=3),
+        Evaluator("miou", num_classes=len(data.classes), ignore_index=None, group=ALONE),
+        full_scale=data.full_scale,
+        loss=loss,
+    )
+    assert json.loads(last)["epoch"] == model.record.training["epoch"]
+    assert json.loads(last)["val_loss"] == pytest.approx(loss.value(ALONE), rel=1e-6)
 
 
 def test_two_processes_count_what_one_counts(trained_by_two):

@@ -51,11 +51,12 @@ class LabelRule:
             labels = np.array([self.label(int(value)) for value in present])
             labels_HW = labels[position_HW].reshape(values_HW.shape)
         if labels_HW.min() == UNKNOWN:
-            value = int(values_HW[labels_HW == UNKNOWN][0])
+            row, column = np.argwhere(labels_HW == UNKNOWN)[0]
+            value = int(values_HW[row, column])
             raise DataError(
                 "SK-D012",
                 f"{path} holds the value {unpack(value) if self.colour else value}, which no mask "
-                "held when the data set was opened.",
+                f"held when the data set was opened, in row {row}, column {column} (from 0).",
                 "Were the files changed meanwhile? Start again.",
             )
         if self.boundary:
