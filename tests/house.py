@@ -32,7 +32,7 @@ FLOORS = (
 )
 # The data room is large: its shelves have floors too.
 SHELVES = (
-    ("findings", "stored", "intensity", "capabilities"),
+    ("findings", "stored", "intensity", "capabilities", "sample_order"),
     ("files",),
     ("setting_values",),
     ("settings",),

@@ -25,7 +25,6 @@ LONGER = {
     "segkit/bench/display.py": (310, "one table, live and in plain lines"),
     "segkit/bench/tracing.py": (330, "one rule for each kind of PyTorch's operations"),
     "segkit/data/files/decoding.py": (340, "every format, and what may be wrong with it"),
-    "segkit/data/loader.py": (310, "the order of samples, and the processes that keep it"),
     "segkit/describe/doctor.py": (335, "one check after the other"),
     "segkit/importers/smp.py": (320, "a table of another library's names"),
 }

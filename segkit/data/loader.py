@@ -8,7 +8,6 @@ whatever the batch, and neither workers, nor processes, nor a resume in mid-epoc
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -21,6 +20,7 @@ from segkit.data.augmentation.crops import cut_out, training_ignore_index
 from segkit.data.augmentation.recipes import Recipe, find_recipe
 from segkit.data.batches import Batch, BatchUnderWay, collate, no_mask
 from segkit.data.capabilities import sizes_of
+from segkit.data.sample_order import sample_stream, start_again, steps_per_epoch
 from segkit.data.stored import InParts, Stored, of_sample
 from segkit.data.workers import Notes, start_worker, watched, worker_context
 from segkit.errors import DataError, SegkitError, UsageError
@@ -145,24 +145,6 @@ class EvaluationLoader:
             yield collate(waiting)
 
 
-def steps_per_epoch(count: int, batch: int) -> int:
-    """Batches that hold every one of so many images."""
-    return -(-count // batch)
-
-
-def sample_stream(count: int, seed: int, first: int, places: int) -> list[tuple[int, int]]:
-    """(pass, index) of the samples from place `first` on, counted from the start of a training.
-
-    The stream is one pass over the `count` images after the other, each a permutation of its own.
-    """
-    stream: list[tuple[int, int]] = []
-    for number in range(first // count, -(-(first + places) // count)):
-        order = np.random.default_rng([seed, number]).permutation(count).tolist()
-        stream += [(number, index) for index in order]
-    skipped = first % count
-    return stream[skipped : skipped + places]
-
-
 class _Plan:
     """The batches still to come, as lists of item keys: what torch calls a batch sampler."""
 
@@ -237,22 +219,6 @@ class _EvaluationItems(torch.utils.data.Dataset[Sample | SegkitError]):
             return error
         finally:
             self.notes.done()
-
-
-def start_again(rng: np.random.Generator, *key: int) -> None:
-    """Puts a generator (of PCG64) at the start of the key's own stream.
-
-    Making a generator takes five times as long, and every sample needs its own draws.
-    """
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=32).digest()
-    # The increment of a PCG stream is odd (O'Neill 2014, HMC-CS-2014-0905).
-    start, stream = int.from_bytes(digest[:16], "little"), int.from_bytes(digest[16:], "little") | 1
-    rng.bit_generator.state = {
-        "bit_generator": "PCG64",
-        "state": {"state": start, "inc": stream},
-        "has_uint32": 0,
-        "uinteger": 0,
-    }
 
 
 def name_of(dataset: Dataset, index: int) -> str:

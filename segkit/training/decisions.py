@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segkit.config import TrainConfig
-from segkit.data.loader import steps_per_epoch
 from segkit.data.opening.opened import Data
+from segkit.data.sample_order import steps_per_epoch
 from segkit.device import choose_precision, default_workers
 from segkit.distributed import Group
 from segkit.errors import UsageError

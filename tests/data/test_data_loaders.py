@@ -10,15 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from segkit.data.loader import (
-    EvaluationLoader,
-    TrainingLoader,
-    sample_stream,
-    start_again,
-    steps_per_epoch,
-)
+from segkit.data.loader import EvaluationLoader, TrainingLoader
 from segkit.data.opening.open import open_data
 from segkit.data.options import DataOptions
+from segkit.data.sample_order import sample_stream, start_again, steps_per_epoch
 from segkit.errors import DataError, UsageError
 from segkit.interfaces import Sample
 
