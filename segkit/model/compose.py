@@ -23,6 +23,7 @@ from segkit.model.loss_sum import LossSum
 from segkit.model.network import ModelRecord, Part, SegmentationModel
 from segkit.registry.components import Component, Registry, default_registry
 from segkit.registry.expression import parse_component, parse_sum
+from segkit.registry.index import canonical, singular, version_of
 
 Options = Mapping[str, Any]
 DEFAULT_UPSAMPLER = "bilinear"
@@ -80,6 +81,7 @@ def build_recorded(record: ModelRecord, registry: Registry | None = None) -> Seg
     """
     registry = registry or default_registry()
     parts = {"encoders": record.encoder, "decoders": record.decoder, "upsamplers": record.upsampler}
+    _refuse_missing_plugins(parts, registry)
     named = {kind: _recorded(registry, kind, part) for kind, part in parts.items()}
     encoder = named["encoders"].built(in_channels=record.in_channels, weights="none")
     model = _assemble(
@@ -261,6 +263,25 @@ def _refuse_idle_upsampler(decoder: Decoder, named: Component, upsampler: Compon
         )
 
 
+def _refuse_missing_plugins(parts: Mapping[str, Part], registry: Registry) -> None:
+    """Raises ModelFileError SK-M003 with all plugins that are not installed, and how they are."""
+    installed = registry.index.distributions()
+    missing = {k: p for k, p in parts.items() if canonical(p.distribution) not in installed}
+    if not missing:
+        return
+    named = [
+        f"the {singular(kind)} {parse_component(part.expression).name} of {part.distribution} "
+        f"{part.version}"
+        for kind, part in missing.items()
+    ]
+    wanted = dict.fromkeys(f"{part.distribution}=={part.version}" for part in missing.values())
+    raise ModelFileError(
+        "SK-M003",
+        f"the model was built with {' and '.join(named)}, not installed here.",
+        f"python -m pip install {' '.join(wanted)}",
+    )
+
+
 def _recorded(registry: Registry, kind: str, part: Part) -> Component:
     expression = parse_component(part.expression)
     try:
@@ -271,7 +292,7 @@ def _recorded(registry: Registry, kind: str, part: Part) -> Component:
         raise ModelFileError(
             "SK-M003",
             f"the model was built with {expression.name} of {part.distribution} {part.version}, "
-            f"which cannot be used here ({error.what})",
+            f"and version {version_of(part.distribution)} cannot be used ({error.what})",
             f"python -m pip install {part.distribution}=={part.version}",
         ) from error
 

@@ -87,12 +87,28 @@ def change_description(folder, **changes):
 def test_a_model_of_a_missing_plugin_says_what_to_install(model, tmp_path):
     folder = segkit.save_model(model, tmp_path / "model")
     part = {"expression": "acme(depth=3)", "distribution": "acme-nets", "version": "2.1"}
-    change_description(folder, encoder=part)
+    other = {"expression": "soft", "distribution": "other-ups", "version": "0.3"}
+    change_description(folder, encoder=part, decoder=part, upsampler=other)
     with pytest.raises(ModelFileError) as caught:
         segkit.load_model(folder)
     assert caught.value.code == "SK-M003"
-    assert "built with acme of acme-nets 2.1" in caught.value.what
-    assert caught.value.fix == "python -m pip install acme-nets==2.1"
+    assert caught.value.what == (
+        "the model was built with the encoder acme of acme-nets 2.1 and the decoder acme of "
+        "acme-nets 2.1 and the upsampler soft of other-ups 0.3, not installed here."
+    )
+    assert caught.value.fix == "python -m pip install acme-nets==2.1 other-ups==0.3"
+
+
+def test_a_model_of_another_version_of_a_plugin_names_both(model, tmp_path):
+    folder = segkit.save_model(model, tmp_path / "model")
+    part = {"expression": "unet(gone=3)", "distribution": "segkit-unet", "version": "0.0.7"}
+    change_description(folder, decoder=part)
+    with pytest.raises(ModelFileError) as caught:
+        segkit.load_model(folder)
+    assert caught.value.what.startswith(
+        "the model was built with unet of segkit-unet 0.0.7, and version 0.1.0 cannot be used"
+    )
+    assert caught.value.fix == "python -m pip install segkit-unet==0.0.7"
 
 
 def test_a_description_cannot_name_python_code(model, tmp_path):
