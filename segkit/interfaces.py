@@ -18,7 +18,17 @@ from segkit.kinds import KINDS as KINDS
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    class UpsamplerModule(nn.Module):
+        """For type checkers: an Upsampler that is a module too."""
+
+        channels: int
+        needs_pool_indices: bool
+
+        def __call__(
+            self, x_BCHW: Tensor, size: tuple[int, int], pool_indices: Tensor | None = None
+        ) -> Tensor: ...
 
 
 BUILD_ARGUMENTS: dict[str, tuple[str, ...]] = {
@@ -82,11 +92,16 @@ class Encoder(Protocol):
     input. Returns Features.
     """
 
-    channels: Sequence[int]
-    strides: Sequence[int]
-    normalization: Normalization
+    @property
+    def channels(self) -> Sequence[int]: ...
 
-    def __call__(self, image_BCHW: Tensor) -> Features: ...
+    @property
+    def strides(self) -> Sequence[int]: ...
+
+    @property
+    def normalization(self) -> Normalization: ...
+
+    def __call__(self, image_BCHW: Tensor, /) -> Features: ...
 
 
 @dataclass(frozen=True)
@@ -152,9 +167,12 @@ def _said(component: object, traits: type[Any]) -> dict[str, Any]:
 
 
 class MakeUpsampler(Protocol):
-    """Builds one upsampler of the kind the user chose; `scale` is the factor, a power of two."""
+    """Builds one upsampler of the kind the user chose; `scale` is the factor, a power of two.
 
-    def __call__(self, *, in_channels: int, out_channels: int, scale: int) -> Upsampler: ...
+    What it returns is an Upsampler, and a module that a ModuleList takes.
+    """
+
+    def __call__(self, *, in_channels: int, out_channels: int, scale: int) -> UpsamplerModule: ...
 
 
 @runtime_checkable
@@ -172,10 +190,13 @@ class Decoder(Protocol):
     would work.
     """
 
-    channels: int
-    stride: int
+    @property
+    def channels(self) -> int: ...
 
-    def __call__(self, features: Features) -> Tensor: ...
+    @property
+    def stride(self) -> int: ...
+
+    def __call__(self, features: Features, /) -> Tensor: ...
 
 
 @runtime_checkable
@@ -189,8 +210,11 @@ class Upsampler(Protocol):
     out_channels channels and x's height and width. Returns (B, channels, h, w).
     """
 
-    channels: int
-    needs_pool_indices: bool
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def needs_pool_indices(self) -> bool: ...
 
     def __call__(
         self, x_BCHW: Tensor, size: tuple[int, int], pool_indices: Tensor | None = None
@@ -210,7 +234,7 @@ class Loss(Protocol):
     segkit.model.loss_sum is the one place that asks.
     """
 
-    def __call__(self, logits_BKHW: Tensor, target_BHW: Tensor) -> Tensor: ...
+    def __call__(self, logits_BKHW: Tensor, target_BHW: Tensor, /) -> Tensor: ...
 
 
 @runtime_checkable
@@ -274,7 +298,7 @@ class Metric(Protocol):
     What it says about itself: MetricTraits. What it may offer besides: CountedMetric, SummedMetric.
     """
 
-    def update(self, prediction: Tensor, target_BHW: Tensor) -> None: ...
+    def update(self, prediction: Tensor, target_BHW: Tensor, /) -> None: ...
 
     def compute(self) -> Mapping[str, float] | Tensor: ...
 
@@ -364,9 +388,14 @@ class Dataset(Protocol):
     May offer besides: SizedDataset; and of its factory, SplitDataset and PublishedDataset.
     """
 
-    classes: Sequence[str]
-    palette: Sequence[tuple[int, int, int]]
-    ignore_index: int | None
+    @property
+    def classes(self) -> Sequence[str]: ...
+
+    @property
+    def palette(self) -> Sequence[tuple[int, int, int]]: ...
+
+    @property
+    def ignore_index(self) -> int | None: ...
 
     def __len__(self) -> int: ...
 
@@ -472,7 +501,8 @@ class Benchmark(Protocol):
     counts    {"parameters": ..., "multiply_adds": ..., "flops": ..., "fewest_bytes": ...} of a run
     """
 
-    unit: str
+    @property
+    def unit(self) -> str: ...
 
     def set_up(self) -> None: ...
 

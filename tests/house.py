@@ -12,7 +12,8 @@ from pathlib import Path
 # From the ground up. A file imports from its own room and from the floors below.
 FLOORS = (
     ("version", "kinds", "errors"),
-    ("interfaces", "hookspecs"),
+    ("interfaces",),
+    ("hookspecs",),
     ("config", "storage", "device"),
     ("distributed",),
     ("registry",),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from segkit.errors import ModelFileError, PluginError, SegkitError, UsageError, WeightsUnavailable
+from segkit.errors import PluginError, UsageError, WeightsUnavailable
 from segkit.interfaces import (
     Decoder,
     DecoderTraits,
@@ -21,9 +21,9 @@ from segkit.interfaces import (
 )
 from segkit.model.loss_sum import LossSum
 from segkit.model.network import ModelRecord, Part, SegmentationModel
+from segkit.model.recorded_parts import recorded_components
 from segkit.registry.components import Component, Registry, default_registry
 from segkit.registry.expression import parse_component, parse_sum
-from segkit.registry.index import canonical, singular, version_of
 
 Options = Mapping[str, Any]
 DEFAULT_UPSAMPLER = "bilinear"
@@ -81,8 +81,7 @@ def build_recorded(record: ModelRecord, registry: Registry | None = None) -> Seg
     """
     registry = registry or default_registry()
     parts = {"encoders": record.encoder, "decoders": record.decoder, "upsamplers": record.upsampler}
-    _refuse_missing_plugins(parts, registry)
-    named = {kind: _recorded(registry, kind, part) for kind, part in parts.items()}
+    named = recorded_components(parts, registry)
     encoder = named["encoders"].built(in_channels=record.in_channels, weights="none")
     model = _assemble(
         checked_encoder(encoder, named["encoders"]),
@@ -261,40 +260,6 @@ def _refuse_idle_upsampler(decoder: Decoder, named: Component, upsampler: Compon
             f"Leave the upsampler out, or choose a decoder that uses one, such as unet; "
             f"`segkit info decoder {named.name}` shows its own options.",
         )
-
-
-def _refuse_missing_plugins(parts: Mapping[str, Part], registry: Registry) -> None:
-    """Raises ModelFileError SK-M003 with all plugins that are not installed, and how they are."""
-    installed = registry.index.distributions()
-    missing = {k: p for k, p in parts.items() if canonical(p.distribution) not in installed}
-    if not missing:
-        return
-    named = [
-        f"the {singular(kind)} {parse_component(part.expression).name} of {part.distribution} "
-        f"{part.version}"
-        for kind, part in missing.items()
-    ]
-    wanted = dict.fromkeys(f"{part.distribution}=={part.version}" for part in missing.values())
-    raise ModelFileError(
-        "SK-M003",
-        f"the model was built with {' and '.join(named)}, not installed here.",
-        f"python -m pip install {' '.join(wanted)}",
-    )
-
-
-def _recorded(registry: Registry, kind: str, part: Part) -> Component:
-    expression = parse_component(part.expression)
-    try:
-        return registry.component(
-            kind, type(expression)(expression.name, expression.options, part.distribution)
-        )
-    except SegkitError as error:
-        raise ModelFileError(
-            "SK-M003",
-            f"the model was built with {expression.name} of {part.distribution} {part.version}, "
-            f"and version {version_of(part.distribution)} cannot be used ({error.what})",
-            f"python -m pip install {part.distribution}=={part.version}",
-        ) from error
 
 
 def _module(part: Any, component: Component) -> nn.Module:

@@ -35,7 +35,7 @@ class Component:
 
     entry: Entry
     name: str
-    factory: Factory
+    factory: Factory[Any]
     options: tuple[Option, ...]
     values: Mapping[str, Any]
 
@@ -139,7 +139,7 @@ class Registry:
         self._loaded[entry.module] = module
         return module
 
-    def options(self, entry: Entry, factory: Factory) -> tuple[Option, ...]:
+    def options(self, entry: Entry, factory: Factory[Any]) -> tuple[Option, ...]:
         """The options of an entry's factory; raises PluginError SK-P003, naming the plugin."""
         try:
             return options_of(factory, entry.kind)
@@ -147,7 +147,7 @@ class Registry:
             named = f"{entry.distribution} {entry.version}, '{entry.name}': {error.what}"
             raise PluginError(error.code, named, error.fix) from error
 
-    def factory(self, entry: Entry, name: str) -> Factory:
+    def factory(self, entry: Entry, name: str) -> Factory[Any]:
         """What the entry's hook returns for a name; raises SK-P005, or SK-C003 for a family."""
         factory = self._ask(entry, HOOKS[entry.kind], name=name)
         if factory is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from segkit.api import Factory, hookimpl
+from segkit.api import Benchmark, Factory, hookimpl
 from segkit_bench_peers.data import Loading
 from segkit_bench_peers.inference import SegkitLabels, SmpLabels
 from segkit_bench_peers.losses import LossStep, LossTail
@@ -21,7 +21,7 @@ from segkit_bench_peers.steady import Steady
 from segkit_bench_peers.tiling import Tiles
 from segkit_bench_peers.training import SegkitTraining, SmpTraining
 
-MEMBERS: dict[str, Factory] = {
+MEMBERS: dict[str, Factory[Benchmark]] = {
     "peers/argmax": Argmax,
     "peers/label_tail": LabelTail,
     "peers/counting": Counting,
@@ -43,7 +43,7 @@ MEMBERS: dict[str, Factory] = {
 
 
 @hookimpl
-def segkit_benchmark(name: str) -> Factory | None:
+def segkit_benchmark(name: str) -> Factory[Benchmark] | None:
     return MEMBERS.get(name)
 
 

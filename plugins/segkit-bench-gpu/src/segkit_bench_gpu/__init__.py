@@ -5,7 +5,7 @@ segkit asks `instrument` for every case on a CUDA device (entry point `segkit.in
 
 from __future__ import annotations
 
-from segkit.api import Factory, hookimpl
+from segkit.api import Benchmark, Factory, hookimpl
 from segkit_bench_gpu.instrument import CudaInstrument
 from segkit_bench_gpu.launches import LaunchBenchmark
 
@@ -18,5 +18,5 @@ def instrument(device: str) -> CudaInstrument:
 
 
 @hookimpl
-def segkit_benchmark(name: str) -> Factory | None:
+def segkit_benchmark(name: str) -> Factory[Benchmark] | None:
     return LaunchBenchmark if name == "launches" else None

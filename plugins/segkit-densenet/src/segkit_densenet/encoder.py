@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.api import (
+    Encoder,
     Factory,
     Features,
     Normalization,
@@ -120,7 +121,7 @@ class DenseNetEncoder(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
 
-def _factory(name: str, variant: Variant) -> Factory:
+def _factory(name: str, variant: Variant) -> Factory[Encoder]:
     def build(
         *,
         in_channels: int,
@@ -166,4 +167,4 @@ def _factory(name: str, variant: Variant) -> Factory:
     return build
 
 
-ENCODERS: dict[str, Factory] = {name: _factory(name, v) for name, v in VARIANTS.items()}
+ENCODERS: dict[str, Factory[Encoder]] = {name: _factory(name, v) for name, v in VARIANTS.items()}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from segkit.api import Factory, hookimpl
+from segkit.api import Factory, Loss, hookimpl
 from segkit_losses.border import BorderWeightedCrossEntropy
 from segkit_losses.boundary import Boundary
 from segkit_losses.lovasz import Lovasz
 from segkit_losses.overlap import Dice, FocalTversky, Jaccard, Tversky
 from segkit_losses.pixelwise import CrossEntropy, Focal, HardPixels
 
-LOSSES: dict[str, Factory] = {
+LOSSES: dict[str, Factory[Loss]] = {
     "ce": CrossEntropy,
     "dice": Dice,
     "focal": Focal,
@@ -24,5 +24,5 @@ LOSSES: dict[str, Factory] = {
 
 
 @hookimpl
-def segkit_loss(name: str) -> Factory | None:
+def segkit_loss(name: str) -> Factory[Loss] | None:
     return LOSSES.get(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segkit.api import Factory, hookimpl
+from segkit.api import Factory, Metric, hookimpl
 from segkit_metrics.boundaries import BoundaryIoU, Hausdorff95
 from segkit_metrics.calibration import CalibrationError
 from segkit_metrics.objects import ObjectJaccard
@@ -17,7 +17,7 @@ from segkit_metrics.overlap import (
 )
 from segkit_metrics.per_image import PerImageMeanIoU
 
-METRICS: dict[str, Factory] = {
+METRICS: dict[str, Factory[Metric]] = {
     "miou": MeanIoU,
     "iou": IoU,
     "dice": Dice,
@@ -34,5 +34,5 @@ METRICS: dict[str, Factory] = {
 
 
 @hookimpl
-def segkit_metric(name: str) -> Factory | None:
+def segkit_metric(name: str) -> Factory[Metric] | None:
     return METRICS.get(name)

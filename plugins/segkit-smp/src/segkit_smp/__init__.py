@@ -5,7 +5,7 @@ Its decoders work here over any encoder and at any image size; its encoders unde
 
 from collections.abc import Iterable
 
-from segkit.api import Factory, hookimpl
+from segkit.api import Decoder, Encoder, Factory, hookimpl
 from segkit_smp.decoders import DECODERS
 from segkit_smp.encoders import encoder_factory, encoder_names
 
@@ -13,12 +13,12 @@ FAMILY = "smp"
 
 
 @hookimpl
-def segkit_decoder(name: str) -> Factory | None:
+def segkit_decoder(name: str) -> Factory[Decoder] | None:
     return DECODERS.get(name.removeprefix(f"{FAMILY}/"))
 
 
 @hookimpl
-def segkit_encoder(name: str) -> Factory | None:
+def segkit_encoder(name: str) -> Factory[Encoder] | None:
     encoder = name.removeprefix(f"{FAMILY}/")
     return encoder_factory(encoder) if encoder in encoder_names() else None
 

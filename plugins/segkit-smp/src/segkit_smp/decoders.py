@@ -1,9 +1,9 @@
 """SMP's twelve decoders by name."""
 
-from segkit.api import Factory
+from segkit.api import Decoder, Factory
 from segkit_smp import context, symmetric
 
-DECODERS: dict[str, Factory] = {
+DECODERS: dict[str, Factory[Decoder]] = {
     "unet": symmetric.unet,
     "unetplusplus": symmetric.unetplusplus,
     "manet": symmetric.manet,

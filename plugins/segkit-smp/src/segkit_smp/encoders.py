@@ -13,6 +13,7 @@ from segmentation_models_pytorch.encoders import encoders as REGISTRY
 from torch import Tensor, nn
 
 from segkit.api import (
+    Encoder,
     Factory,
     Features,
     Normalization,
@@ -62,7 +63,7 @@ def encoder_names() -> tuple[str, ...]:
     return tuple(REGISTRY)
 
 
-def encoder_factory(name: str) -> Factory:
+def encoder_factory(name: str) -> Factory[Encoder]:
     """The factory of SMP's encoder `name`."""
     settings: dict[str, dict[str, str]] = REGISTRY[name]["pretrained_settings"]
     tags = tuple(settings)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from segkit.api import Factory, hookimpl
+from segkit.api import Encoder, Factory, hookimpl
 from segkit_timm.catalogue import encoder_names
 from segkit_timm.encoder import encoder_factory
 
@@ -10,7 +10,7 @@ FAMILY = "timm"
 
 
 @hookimpl
-def segkit_encoder(name: str) -> Factory | None:
+def segkit_encoder(name: str) -> Factory[Encoder] | None:
     model = name.removeprefix(f"{FAMILY}/")
     return encoder_factory(model) if model in encoder_names() else None
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.api import (
+    Encoder,
     Factory,
     Features,
     Normalization,
@@ -68,7 +69,7 @@ def _of_size(map_BCHW: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(map_BCHW, size, mode="bilinear", align_corners=False)
 
 
-def encoder_factory(model: str) -> Factory:
+def encoder_factory(model: str) -> Factory[Encoder]:
     """The factory of timm's `model`, a name with or without a pretrained tag."""
 
     def build(

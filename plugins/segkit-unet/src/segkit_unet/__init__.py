@@ -1,6 +1,6 @@
 """The U-Net (Ronneberger et al. 2015, arXiv:1505.04597), FCN, SegNet, DeepLabV3+, and VGG."""
 
-from segkit.api import Factory, hookimpl
+from segkit.api import Decoder, Encoder, Factory, hookimpl
 from segkit_unet.decoder import UnetDecoder
 from segkit_unet.deeplab import DeepLabV3PlusDecoder
 from segkit_unet.encoder import UnetEncoder
@@ -9,8 +9,8 @@ from segkit_unet.interpolating import InterpolatingUnetDecoder
 from segkit_unet.segnet import SegnetDecoder
 from segkit_unet.vgg import ENCODERS as VGG_ENCODERS
 
-ENCODERS: dict[str, Factory] = {"unet": UnetEncoder, **VGG_ENCODERS}
-DECODERS: dict[str, Factory] = {
+ENCODERS: dict[str, Factory[Encoder]] = {"unet": UnetEncoder, **VGG_ENCODERS}
+DECODERS: dict[str, Factory[Decoder]] = {
     "unet": UnetDecoder,
     "unet_bilinear": InterpolatingUnetDecoder,
     "fcn": FcnDecoder,
@@ -20,10 +20,10 @@ DECODERS: dict[str, Factory] = {
 
 
 @hookimpl
-def segkit_encoder(name: str) -> Factory | None:
+def segkit_encoder(name: str) -> Factory[Encoder] | None:
     return ENCODERS.get(name)
 
 
 @hookimpl
-def segkit_decoder(name: str) -> Factory | None:
+def segkit_decoder(name: str) -> Factory[Decoder] | None:
     return DECODERS.get(name)

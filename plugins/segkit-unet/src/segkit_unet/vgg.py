@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.api import (
+    Encoder,
     Factory,
     Features,
     Normalization,
@@ -87,7 +88,7 @@ def encoder_key(key: str) -> str | None:
     return None if match is None else f"features.{match['rest']}"
 
 
-def _factory(name: str, convolutions: tuple[int, ...]) -> Factory:
+def _factory(name: str, convolutions: tuple[int, ...]) -> Factory[Encoder]:
     def build(*, in_channels: int, weights: str, depth: Literal[2, 3, 4, 5, 6] = 6) -> VggEncoder:
         # Before anything is built: they may not be had.
         file = find_weights(name, weights, PUBLISHED[name])
@@ -115,4 +116,4 @@ def _factory(name: str, convolutions: tuple[int, ...]) -> Factory:
     return build
 
 
-ENCODERS: dict[str, Factory] = {name: _factory(name, v) for name, v in VARIANTS.items()}
+ENCODERS: dict[str, Factory[Encoder]] = {name: _factory(name, v) for name, v in VARIANTS.items()}

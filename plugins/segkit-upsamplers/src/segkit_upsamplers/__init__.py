@@ -5,7 +5,7 @@ Each module beside this one holds one family, its source and its options.
 
 from __future__ import annotations
 
-from segkit.api import Factory, hookimpl
+from segkit.api import Factory, Upsampler, hookimpl
 from segkit_upsamplers.carafe import Carafe
 from segkit_upsamplers.dysample import DySample
 from segkit_upsamplers.interpolation import Bicubic, Bilinear, Nearest
@@ -13,7 +13,7 @@ from segkit_upsamplers.pixel_shuffle import PixelShuffle
 from segkit_upsamplers.transposed import TransposedUpsampler
 from segkit_upsamplers.unpooling import BedOfNails, MaxUnpool
 
-UPSAMPLERS: dict[str, Factory] = {
+UPSAMPLERS: dict[str, Factory[Upsampler]] = {
     "nearest": Nearest,
     "bilinear": Bilinear,
     "bicubic": Bicubic,
@@ -27,5 +27,5 @@ UPSAMPLERS: dict[str, Factory] = {
 
 
 @hookimpl
-def segkit_upsampler(name: str) -> Factory | None:
+def segkit_upsampler(name: str) -> Factory[Upsampler] | None:
     return UPSAMPLERS.get(name)
