@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from segkit.testing.imports import process_state, recorded_connections
+from segkit.testing.conduct import Use, conduct_checks
 from segkit.testing.subject import Check, Subject, require
 
 RUNS = 3
-# Drawing random numbers is a benchmark's own affair; the rest would spoil what is measured later.
-MAY_CHANGE = "random state"
 
 
 def declares_its_unit(subject: Subject) -> None:
-    """unit is a word for what one run processes, such as "image"."""
+    """unit is a word for what one run processes, such as "image".
+
+    Mend: set unit = "image", or what else run() counts.
+    """
     unit = getattr(_build(subject), "unit", None)
     require(isinstance(unit, str) and bool(unit.strip()), f"unit is {unit!r}")
 
 
 def runs_after_set_up(subject: Subject) -> None:
-    """After set_up, run() returns how many units it processed: above 0, and the same each time."""
+    """After set_up, run() returns how many units it processed: above 0, and the same each time.
+
+    Mend: return the number of units from run(), such as the batch's, and prepare in set_up()
+    whatever is not to be measured.
+    """
     benchmark = _build(subject)
     benchmark.set_up()
     counts = [benchmark.run() for _ in range(RUNS)]
@@ -28,31 +35,21 @@ def runs_after_set_up(subject: Subject) -> None:
     require(len(set(counts)) == 1, f"runs of one benchmark processed {counts} units")
 
 
-def leaves_the_process_alone(subject: Subject) -> None:
-    """Setting up and running leaves dtype, device, gradient mode and threads as they were."""
-    before = process_state()
-    benchmark = _build(subject)
-    benchmark.set_up()
-    benchmark.run()
-    after = process_state()
-    changed = [name for name in before if MAY_CHANGE not in name and after[name] != before[name]]
-    require(not changed, f"it changes {', '.join(changed)}")
+@contextmanager
+def use(subject: Subject) -> Iterator[Use]:
+    """A benchmark in use: set up and run. Drawing random numbers is its own affair."""
 
-
-def opens_no_socket(subject: Subject) -> None:
-    """Setting up and running asks for no connection."""
-    with recorded_connections() as asked:
-        benchmark = _build(subject)
+    def run(benchmark: Any) -> None:
         benchmark.set_up()
         benchmark.run()
-    require(not asked, f"it asked for a connection to {', '.join(asked)}")
+
+    yield Use(lambda: _build(subject), run, draws=True)
 
 
 CHECKS: tuple[Check, ...] = (
     declares_its_unit,
     runs_after_set_up,
-    leaves_the_process_alone,
-    opens_no_socket,
+    *conduct_checks(use),
 )
 
 

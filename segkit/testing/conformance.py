@@ -8,10 +8,18 @@ from fnmatch import fnmatchcase
 from importlib import import_module
 from typing import Any, TypeVar
 
-from segkit.errors import UsageError
+from segkit.errors import SegkitError, UsageError
 from segkit.registry.components import Registry, default_registry
 from segkit.registry.index import Entry, canonical
-from segkit.testing.subject import Check, MakeRoot, NotApplicable, Subject
+from segkit.testing.subject import (
+    Breach,
+    Check,
+    MakeRoot,
+    NotApplicable,
+    Subject,
+    claim_of,
+    mend_of,
+)
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
@@ -28,7 +36,10 @@ class Case:
         return f"{self.subject.kind}/{self.subject.written}/{self.check.__name__}"
 
     def run(self) -> None:
-        """Runs the check under a fixed seed; raises Breach, or skips where it does not apply."""
+        """Runs the check under a fixed seed; raises Breach, or skips where it does not apply.
+
+        The Breach says what was expected, what came and what to do, whatever went wrong.
+        """
         import pytest
         import torch
 
@@ -38,6 +49,18 @@ class Case:
                 self.check(self.subject)
             except NotApplicable as reason:
                 pytest.skip(str(reason))
+            except Breach as breach:
+                raise Breach(self._report(str(breach), breach.mend)) from None
+            except SegkitError as error:
+                raise Breach(self._report(error.what)) from error
+            except Exception as error:
+                raise Breach(self._report(f"{type(error).__name__}: {error}")) from error
+
+    def _report(self, came: str, mend: str = "") -> str:
+        return (
+            f"{self.id}\nexpected: {claim_of(self.check)}\ncame:     {came}\n"
+            f"to do:    {mend or mend_of(self.check)}"
+        )
 
 
 def conformance(

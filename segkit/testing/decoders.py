@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segkit.interfaces import DecoderTraits
+from segkit.interfaces import DecoderTraits, Features
+from segkit.testing.conduct import conduct_checks
+from segkit.testing.gradients import INPUT_CHECKS
 from segkit.testing.modules import MODULE_CHECKS, STAGE_CHECKS
+from segkit.testing.places import BUILDS, lies_at, responses, symmetric, symmetric_map
 from segkit.testing.subject import Breach, Check, NotApplicable, Subject, require
 from segkit.testing.trials import (
     BATCH,
@@ -23,11 +26,22 @@ from segkit.testing.trials import (
     PlainUpsampler,
     Pyramid,
     build_decoder,
+    module_use,
 )
+
+# Pixels of the output, of one and more of which a shifted map is off.
+SHIFT = 0.6
+# Pixels of the deepest map, even: what halves an odd map cannot treat both ends alike.
+SIDES = (2, 4)
+LARGER_SIDES = (8, 8)
 
 
 def takes_some_encoder(subject: Subject) -> None:
-    """At least one of the kit's five imagined encoders is accepted."""
+    """At least one of the kit's five imagined encoders is accepted.
+
+    Mend: assume neither five levels nor a first stride of 2, and refuse with UsageError
+    ("SK-C007", what, what would work) only what cannot work.
+    """
     refusals = []
     for pyramid in PYRAMIDS:
         try:
@@ -42,32 +56,55 @@ def takes_some_encoder(subject: Subject) -> None:
 
 
 def fits_five_levels_from_stride_2(subject: Subject) -> None:
-    """Over strides 2 to 32 the map has the declared shape, at two sizes that are not square."""
+    """Over strides 2 to 32 the map has the declared shape, at two sizes that are not square.
+
+    Mend: loop over the levels you are given (zip(channels, strides)), set self.stride to that of
+    the map returned, and size each step by its skip's height and width.
+    """
     _shapes_hold(subject, FIVE_LEVELS_FROM_2)
 
 
 def fits_four_levels_from_stride_4(subject: Subject) -> None:
-    """Over strides 4 to 32 the map has the declared shape, or they are refused with a reason."""
+    """Over strides 4 to 32 the map has the declared shape, or they are refused with a reason.
+
+    Mend: loop over the levels you are given (zip(channels, strides)), set self.stride to that of
+    the map returned, and size each step by its skip's height and width.
+    """
     _shapes_hold(subject, FOUR_LEVELS_FROM_4)
 
 
 def fits_four_levels_from_stride_2(subject: Subject) -> None:
-    """Over strides 2 to 16 the map has the declared shape, or they are refused with a reason."""
+    """Over strides 2 to 16 the map has the declared shape, or they are refused with a reason.
+
+    Mend: loop over the levels you are given (zip(channels, strides)), set self.stride to that of
+    the map returned, and size each step by its skip's height and width.
+    """
     _shapes_hold(subject, FOUR_LEVELS_FROM_2)
 
 
 def fits_five_levels_from_stride_4(subject: Subject) -> None:
-    """Over strides 4 to 64 the map has the declared shape, or they are refused with a reason."""
+    """Over strides 4 to 64 the map has the declared shape, or they are refused with a reason.
+
+    Mend: loop over the levels you are given (zip(channels, strides)), set self.stride to that of
+    the map returned, and size each step by its skip's height and width.
+    """
     _shapes_hold(subject, FIVE_LEVELS_FROM_4)
 
 
 def fits_five_levels_from_stride_1(subject: Subject) -> None:
-    """Over strides 1 to 16 the map has the declared shape, or they are refused with a reason."""
+    """Over strides 1 to 16 the map has the declared shape, or they are refused with a reason.
+
+    Mend: loop over the levels you are given (zip(channels, strides)), set self.stride to that of
+    the map returned, and size each step by its skip's height and width.
+    """
     _shapes_hold(subject, FIVE_LEVELS_FROM_1)
 
 
 def takes_features_without_pool_indices(subject: Subject) -> None:
-    """Where the upsampler needs no pooling indices, features without them serve as well."""
+    """Where the upsampler needs no pooling indices, features without them serve as well.
+
+    Mend: read features.pool_indices only where upsampler.needs_pool_indices.
+    """
     decoder, pyramid = _over_any_pyramid(subject)
     with torch.no_grad():
         features = pyramid.features(*pyramid.size)._replace(pool_indices=None)
@@ -76,7 +113,12 @@ def takes_features_without_pool_indices(subject: Subject) -> None:
 
 
 def unpooling_gets_its_indices(subject: Subject) -> None:
-    """An upsampler that needs pooling indices gets its step's, or is refused with a reason."""
+    """An upsampler that needs pooling indices gets its step's, or is refused with a reason.
+
+    Mend: hand features.pool_indices[level] to the upsampler that leads to level, with out_channels
+    equal to channels[level]; or refuse in __init__ where an upsampler needs_pool_indices: raise
+    UsageError("SK-C007", what, what would work).
+    """
     pyramid = FIVE_LEVELS_FROM_1
     decoder = build_decoder(subject, pyramid, _Unpooling).eval()
     with torch.no_grad():
@@ -85,20 +127,55 @@ def unpooling_gets_its_indices(subject: Subject) -> None:
 
 
 def says_what_it_does_with_upsampler_and_head(subject: Subject) -> None:
-    """It calls make_upsampler unless uses_upsampler is False; head_kernel is odd."""
-    made: list[PlainUpsampler] = []
+    """It calls make_upsampler and runs what that made, its own submodules, unless uses_upsampler is
+    False; head_kernel is odd.
 
-    def make_upsampler(**arguments: int) -> PlainUpsampler:
-        made.append(PlainUpsampler(**arguments))
+    Mend: keep the upsamplers in an nn.ModuleList and call them as upsampler(x, size, pool_indices);
+    or set uses_upsampler = False, so that a user's choice of one is refused.
+    """
+    made: list[_Noticed] = []
+
+    def make_upsampler(**arguments: int) -> _Noticed:
+        made.append(_Noticed(**arguments))
         return made[-1]
 
-    traits = DecoderTraits.of(_over_any_pyramid(subject, make_upsampler)[0])
+    decoder, pyramid = _over_any_pyramid(subject, make_upsampler)
+    traits = DecoderTraits.of(decoder)
+    with torch.no_grad():
+        decoder.eval()(pyramid.features(*pyramid.size))
     if traits.uses_upsampler:
         require(bool(made), "it never calls make_upsampler, and does not say uses_upsampler=False")
+        idle = [each for each in made if not each.ran]
+        require(not idle, f"of {len(made)} upsamplers that it makes, {len(idle)} never run")
+        inside = {id(each) for each in decoder.modules()}
+        foreign = [each for each in made if id(each) not in inside]
+        require(not foreign, f"{len(foreign)} of its upsamplers are no submodules: never trained")
     else:
         require(not made, "it says uses_upsampler=False, and calls make_upsampler")
     kernel = traits.head_kernel
     require(isinstance(kernel, int) and kernel % 2 == 1, f"head_kernel is {kernel}, not odd")
+
+
+def keeps_everything_in_its_place(subject: Subject) -> None:
+    """What pixels of a map change in the output has its centre of mass where those pixels lie, for
+    every map: pixels mirrored at the middle, taken together, have theirs in the middle.
+
+    Mend: pad a convolution by half of its kernel on every side, and cut and pad alike on opposite
+    sides: a skip that meets its map a pixel aside cannot be repaired by training.
+    """
+    pyramid = _over_any_pyramid(subject)[1]
+    shift_L2 = _shifts(subject, pyramid, SIDES)
+    # A decoder may treat ends unlike that pools a map of two pixels further, and chance averages
+    # out over builds: only where there is a doubt, for it takes its time.
+    if bool((shift_L2.abs() > SHIFT).any()):
+        rounds = [_shifts(subject, pyramid, LARGER_SIDES) for _ in range(BUILDS)]
+        shift_L2 = torch.stack(rounds).nanmean(dim=0)
+    for level, (down, right) in enumerate(shift_L2.tolist()):
+        require(
+            not max(abs(down), abs(right)) > SHIFT,
+            f"map {level} (stride {pyramid.strides[level]}) comes out {down:+.1f} pixels down and "
+            f"{right:+.1f} pixels right of its place",
+        )
 
 
 CHECKS: tuple[Check, ...] = (
@@ -111,9 +188,24 @@ CHECKS: tuple[Check, ...] = (
     fits_five_levels_from_stride_1,
     takes_features_without_pool_indices,
     unpooling_gets_its_indices,
+    keeps_everything_in_its_place,
+    *INPUT_CHECKS,
     *MODULE_CHECKS,
     *STAGE_CHECKS,
+    *conduct_checks(module_use),
 )
+
+
+class _Noticed(PlainUpsampler):
+    """Says whether it ran."""
+
+    ran = False
+
+    def forward(
+        self, x_BCHW: Tensor, size: tuple[int, int], pool_indices: Tensor | None = None
+    ) -> Tensor:
+        self.ran = True
+        return super().forward(x_BCHW, size, pool_indices)
 
 
 class _Unpooling(PlainUpsampler):
@@ -145,6 +237,35 @@ def _over_any_pyramid(
         except NotApplicable:
             continue
     raise NotApplicable("refuses every imagined encoder")
+
+
+def _shifts(subject: Subject, pyramid: Pyramid, sides: tuple[int, int]) -> Tensor:
+    """shift_L2: output pixels, down and right, between each map's pixels and what they change in
+    the output; NaN for a map that has no part in it."""
+    built = build_decoder(subject, pyramid)
+    stride_out, decoder = built.stride, symmetric(built)
+    size = sides[0] * pyramid.strides[-1], sides[1] * pyramid.strides[-1]
+    maps = [
+        symmetric_map(1, channels, size[0] // stride, size[1] // stride)
+        for channels, stride in zip(pyramid.channels, pyramid.strides, strict=True)
+    ]
+    out_2 = torch.tensor(size, dtype=torch.float64) / stride_out
+    shifts = []
+    for level, map_1CHW in enumerate(maps):
+        height, width = map_1CHW.shape[2:]
+        row, column = height // 2 - 1, width // 2 - 1
+        # The four in the middle: where everything is symmetric, so is what they change together.
+        places = [(r, c) for r in (row, row + 1) for c in (column, column + 1)]
+
+        def answer(x_NCHW: Tensor, level: int = level) -> Tensor:
+            given = [each.expand(len(x_NCHW), -1, -1, -1) for each in maps]
+            given[level] = x_NCHW
+            out_NCHW: Tensor = decoder(Features(tuple(given)))
+            return out_NCHW
+
+        centre_N2 = responses(answer, map_1CHW, places)
+        shifts.append((centre_N2 - lies_at(places, height, width)).mean(dim=0) * out_2)
+    return torch.stack(shifts)
 
 
 def _shapes_hold(subject: Subject, pyramid: Pyramid) -> None:

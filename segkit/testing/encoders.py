@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,15 +11,28 @@ import torch
 from segkit.errors import SegkitError
 from segkit.interfaces import EncoderTraits, Features
 from segkit.model.compose import checked_encoder
+from segkit.testing.conduct import conduct_checks
+from segkit.testing.encoder_weights import WEIGHTS_CHECKS
+from segkit.testing.gradients import TRIES, awakened, projected_gradients
 from segkit.testing.modules import MODULE_CHECKS, STAGE_CHECKS
 from segkit.testing.subject import Check, NotApplicable, Subject, require
-from segkit.testing.trials import BATCH, image_sizes
+from segkit.testing.trials import (
+    BATCH,
+    extreme_image_sizes,
+    image_sizes,
+    module_use,
+    odd_image_sizes,
+)
 
 INPUT_CHANNELS = (1, 3, 4)
 
 
 def declares_channels_and_strides(subject: Subject) -> None:
-    """channels and strides are whole numbers, one per level; strides increasing powers of two."""
+    """channels and strides are whole numbers, one per level; strides increasing powers of two.
+
+    Mend: in __init__ set self.channels and self.strides, tuples with one number per map, finest
+    first, such as (16, 32, 64) and (4, 8, 16).
+    """
     try:
         encoder = checked_encoder(_build(subject), subject.component)
     except SegkitError as error:
@@ -31,21 +45,61 @@ def declares_channels_and_strides(subject: Subject) -> None:
 
 
 def maps_have_declared_shapes(subject: Subject) -> None:
-    """At two sizes, none square, map i is (B, channels[i], H / strides[i], W / strides[i])."""
+    """At two sizes, none square, map i is (B, channels[i], H / strides[i], W / strides[i]).
+
+    Mend: return Features(maps), the maps finest first; a 3x3 convolution that halves has
+    stride=2 and padding=1; correct self.channels or self.strides where the maps are as meant.
+    """
     encoder = _build(subject).eval()
-    for height, width in image_sizes(encoder):
-        with torch.no_grad():
-            features = encoder(torch.randn(BATCH, 3, height, width))
-        require(
-            isinstance(features, Features), f"it returns {type(features).__name__}, not Features"
-        )
-        found = [tuple(each.shape) for each in features.maps]
-        due = _declared_shapes(encoder, height, width)
-        require(found == due, f"for {height}x{width} the maps are {found}, declared were {due}")
+    _shapes_hold(encoder, image_sizes(encoder))
+
+
+def odd_maps_have_declared_shapes(subject: Subject) -> None:
+    """The same where the deepest map has an odd height and width: 9 and 11 pixels.
+
+    Mend: H and W are multiples of strides[-1] and of nothing more: pad inside where windows or
+    groups of pixels need it, and cut off again.
+    """
+    encoder = _build(subject).eval()
+    _shapes_hold(encoder, odd_image_sizes(encoder))
+
+
+def small_and_long_images_are_taken(subject: Subject) -> None:
+    """The same at 32 x 32 pixels, and with one side of 640: no size is assumed.
+
+    Mend: resize a table of positions to the map at hand (torch.nn.functional.interpolate) instead
+    of slicing it, and refuse no size.
+    """
+    encoder = _build(subject).eval()
+    _shapes_hold(encoder, extreme_image_sizes(encoder))
+
+
+def every_map_depends_on_the_image(subject: Subject) -> None:
+    """Every channel of the image has a part in every map, with a gradient, for 1, 3 and 4 channels.
+
+    Mend: build the first convolution with in_channels and leave no channel of image_BCHW out;
+    put no detach() and no torch.no_grad() between the levels.
+    """
+    for in_channels in INPUT_CHANNELS:
+        silent: set[tuple[int, int]] | None = None
+        for _ in range(TRIES):
+            found = _silent(awakened(_build(subject, in_channels)).eval(), in_channels)
+            silent = found if silent is None else silent & found
+            if not silent:
+                break
+        for level, channel in sorted(silent or ()):
+            require(
+                False,
+                f"map {level} gives channel {channel} of {in_channels} input channels no gradient",
+            )
 
 
 def pool_indices_are_as_declared(subject: Subject) -> None:
-    """Pooling indices are there where provides_pool_indices says so, and name places."""
+    """Pooling indices are there where provides_pool_indices says so, and name places.
+
+    Mend: pool with torch.nn.functional.max_pool2d(x, 2, return_indices=True), give its indices
+    of every level as Features(maps, pool_indices), and set provides_pool_indices = True.
+    """
     encoder = _build(subject).eval()
     height, width = image_sizes(encoder)[0]
     with torch.no_grad():
@@ -68,7 +122,10 @@ def pool_indices_are_as_declared(subject: Subject) -> None:
 
 
 def margins_are_one_per_level(subject: Subject) -> None:
-    """Lost pixels are whole numbers from 0 on, one per level, and never fewer at a deeper one."""
+    """Lost pixels are whole numbers from 0 on, one per level, and never fewer at a deeper one.
+
+    Mend: set self.margins to the pixels of the image lost at each side of each map.
+    """
     encoder = _build(subject)
     margins = list(EncoderTraits.of(encoder).margins)
     if not any(margins):
@@ -80,18 +137,11 @@ def margins_are_one_per_level(subject: Subject) -> None:
     )
 
 
-def published_weights_name_their_licence(subject: Subject) -> None:
-    """What it declares as published has a repository, a licence and an address."""
-    published = EncoderTraits.of(_build(subject)).published_weights
-    if published is None:
-        raise NotApplicable("has no published weights")
-    for name in ("repository", "licence", "address"):
-        text = getattr(published, name, None)
-        require(isinstance(text, str) and bool(text), f"published_weights.{name} is {text!r}")
-
-
 def takes_any_number_of_input_channels(subject: Subject) -> None:
-    """Images of 1, 3 and 4 channels work, with maps of the same shapes."""
+    """Images of 1, 3 and 4 channels work, with maps of the same shapes.
+
+    Mend: build the first convolution with in_channels, and write no 3.
+    """
     for in_channels in INPUT_CHANNELS:
         encoder = _build(subject, in_channels).eval()
         height, width = image_sizes(encoder)[0]
@@ -105,7 +155,11 @@ def takes_any_number_of_input_channels(subject: Subject) -> None:
 
 
 def normalization_fits_the_channels(subject: Subject) -> None:
-    """mean and std have one number for all channels or one for each, and no std is zero or less."""
+    """mean and std have one number for all channels or one for each, and no std is zero or less.
+
+    Mend: Normalization(mean, std) with in_channels numbers each;
+    segkit.api.adapt_normalization makes them of three published ones.
+    """
     for in_channels in INPUT_CHANNELS:
         mean, std = _build(subject, in_channels).normalization
         require(
@@ -115,32 +169,49 @@ def normalization_fits_the_channels(subject: Subject) -> None:
         require(min(std) > 0, f"a std is {min(std)}")
 
 
-def missing_weights_file_is_refused(subject: Subject) -> None:
-    """A weights file that does not exist is an error of segkit's own, not a random start."""
-    try:
-        subject.build(in_channels=3, weights="no/such/file.safetensors")
-    except SegkitError as error:
-        require(error.code != "SK-P003", f"the error is none of segkit's own: {error.what}")
-    else:
-        require(False, "it was built from a weights file that does not exist")
-
-
 CHECKS: tuple[Check, ...] = (
     declares_channels_and_strides,
     maps_have_declared_shapes,
+    odd_maps_have_declared_shapes,
+    small_and_long_images_are_taken,
+    every_map_depends_on_the_image,
     pool_indices_are_as_declared,
     margins_are_one_per_level,
-    published_weights_name_their_licence,
     takes_any_number_of_input_channels,
     normalization_fits_the_channels,
-    missing_weights_file_is_refused,
+    *WEIGHTS_CHECKS,
     *MODULE_CHECKS,
     *STAGE_CHECKS,
+    *conduct_checks(module_use),
 )
 
 
 def _build(subject: Subject, in_channels: int = 3) -> Any:
     return subject.build(in_channels=in_channels, weights="none")
+
+
+def _silent(encoder: Any, in_channels: int) -> set[tuple[int, int]]:
+    """(level, input channel) where the map of that level has no gradient to that channel."""
+    image_BCHW = torch.randn(BATCH, in_channels, *image_sizes(encoder)[0], requires_grad=True)
+    silent = set()
+    for level, each in enumerate(encoder(image_BCHW).maps):
+        (gradient_BCHW,) = projected_gradients([each], [image_BCHW])
+        for channel in range(in_channels):
+            if gradient_BCHW is None or not gradient_BCHW[:, channel].any():
+                silent.add((level, channel))
+    return silent
+
+
+def _shapes_hold(encoder: Any, sizes: Sequence[tuple[int, int]]) -> None:
+    for height, width in sizes:
+        with torch.no_grad():
+            features = encoder(torch.randn(BATCH, 3, height, width))
+        require(
+            isinstance(features, Features), f"it returns {type(features).__name__}, not Features"
+        )
+        found = [tuple(each.shape) for each in features.maps]
+        due = _declared_shapes(encoder, height, width)
+        require(found == due, f"for {height}x{width} the maps are {found}, declared were {due}")
 
 
 def _declared_shapes(encoder: Any, height: int, width: int) -> list[tuple[int, int, int, int]]:

@@ -37,12 +37,14 @@ def is_multilabel(subject: Subject) -> bool:
     return subject.component.values.get("multilabel") is True
 
 
-def truth_for(subject: Subject, target_BHW: Tensor, ignore_index: int | None) -> Tensor:
+def truth_for(
+    subject: Subject, target_BHW: Tensor, ignore_index: int | None, classes: int = CLASSES
+) -> Tensor:
     """The truth in the form the loss takes: target_BHW, or target_BKHW of 0, 1 and ignored."""
     if not is_multilabel(subject):
         return target_BHW
     ignored_BHW = target_BHW == (-1 if ignore_index is None else ignore_index)
-    hot_BKHW = F.one_hot(target_BHW.masked_fill(ignored_BHW, 0), CLASSES).movedim(-1, 1)
+    hot_BKHW = F.one_hot(target_BHW.masked_fill(ignored_BHW, 0), classes).movedim(-1, 1)
     return hot_BKHW.masked_fill(ignored_BHW[:, None], ignore_index or 0)
 
 

@@ -36,14 +36,22 @@ class Finding:
 
 
 def import_leaves_the_process_alone(subject: Subject) -> None:
-    """Importing the plugin leaves random states, dtype and threads alone, and opens no socket."""
+    """Importing the plugin leaves random states, dtype and threads alone, and opens no socket.
+
+    Mend: move what the module does at its top level into the component; `segkit plugins --check`
+    says the same for every plugin installed.
+    """
     entry = subject.component.entry
     findings = probe(entry.distribution)
     require(not findings, "; ".join(f"{f.entry}: {f.cause}" for f in findings))
 
 
 def unknown_option_is_refused(subject: Subject) -> None:
-    """An option that does not exist is refused by name; nothing swallows it."""
+    """An option that does not exist is refused by name; nothing swallows it.
+
+    Mend: take no **kwargs: name every option as a keyword-only parameter with annotation and
+    default.
+    """
     try:
         subject.registry.component(subject.kind, subject.expression, {"no_such_option": 1})
     except UsageError as error:
@@ -138,6 +146,8 @@ def process_state() -> dict[str, Any]:
         "torch's number of threads": torch.get_num_threads,
         "torch's gradient mode": torch.is_grad_enabled,
         "torch's deterministic mode": torch.are_deterministic_algorithms_enabled,
+        "cuDNN's benchmark mode": lambda: torch.backends.cudnn.benchmark,
+        "torch's precision of matrix products": torch.get_float32_matmul_precision,
     }
     return {name: value() for name, value in read.items()}
 

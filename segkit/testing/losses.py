@@ -3,59 +3,67 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.gradcheck import GradcheckError, gradcheck
-from torch.nn.functional import interpolate
 
-from segkit.interfaces import CoarseLoss, FusableLoss
-from segkit.model.loss_sum import takes_instances
+from segkit.testing.conduct import Use, conduct_checks
 from segkit.testing.examples import (
     CLASSES,
     IGNORE,
     blobs,
     confident_logits,
     disturbed,
-    instances_of,
     is_multilabel,
     truth_for,
     with_ignored,
 )
-from segkit.testing.imports import recorded_connections
-from segkit.testing.subject import Check, NotApplicable, Subject, require
+from segkit.testing.loss_calls import build, call, instances_for, logits
+from segkit.testing.loss_capabilities import CAPABILITY_CHECKS
+from segkit.testing.loss_means import MEAN_CHECKS
+from segkit.testing.subject import Check, Subject, require
 
 # 8 bits of mantissa in every logit, averaged over the pixels.
 BF16_TOLERANCE = 0.02
 
 
 def gives_a_finite_scalar(subject: Subject) -> None:
-    """With some pixels ignored, and with ignore_index None, the value is one finite number."""
+    """With some pixels ignored, and with ignore_index None, the value is one finite number.
+
+    Mend: return the mean over the valid pixels, a tensor without dimensions.
+    """
     for ignore_index in (IGNORE, None):
         target_BHW = blobs()
         if ignore_index is not None:
             target_BHW = with_ignored(target_BHW, ignore_index)
-        loss = _build(subject, ignore_index)
+        loss = build(subject, ignore_index)
         require(isinstance(loss, nn.Module), "it is no torch.nn.Module")
-        value = _call(subject, loss, _logits(), target_BHW, ignore_index)
+        value = call(subject, loss, logits(), target_BHW, ignore_index)
         require(value.ndim == 0, f"it returns shape {tuple(value.shape)}, not a scalar")
         require(bool(value.isfinite()), f"it returns {value.item()}")
 
 
 def ignored_pixels_move_nothing(subject: Subject) -> None:
-    """Other logits at ignored pixels change neither value nor gradient, which is zero there."""
+    """Other logits at ignored pixels change neither value nor gradient, which is zero there.
+
+    Mend: take valid_BHW = target_BHW != ignore_index first, and select or mask with it before
+    anything is summed: logits, probabilities and counts alike.
+    """
     for ignore_index in (IGNORE, 0):
         if ignore_index == 0 and is_multilabel(subject):
             continue  # 0 is a truth
         target_BHW = with_ignored(blobs(), ignore_index)
         ignored_B1HW = (target_BHW == ignore_index)[:, None]
-        quiet_BKHW = _logits()
+        quiet_BKHW = logits()
         loud_BKHW = torch.where(ignored_B1HW, 50 * torch.randn_like(quiet_BKHW), quiet_BKHW)
-        loss = _build(subject, ignore_index)
+        loss = build(subject, ignore_index)
         seen = []
         for logits_BKHW in (quiet_BKHW, loud_BKHW):
             leaf_BKHW = logits_BKHW.clone().requires_grad_()
-            value = _call(subject, loss, leaf_BKHW, target_BHW, ignore_index)
+            value = call(subject, loss, leaf_BKHW, target_BHW, ignore_index)
             (gradient_BKHW,) = torch.autograd.grad(value, leaf_BKHW)
             require(
                 not bool((gradient_BKHW * ignored_B1HW).any()),
@@ -74,10 +82,13 @@ def ignored_pixels_move_nothing(subject: Subject) -> None:
 
 
 def all_ignored_gives_zero(subject: Subject) -> None:
-    """A batch with every pixel ignored gives 0, with finite gradients."""
+    """A batch with every pixel ignored gives 0, with finite gradients.
+
+    Mend: divide by valid_BHW.sum().clamp_min(1).
+    """
     target_BHW = torch.full((2, 12, 16), IGNORE)
-    logits_BKHW = _logits().requires_grad_()
-    value = _call(subject, _build(subject, IGNORE), logits_BKHW, target_BHW, IGNORE)
+    logits_BKHW = logits().requires_grad_()
+    value = call(subject, build(subject, IGNORE), logits_BKHW, target_BHW, IGNORE)
     require(value.item() == 0, f"with every pixel ignored the value is {value.item()}")
     require(value.requires_grad, "with every pixel ignored the value is cut off from the logits")
     (gradient_BKHW,) = torch.autograd.grad(value, logits_BKHW, allow_unused=True)
@@ -86,46 +97,59 @@ def all_ignored_gives_zero(subject: Subject) -> None:
 
 
 def gradient_is_right(subject: Subject) -> None:
-    """Its gradient equals the difference quotient, in float64."""
+    """Its gradient equals the difference quotient, in float64.
+
+    Mend: compute in the dtype of the logits (float64 stays float64), and cut no part of the value
+    off by detach(), argmax or .item().
+    """
     target_BHW = with_ignored(blobs(1, 4, 16), IGNORE)
-    logits_BKHW = _logits(1, 4, 16).double().requires_grad_()
-    loss = _build(subject, IGNORE).double()
+    logits_BKHW = logits(1, 4, 16).double().requires_grad_()
+    loss = build(subject, IGNORE).double()
     try:
-        gradcheck(lambda x_BKHW: _call(subject, loss, x_BKHW, target_BHW, IGNORE), logits_BKHW)
+        gradcheck(lambda x_BKHW: call(subject, loss, x_BKHW, target_BHW, IGNORE), logits_BKHW)
     except GradcheckError as error:
         lines = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
         require(False, f"the gradient differs from the difference quotient: {lines[:300]}")
 
 
 def absent_class_is_harmless(subject: Subject) -> None:
-    """A class that no pixel has leaves value and gradient finite."""
+    """A class that no pixel has leaves value and gradient finite.
+
+    Mend: divide by counts only where they are above 0, or add a small number below.
+    """
     target_BHW = torch.zeros(2, 12, 16, dtype=torch.int64)
-    logits_BKHW = _logits().requires_grad_()
-    value = _call(subject, _build(subject, IGNORE), logits_BKHW, target_BHW, IGNORE)
+    logits_BKHW = logits().requires_grad_()
+    value = call(subject, build(subject, IGNORE), logits_BKHW, target_BHW, IGNORE)
     (gradient_BKHW,) = torch.autograd.grad(value, logits_BKHW)
     require(bool(value.isfinite()), f"with classes absent the value is {value.item()}")
     require(bool(gradient_BKHW.isfinite().all()), "with classes absent the gradient is not finite")
 
 
 def extreme_logits_stay_finite(subject: Subject) -> None:
-    """Logits of plus and minus 1000, right or wrong, leave value and gradient finite."""
+    """Logits of plus and minus 1000, right or wrong, leave value and gradient finite.
+
+    Mend: use log_softmax, logsigmoid and softplus, never log(softmax(x)) or exp(x) of a logit.
+    """
     target_BHW = blobs()
     for labels_BHW in (target_BHW, (target_BHW + 1) % CLASSES):
         logits_BKHW = confident_logits(labels_BHW, height=2000.0) - 1000
         logits_BKHW.requires_grad_()
-        value = _call(subject, _build(subject, IGNORE), logits_BKHW, target_BHW, IGNORE)
+        value = call(subject, build(subject, IGNORE), logits_BKHW, target_BHW, IGNORE)
         (gradient_BKHW,) = torch.autograd.grad(value, logits_BKHW)
         finite = bool(value.isfinite()) and bool(gradient_BKHW.isfinite().all())
         require(finite, f"logits of size 1000 give {value.item()} or a gradient that is not finite")
 
 
 def right_costs_less_than_wrong(subject: Subject) -> None:
-    """The truth costs less than an answer a third wrong, and that no more than one all wrong."""
+    """The truth costs less than an answer a third wrong, and that no more than one all wrong.
+
+    Mend: smaller is better: return the cost, not the score.
+    """
     target_BHW = blobs()
-    loss = _build(subject, IGNORE)
+    loss = build(subject, IGNORE)
     labels = (target_BHW, disturbed(target_BHW, 1 / 3), (target_BHW + 1) % CLASSES)
     cost = [
-        _call(subject, loss, _graded(subject, label_BHW), target_BHW, IGNORE).item()
+        call(subject, loss, _graded(subject, label_BHW), target_BHW, IGNORE).item()
         for label_BHW in labels
     ]
     # Where only the hardest pixels count, the two wrong answers cost the same but for rounding.
@@ -136,120 +160,82 @@ def right_costs_less_than_wrong(subject: Subject) -> None:
 
 
 def bf16_logits_are_near(subject: Subject) -> None:
-    """bfloat16 logits, as autocast makes them, give the value of their float32 copy within 2 %."""
-    target_BHW = with_ignored(blobs(), IGNORE)
-    logits_BKHW = _logits().bfloat16()
-    loss = _build(subject, IGNORE)
-    exact = _call(subject, loss, logits_BKHW.float(), target_BHW, IGNORE)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        rounded = _call(subject, loss, logits_BKHW, target_BHW, IGNORE)
-    error = ((rounded.float() - exact).abs() / exact.abs().clamp_min(0.1)).item()
-    require(error <= BF16_TOLERANCE, f"bfloat16 logits move the value by {error:.1%}")
+    """bfloat16 logits, as autocast makes them, give the value of their float32 copy within 2 %, and
+    a finite gradient, under autocast and without.
+
+    Mend: begin with logits_BKHW.to(torch.promote_types(logits_BKHW.dtype, torch.float32)): a sum in
+    bfloat16 stops growing at 256.
+    """
+    target_BHW = with_ignored(blobs(2, 48, 64), IGNORE)
+    logits_BKHW = logits(2, 48, 64).bfloat16().requires_grad_()
+    loss = build(subject, IGNORE)
+    exact = call(subject, loss, logits_BKHW.float(), target_BHW, IGNORE)
+    for autocast in (True, False):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            rounded = call(subject, loss, logits_BKHW, target_BHW, IGNORE)
+        label = "under autocast" if autocast else "without autocast"
+        error = ((rounded.float() - exact).abs() / exact.abs().clamp_min(0.1)).item()
+        require(error <= BF16_TOLERANCE, f"bfloat16 logits move the value by {error:.1%} {label}")
+        (gradient_BKHW,) = torch.autograd.grad(rounded, logits_BKHW)
+        require(
+            bool(gradient_BKHW.isfinite().all()), f"bfloat16 logits get no finite gradient {label}"
+        )
 
 
 def input_is_left_as_it_was(subject: Subject) -> None:
-    """Logits and truth hold the same numbers afterwards."""
-    logits_BKHW, target_BHW = _logits(), with_ignored(blobs(), IGNORE)
+    """Logits and truth hold the same numbers afterwards.
+
+    Mend: use masked_fill, torch.where and clone, not assignment into what you are given.
+    """
+    logits_BKHW, target_BHW = logits(), with_ignored(blobs(), IGNORE)
     truth = truth_for(subject, target_BHW, IGNORE)
     kept = logits_BKHW.clone(), truth.clone()
-    loss = _build(subject, IGNORE)
-    extra = _instances(loss, target_BHW)
+    loss = build(subject, IGNORE)
+    extra = instances_for(loss, target_BHW)
     loss(logits_BKHW, truth, *extra)
     require(torch.equal(kept[0], logits_BKHW), "it writes into the logits")
     require(torch.equal(kept[1], truth), "it writes into the truth")
 
 
 def repeats_and_copies(subject: Subject) -> None:
-    """The same input gives the same value, from a second call, a second build and a deep copy."""
-    logits_BKHW, target_BHW = _logits(), with_ignored(blobs(), IGNORE)
-    loss = _build(subject, IGNORE)
+    """The same input gives the same value, from a second call, a second build and a deep copy.
+
+    Mend: draw no random numbers, keep nothing between calls, and build the same each time.
+    """
+    logits_BKHW, target_BHW = logits(), with_ignored(blobs(), IGNORE)
+    loss = build(subject, IGNORE)
     values = [
-        _call(subject, each, logits_BKHW, target_BHW, IGNORE)
-        for each in (loss, loss, _build(subject, IGNORE), copy.deepcopy(loss))
+        call(subject, each, logits_BKHW, target_BHW, IGNORE)
+        for each in (loss, loss, build(subject, IGNORE), copy.deepcopy(loss))
     ]
     require(len({value.item() for value in values}) == 1, f"the values differ: {values}")
 
 
-def fused_with_itself_adds_up(subject: Subject) -> None:
-    """Where it offers `fuse`, what that makes of twice the loss and half of it is 2.5 times it."""
-    logits_BKHW, target_BHW = _logits(), with_ignored(blobs(), IGNORE)
-    loss, other = _build(subject, IGNORE), _build(subject, IGNORE)
-    if not isinstance(loss, FusableLoss) or not isinstance(other, FusableLoss):
-        raise NotApplicable("it is no FusableLoss: it has no `fuse`")
-    require(loss.fuse == other.fuse, "`fuse` is another method in every build")
-    together = loss.fuse([(2.0, loss), (0.5, other)])
-    if together is None:
-        raise NotApplicable("with these options it is not fused")
-    alone = _call(subject, loss, logits_BKHW, target_BHW, IGNORE)
-    found = together(logits_BKHW, truth_for(subject, target_BHW, IGNORE))
-    require(
-        torch.allclose(found, 2.5 * alone, rtol=1e-5, atol=1e-6),
-        f"2 and 0.5 times the loss of {alone} are {found} when fused",
-    )
-
-
-def coarse_logits_are_enlarged(subject: Subject) -> None:
-    """Where it offers `from_coarse`, this is the loss of the enlarged logits, cut to the target."""
-    loss = _build(subject, IGNORE)
-    if not isinstance(loss, CoarseLoss):
-        raise NotApplicable("it is no CoarseLoss: it has no `from_coarse`")
-    for align_corners, size in ((False, (16, 20)), (True, (16, 20)), (False, (13, 17))):
-        coarse_BKhw = _logits(2, 4, 5).requires_grad_()
-        target_BHW = with_ignored(blobs(), IGNORE)
-        enlarged_BKHW = interpolate(
-            coarse_BKhw, size, mode="bilinear", align_corners=align_corners
-        )[..., :12, :16]
-        expected = _call(subject, loss, enlarged_BKHW, target_BHW, IGNORE)
-        found = loss.from_coarse(
-            coarse_BKhw, truth_for(subject, target_BHW, IGNORE), size, align_corners
-        )
-        (slope_BKhw,) = torch.autograd.grad(found, coarse_BKhw)
-        (expected_BKhw,) = torch.autograd.grad(expected, coarse_BKhw)
-        setting = f"enlarged to {size} (align_corners={align_corners})"
-        require(
-            torch.allclose(found, expected, rtol=1e-4, atol=1e-5),
-            f"{setting} by itself the loss is {found}, of enlarged logits {expected}",
-        )
-        require(
-            torch.allclose(slope_BKhw, expected_BKhw, rtol=1e-3, atol=1e-6),
-            f"{setting} by itself the loss has another gradient than that of enlarged logits",
-        )
-
-
-def instances_are_optional(subject: Subject) -> None:
-    """Where it takes instances_BHW, it has a finite value without them too, as data may have none,
-    and the numbers themselves do not matter."""
-    loss = _build(subject, IGNORE)
-    if not takes_instances(loss):
-        raise NotApplicable("it is no InstanceLoss: it does not ask for instances_BHW")
-    logits_BKHW, target_BHW = _logits(), with_ignored(blobs(), IGNORE)
-    instances_BHW = instances_of(target_BHW)
-    without = loss(logits_BKHW, target_BHW, None)
-    require(bool(without.isfinite()), f"without instances it returns {without.item()}")
-    numbered = loss(logits_BKHW, target_BHW, instances_BHW)
-    other = loss(logits_BKHW, target_BHW, torch.where(instances_BHW > 0, instances_BHW + 1000, 0))
-    require(
-        torch.allclose(numbered, other, rtol=1e-5, atol=1e-6),
-        f"objects numbered otherwise change the value from {numbered} to {other}",
-    )
-
-
 def state_dict_restores_it(subject: Subject) -> None:
-    """A fresh build takes the other's state dict strictly."""
-    _build(subject, IGNORE).load_state_dict(_build(subject, IGNORE).state_dict(), strict=True)
+    """A fresh build takes the other's state dict strictly.
+
+    Mend: register the same buffers and parameters in every build.
+    """
+    build(subject, IGNORE).load_state_dict(build(subject, IGNORE).state_dict(), strict=True)
 
 
-def opens_no_socket(subject: Subject) -> None:
-    """Building and calling it asks for no connection."""
-    with recorded_connections() as asked:
-        _call(subject, _build(subject, IGNORE), _logits(), blobs(), IGNORE)
-    require(not asked, f"it asked for a connection to {', '.join(asked)}")
+@contextmanager
+def use(subject: Subject) -> Iterator[Use]:
+    """A loss in use: called once."""
+
+    logits_BKHW, target_BHW = logits(), with_ignored(blobs(), IGNORE)
+
+    def run(loss: nn.Module) -> None:
+        call(subject, loss, logits_BKHW, target_BHW, IGNORE)
+
+    yield Use(lambda: build(subject, IGNORE), run)
 
 
 CHECKS: tuple[Check, ...] = (
     gives_a_finite_scalar,
     ignored_pixels_move_nothing,
     all_ignored_gives_zero,
+    *MEAN_CHECKS,
     gradient_is_right,
     absent_class_is_harmless,
     extreme_logits_stay_finite,
@@ -257,41 +243,13 @@ CHECKS: tuple[Check, ...] = (
     bf16_logits_are_near,
     input_is_left_as_it_was,
     repeats_and_copies,
-    fused_with_itself_adds_up,
-    coarse_logits_are_enlarged,
-    instances_are_optional,
+    *CAPABILITY_CHECKS,
     state_dict_restores_it,
-    opens_no_socket,
+    *conduct_checks(use),
 )
-
-
-def _build(subject: Subject, ignore_index: int | None) -> nn.Module:
-    loss: nn.Module = subject.build(num_classes=CLASSES, ignore_index=ignore_index)
-    return loss
-
-
-def _logits(batch: int = 2, height: int = 12, width: int = 16) -> Tensor:
-    return torch.randn(batch, CLASSES, height, width)
 
 
 def _graded(subject: Subject, label_BHW: Tensor) -> Tensor:
     # Moderate certainty: at 20 the wrong answers would all saturate alike.
     logits_BKHW = confident_logits(label_BHW, height=4.0)
     return logits_BKHW - 2.0 if is_multilabel(subject) else logits_BKHW
-
-
-def _instances(loss: nn.Module, target_BHW: Tensor) -> tuple[Tensor, ...]:
-    return (instances_of(target_BHW),) if takes_instances(loss) else ()
-
-
-def _call(
-    subject: Subject,
-    loss: nn.Module,
-    logits_BKHW: Tensor,
-    target_BHW: Tensor,
-    ignore_index: int | None,
-) -> Tensor:
-    truth = truth_for(subject, target_BHW, ignore_index)
-    value: Tensor = loss(logits_BKHW, truth, *_instances(loss, target_BHW))
-    require(isinstance(value, Tensor), f"it returns {type(value).__name__}, not a tensor")
-    return value

@@ -14,7 +14,11 @@ MakeRoot = Callable[[Path], object]
 
 
 class Breach(AssertionError):
-    """A component does not keep its contract: the message says what was seen and what was due."""
+    """A component does not keep its contract: what came, and what to do where that is known."""
+
+    def __init__(self, came: str, mend: str = "") -> None:
+        super().__init__(came)
+        self.mend = mend
 
 
 class NotApplicable(Exception):
@@ -51,9 +55,23 @@ class Subject:
 
 
 Check = Callable[[Subject], None]
+MEND = "Mend:"
 
 
-def require(held: bool, otherwise: str) -> None:
-    """Raises Breach with the sentence `otherwise` unless the claim held."""
+def require(held: bool, otherwise: str, mend: str = "") -> None:
+    """Raises Breach with the sentence `otherwise` unless the claim held.
+
+    mend   what to do about it, where that is more than the check's docstring says
+    """
     if not held:
-        raise Breach(otherwise)
+        raise Breach(otherwise, mend)
+
+
+def claim_of(check: Check) -> str:
+    """What a check expects: its docstring up to "Mend:", in one line."""
+    return " ".join((check.__doc__ or "").partition(MEND)[0].split())
+
+
+def mend_of(check: Check) -> str:
+    """What an author does who fails it: its docstring from "Mend:" on, in one line."""
+    return " ".join((check.__doc__ or "").partition(MEND)[2].split())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,10 +14,12 @@ from torch.nn import functional as F
 
 from segkit.errors import UsageError
 from segkit.interfaces import DecoderTraits, EncoderTraits, Features
+from segkit.testing.conduct import Use
 from segkit.testing.subject import NotApplicable, Subject
 
 BATCH = 2
 MINIMAL_SIDE = 32
+LONG_SIDE = 640
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,28 @@ class PlainUpsampler(nn.Module):
 
 def image_sizes(encoder: Any) -> tuple[tuple[int, int], tuple[int, int]]:
     """Two (height, width), neither square, that the encoder's contract promises to take."""
-    deepest = encoder.strides[-1]
-    unit = max(deepest, MINIMAL_SIDE)
-    lost = 2 * EncoderTraits.of(encoder).margin
+    unit, lost = _unit(encoder)
     return (2 * unit + lost, 3 * unit + lost), (3 * unit + lost, unit + lost)
+
+
+def odd_image_sizes(encoder: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Two more, at which the deepest map has an odd height and width: 72 and 88 for stride 8."""
+    unit, lost = _unit(encoder)
+    deepest = encoder.strides[-1]
+    one, other = 2 * unit + deepest + lost, 2 * unit + 3 * deepest + lost
+    return (one, other), (other, one)
+
+
+def extreme_image_sizes(encoder: Any) -> tuple[tuple[int, int], ...]:
+    """The smallest there is, and long ones: what a table of positions would not hold."""
+    unit, lost = _unit(encoder)
+    short, long = unit + lost, LONG_SIDE // unit * unit + lost
+    return (short, short), (short, long), (long, short)
+
+
+def _unit(encoder: Any) -> tuple[int, int]:
+    """A multiple of the deepest stride, in pixels, and the pixels that the margins take away."""
+    return max(encoder.strides[-1], MINIMAL_SIDE), 2 * EncoderTraits.of(encoder).margin
 
 
 def build_decoder(
@@ -109,6 +130,18 @@ def trial_of(subject: Subject) -> Trial:
     return {"encoders": _encoder, "decoders": _decoder, "upsamplers": _upsampler}[subject.kind](
         subject
     )
+
+
+@contextmanager
+def module_use(subject: Subject) -> Iterator[Use]:
+    """Encoders, decoders and upsamplers in use: a pass in evaluation."""
+    trial = trial_of(subject)
+
+    @torch.no_grad()
+    def run(module: nn.Module) -> None:
+        module(*trial.arguments)
+
+    yield Use(lambda: trial.build().eval(), run)
 
 
 def _encoder(subject: Subject) -> Trial:

@@ -30,13 +30,12 @@ def photograph(number: int) -> np.ndarray:
     return np.random.default_rng(number).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
 
 
-def marked(value: int, elsewhere: int = 0) -> np.ndarray:
-    return np.where(MARKED, value, elsewhere).astype(np.uint8)
+def marked(value: int, elsewhere: int = 0, aside: int = 0) -> np.ndarray:
+    """The drawn object, some pixels to the right of where it is marked: no two masks are alike."""
+    return np.where(np.roll(MARKED, aside, axis=1), value, elsewhere).astype(np.uint8)
 
 
 def write_pets(root: Path) -> None:
-    trimap = marked(1, elsewhere=2)
-    trimap[3] = 3
     pets = [("Abyssinian", 1, 1), ("pug", 26, 2), ("Siamese", 33, 1)]
     for split, numbers in (("trainval", range(10)), ("test", range(99, 102))):
         lines = []
@@ -45,6 +44,8 @@ def write_pets(root: Path) -> None:
             name = f"{breed}_{number}"
             lines.append(f"{name} {label} {species} 1")
             draw(root / "images" / f"{name}.jpg", photograph(number))
+            trimap = marked(1, elsewhere=2, aside=number % 5)
+            trimap[3] = 3
             draw(root / "annotations" / "trimaps" / f"{name}.png", trimap)
         (root / "annotations" / f"{split}.txt").write_text("\n".join(lines) + "\n")
     # The published archive has such leftovers of macOS.
@@ -55,17 +56,17 @@ def write_camvid(root: Path) -> None:
     for part, split in enumerate(("train", "val", "test")):
         for number in range(2):
             name = f"{part}{number}.png"
-            draw(root / "CamVid" / split / name, photograph(number))
-            draw(root / "CamVid" / f"{split}annot" / name, marked(8, elsewhere=11))
+            draw(root / "CamVid" / split / name, photograph(10 * part + number))
+            draw(root / "CamVid" / f"{split}annot" / name, marked(8, elsewhere=11, aside=number))
 
 
 def write_voc(root: Path) -> None:
     base = root / "VOCdevkit" / "VOC2012"
-    mask = marked(15)
-    mask[3] = 255
     lists = {"train": ["2007_000032"], "val": ["2007_000033"]}
     for number, name in enumerate([*lists["train"], *lists["val"]]):
         draw(base / "JPEGImages" / f"{name}.jpg", photograph(number))
+        mask = marked(15, aside=number)
+        mask[3] = 255
         image = Image.fromarray(mask)
         image.putpalette([value for k in range(256) for value in (k, 255 - k, 0)])
         (base / "SegmentationClass").mkdir(exist_ok=True)
@@ -78,9 +79,9 @@ def write_voc(root: Path) -> None:
 
 
 def write_cityscapes(root: Path) -> None:
-    for split, city in (("train", "aachen"), ("val", "munster")):
+    for number, (split, city) in enumerate((("train", "aachen"), ("val", "munster"))):
         name = f"{city}_000000_000019"
-        draw(root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png", photograph(0))
+        draw(root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png", photograph(number))
         truth = root / "gtFine" / split / city
         draw(truth / f"{name}_gtFine_labelIds.png", marked(33, elsewhere=7) + marked(0))
         draw(truth / f"{name}_gtFine_color.png", photograph(1))
@@ -89,16 +90,18 @@ def write_cityscapes(root: Path) -> None:
 def write_isbi(root: Path) -> None:
     slices = np.stack([photograph(number)[:, :, 0] for number in range(10)])
     tifffile.imwrite(root / "train-volume.tif", slices)
-    tifffile.imwrite(root / "train-labels.tif", np.stack([marked(255)] * 10))
+    tifffile.imwrite(
+        root / "train-labels.tif", np.stack([marked(255, aside=z % 5) for z in range(10)])
+    )
 
 
 def write_ctc(root: Path) -> None:
     cells = marked(3).astype(np.uint16)
     beside = cells.copy()
     beside[0, 0] = 7
-    for video in ("01", "02"):
+    for number, video in enumerate(("01", "02")):
         for frame in range(3):
-            draw(root / video / f"t{frame:03d}.tif", photograph(frame)[:, :, 0])
+            draw(root / video / f"t{frame:03d}.tif", photograph(3 * number + frame)[:, :, 0])
             markers = beside if frame == 1 else cells
             (root / f"{video}_GT" / "TRA").mkdir(parents=True, exist_ok=True)
             tifffile.imwrite(root / f"{video}_GT" / "TRA" / f"man_track{frame:03d}.tif", markers)
@@ -113,7 +116,7 @@ def write_dsb(root: Path) -> None:
         folder = root / "stage1_train" / id
         opaque = np.full((SIDE, SIDE, 1), 255, np.uint8)
         draw(folder / "images" / f"{id}.png", np.dstack([photograph(number), opaque]))
-        draw(folder / "masks" / "a.png", marked(255))
+        draw(folder / "masks" / "a.png", marked(255, aside=number % 3))
         draw(folder / "masks" / "b.png", np.roll(marked(255), 7, axis=1))
 
 
@@ -199,7 +202,7 @@ def test_pets_have_their_breed_or_species_as_label(root):
     for task, of_pug, of_siamese in (("breeds", "pug", "Siamese"), ("species", "dog", "cat")):
         dataset = DATASETS["oxford-iiit-pet"](root=root, split="test", task=task)
         found = {
-            pair.id.partition("_")[0]: dataset.classes[labels_of(dataset, at)[0].pop()]
+            pair.id.partition("_")[0]: dataset.classes[dataset[at].mask[5, 9]]
             for at, pair in enumerate(dataset.pairs)
         }
         assert (found["pug"], found["Siamese"]) == (of_pug, of_siamese)

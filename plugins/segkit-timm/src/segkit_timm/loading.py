@@ -33,7 +33,8 @@ def build_network(model: str, arguments: Mapping[str, Any], file: Path | None) -
     try:
         missing = _not_in(state, model, arguments)
         network = _create(model, arguments, state)
-    except (RuntimeError, KeyError, ValueError, AssertionError) as error:
+    # timm's conversions meet a stranger's file with whatever error comes first.
+    except Exception as error:
         raise _misfit(file, model, str(error).strip().splitlines()[-1].strip()) from error
     if missing:
         raise _misfit(
