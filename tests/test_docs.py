@@ -46,7 +46,7 @@ def commands(page: str) -> list[str]:
     return [line for line in lines if line.startswith("segkit ")]
 
 
-PAGES = ("answers.md", "evaluate.md")
+PAGES = ("answers.md", "evaluate.md", "predict.md")
 
 
 @pytest.mark.parametrize("line", [line for page in PAGES for line in commands(page)])

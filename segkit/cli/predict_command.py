@@ -31,6 +31,22 @@ OVERLAP = "Share of a tile that neighbours have in common."
     "--overlay/--no-overlay", default=True, help="Also write pictures to look at. [default: yes]"
 )
 @click.option("--overwrite", is_flag=True, help="Replace results that are there already.")
+@click.option("--resume", is_flag=True, help="Go on where an earlier command stopped.")
+@click.option("--objects", is_flag=True, help="Count and measure objects: objects.csv.")
+@click.option(
+    "--least-area",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Leave out objects of fewer pixels.",
+)
+@click.option("--geojson", is_flag=True, help="Also write the objects' outlines as GeoJSON.")
+@click.option("--coco", is_flag=True, help="Also write the objects as coco.json.")
+@click.option("--probabilities", is_flag=True, help="Also write every class's probability.")
+@click.option("--uncertainty", is_flag=True, help="Also write maps of the doubt (entropy).")
+@click.option(
+    "--tta", is_flag=True, help="Mean over the image and its three mirrorings: 4 x slower."
+)
 @click.option("--batch", type=click.IntRange(1), help=BATCH)
 @click.option("--tile", type=click.IntRange(16), help=TILE)
 @click.option(
@@ -56,6 +72,14 @@ def command(
     out: Path,
     overlay: bool,
     overwrite: bool,
+    resume: bool,
+    objects: bool,
+    least_area: int,
+    geojson: bool,
+    coco: bool,
+    probabilities: bool,
+    uncertainty: bool,
+    tta: bool,
     batch: int | None,
     tile: int | None,
     overlap: float,
@@ -70,16 +94,22 @@ def command(
     \b
     segkit predict runs/street photos --out masks
     segkit predict runs/street 'scans/*.tif' --out masks --tile 512
+    segkit predict runs/cells scans --out counts --objects --least-area 20
+    segkit predict runs/cells scans --out counts --objects --least-area 20 --resume
 
     RUN is the folder that `segkit train` printed. OUT gets masks/ (PNG at the image's own size, its
     pixels the classes, shown in the palette's colours), overlays/ and predictions.json.
+
+    summary.csv has a line for each image. --objects, --geojson and --coco take the connected pixels
+    of every class but the first, the background, for objects.
 
     Images too large for the memory are cut by --tile; tiles overlap, and their logits are blended.
 
     Exit status 3 where an image could not be read; the others are written all the same.
     """
     from segkit.data.files.reading import MAX_PIXELS
-    from segkit.inference.files import Output, PredictionSettings, predict_to_folder
+    from segkit.inference.files import PredictionSettings, predict_to_folder
+    from segkit.inference.output import Output
 
     settings = PredictionSettings(
         run,
@@ -90,13 +120,19 @@ def command(
         overlap,
         intensity,
         max_pixels or MAX_PIXELS,
+        tta,
     )
-    output = Output(out, overlay, overwrite)
-    report = predict_to_folder(settings, images, output, _progress(as_json))
+    wanted = (objects, least_area, geojson, coco, probabilities, uncertainty)
+    output = Output(out, overlay, overwrite, resume, *wanted)
+    try:
+        report = predict_to_folder(settings, images, output, _progress(as_json))
+    except KeyboardInterrupt:
+        click.echo("\nWhat is done stays: the same command with --resume goes on.", err=True)
+        raise
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=2))
     else:
-        click.echo(_summary(report, out))
+        click.echo(_summary(report, out, objects=objects))
     return 3 if report.failed else 0
 
 
@@ -109,11 +145,13 @@ def _progress(quiet: bool) -> Callable[[int, int], None]:
     )
 
 
-def _summary(report: Report, out: Path) -> str:
+def _summary(report: Report, out: Path, *, objects: bool) -> str:
     lines = [f"{len(report.images)} masks in {out / 'masks'}"]
     if any(each.overlay for each in report.images):
         lines.append(f"pictures in {out / 'overlays'}")
-    lines.append(f"sizes and class shares in {out / 'predictions.json'}")
+    lines.append(f"sizes and class shares in {out / 'summary.csv'} and predictions.json")
+    if objects:
+        lines.append(f"objects in {out / 'objects.csv'}")
     if report.failed:
         images = "image" if len(report.failed) == 1 else "images"
         lines.append(f"\n{len(report.failed)} {images} could not be predicted:")

@@ -1,18 +1,27 @@
-"""Predicting a set of image files into a folder: masks, overlays, and predictions.json."""
+"""Predicting a set of image files into a folder, from where an earlier command stopped."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from segkit.data.files.images import read_image
 from segkit.data.files.reading import MAX_PIXELS, recorded_reading
+from segkit.data.files.spacing import read_spacing
 from segkit.data.intensity import Intensity
 from segkit.device import choose_device, choose_precision
 from segkit.errors import DataError, SegkitError, StorageError, UsageError
+from segkit.inference.certainty import as_labels, probabilities
+from segkit.inference.journal import Journal, fingerprint
+from segkit.inference.output import REPORT, Failed, Output, Predicted
+from segkit.inference.output_tables import write_tables
 from segkit.inference.prediction import Prediction
 from segkit.inference.predictor import Predictor
 from segkit.inference.reading import Given, as_trained, asked_intensity
@@ -24,35 +33,6 @@ from segkit.model.streams import streams_of
 from segkit.reporting.pictures import palette_for
 from segkit.storage import replace_text, storage_errors
 from segkit.version import __version__
-
-REPORT = "predictions.json"
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """One image's result.
-
-    file           the image, as it was found
-    mask, overlay  files written, relative to the output folder; overlay None where none was wanted
-    shares         of its pixels, by class name
-    """
-
-    file: str
-    height: int
-    width: int
-    mask: str
-    overlay: str | None
-    shares: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Failed:
-    """One image that could not be predicted, and why."""
-
-    file: str
-    code: str
-    what: str
-    fix: str
 
 
 @dataclass
@@ -85,62 +65,6 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Output:
-    """Where results go.
-
-    folder     gets masks/, overlays/ and predictions.json
-    overlays   whether to write pictures of the image with the classes laid over it
-    overwrite  whether files that are there already may be replaced
-    """
-
-    folder: Path
-    overlays: bool = True
-    overwrite: bool = False
-
-    def mask(self, source: Source) -> Path:
-        return self.folder / "masks" / f"{source.name}.png"
-
-    def overlay(self, source: Source) -> Path:
-        return self.folder / "overlays" / f"{source.name}.png"
-
-    def refuse_clashes(self, sources: Sequence[Source]) -> None:
-        """Raises UsageError SK-C012 where results would replace an image, or, unasked, a file."""
-        if self.folder.is_file():
-            raise UsageError(
-                "SK-C012", f"--out {self.folder} is a file.", "Give the name of a folder."
-            )
-        if (self.folder / "masks").is_dir() and (self.folder / "images").is_dir():
-            raise UsageError(
-                "SK-C012",
-                f"{self.folder} is a data set: predictions would lie among its masks.",
-                "Give another folder with --out.",
-            )
-        images = {source.path.resolve() for source in sources}
-        there = [path for path in self._all(sources) if path.exists()]
-        replaced = [path for path in there if path.resolve() in images]
-        if replaced:
-            raise UsageError(
-                "SK-C012",
-                f"{replaced[0]} is one of the images: its mask would replace it.",
-                "Give another folder with --out.",
-            )
-        if there and not self.overwrite:
-            raise UsageError(
-                "SK-C012",
-                f"{self.folder} holds {len(there)} of the files to be written already, such as "
-                f"{there[0].relative_to(self.folder)}.",
-                "Give another folder with --out, or allow it with --overwrite.",
-            )
-
-    def _all(self, sources: Sequence[Source]) -> Iterator[Path]:
-        yield self.folder / REPORT
-        for source in sources:
-            yield self.mask(source)
-            if self.overlays:
-                yield self.overlay(source)
-
-
-@dataclass(frozen=True)
 class PredictionSettings:
     """What to predict with, and how.
 
@@ -152,6 +76,7 @@ class PredictionSettings:
     overlap    share of a tile that neighbours have in common
     intensity  "per-image" or "fixed(BLACK, WHITE)"; None: as recorded with the model
     max_pixels  the largest image allowed, pixels
+    tta        whether to take the mean over the image and its three mirrored versions
     """
 
     model: str
@@ -162,6 +87,18 @@ class PredictionSettings:
     overlap: float = 0.25
     intensity: str | None = None
     max_pixels: int = MAX_PIXELS
+    tta: bool = False
+
+    @property
+    def shaping(self) -> dict[str, object]:
+        """What the labels depend on, besides the model."""
+        return {
+            "precision": self.precision,
+            "tile": self.tile,
+            "overlap": self.overlap if self.tile else None,
+            "intensity": self.intensity,
+            "tta": self.tta,
+        }
 
 
 def predict_to_folder(
@@ -177,6 +114,12 @@ def predict_to_folder(
     `predict_files` raises.
     """
     intensity = asked_intensity(asked.intensity)
+    if asked.tile and (asked.tta or output.needs_probabilities):
+        raise UsageError(
+            "SK-C007",
+            "--tta, --probabilities and --uncertainty need whole images, and --tile cuts them.",
+            "Leave out --tile, or the others.",
+        )
     sources = find_sources(images)
     device = choose_device(asked.device)
     batch = asked.batch or streams_of(device)
@@ -186,10 +129,9 @@ def predict_to_folder(
         Predictor(load_model(asked.model, device), device, precision, tiling),
         sources,
         output,
-        model=asked.model,
+        asked=replace(asked, precision=precision),
         intensity=intensity,
         batch=1 if tiling else batch,
-        max_pixels=asked.max_pixels,
         progress=progress,
     )
 
@@ -199,49 +141,79 @@ def predict_files(
     sources: Sequence[Source],
     output: Output,
     *,
-    model: str,
+    asked: PredictionSettings,
     intensity: Intensity | None = None,
     batch: int = 1,
-    max_pixels: int = MAX_PIXELS,
     progress: Callable[[int, int], None] = lambda done, images: None,
 ) -> Report:
-    """Predicts every source and writes the results at the image's own size, and the report.
+    """Predicts every source and writes the results at the image's own size, tables and report.
 
-    model      what the user calls it
     intensity  which stored values are black and white; None: as recorded with the model
     batch      images of one size to compute together
-    max_pixels  the largest image allowed, pixels
-    progress   called with (images done, images) after each one, predicted or failed
+    progress   called with (images done, images) after each one, predicted, failed or done before
 
     An image that cannot be read, or whose values the model does not know (SK-D034), is put into
     report.failed, and the others go on. Raises UsageError SK-C012 before anything is written,
     StorageError where the disk refuses.
     """
     output.refuse_clashes(sources)
-    report = Report(model, predictor.model.record, str(predictor.device), predictor.precision)
+    record = predictor.model.record
+    report = Report(asked.model, record, str(predictor.device), predictor.precision)
+    conditions = {"model": fingerprint(predictor.model), **asked.shaping, **output.kept}
+    with Journal.opened(output.folder, conditions, resume=output.resume) as journal:
+        waiting = [source for source in sources if not journal.holds(source, output)]
+        finished = len(sources) - len(waiting)
 
-    def on_image() -> None:
-        progress(len(report.images) + len(report.failed), len(sources))
+        def on_image() -> None:
+            nonlocal finished
+            finished += 1
+            progress(finished, len(sources))
 
+        answers = _predicted(predictor, waiting, output, asked, intensity, batch, report, on_image)
+        for source, prediction in answers:
+            journal.add(source, *output.write(source, prediction))
+            on_image()
+        lines = partial(journal.lines, sources)
+        report.images = [Predicted(**line["image"]) for line in lines()]
+        write_tables(output, report.failed, record.label_names, lines)
+        with storage_errors(output.folder):
+            replace_text(output.folder / REPORT, json.dumps(report.as_json(), indent=2) + "\n")
+    return report
+
+
+def _predicted(
+    predictor: Predictor,
+    sources: Sequence[Source],
+    output: Output,
+    asked: PredictionSettings,
+    intensity: Intensity | None,
+    batch: int,
+    report: Report,
+    on_failure: Callable[[], None],
+) -> Iterator[tuple[Source, Prediction]]:
+    """What the model says of each source that can be read; the others go into the report."""
     record = predictor.model.record
     given, classes = as_trained(record, intensity), tuple(record.label_names)
-    reading = recorded_reading(record.training, max_pixels)
+    reading = recorded_reading(record.training, asked.max_pixels)
     palette = palette_for(record.label_count, record.palette)
 
     def read(source: Source) -> Given:
         return given(read_image(source.path, reading=reading), str(source.path))
 
-    for group in _alike(_readable(sources, read, report, on_image), batch):
+    certain = asked.tta or output.needs_probabilities
+    for group in _alike(_readable(sources, read, report, on_failure), 1 if certain else batch):
         images = [image for _, image in group]
-        label_maps = predictor.label_maps([each.pixels for each in images], images[0].full_scale)
-        for (source, image), label_HW in zip(group, label_maps, strict=True):
-            prediction = Prediction(label_HW, classes, palette, image)
-            report.images.append(_write(output, source, prediction))
-            on_image()
-    with storage_errors(output.folder):
-        output.folder.mkdir(parents=True, exist_ok=True)
-        replace_text(output.folder / REPORT, json.dumps(report.as_json(), indent=2) + "\n")
-    return report
+        found: list[NDArray[np.float32] | None] = [None] * len(group)
+        if certain:
+            found = [probabilities(predictor, each, mirrors=asked.tta) for each in images]
+        if asked.tta:
+            label_maps = [as_labels(each) for each in found if each is not None]
+        else:
+            pixels = [each.pixels for each in images]
+            label_maps = predictor.label_maps(pixels, images[0].full_scale)
+        for (source, image), label_HW, map_KHW in zip(group, label_maps, found, strict=True):
+            spacing = read_spacing(source.path)
+            yield source, Prediction(label_HW, classes, palette, image, map_KHW, spacing)
 
 
 def _readable(
@@ -276,20 +248,3 @@ def _alike(
         group.append((source, image))
     if group:
         yield group
-
-
-def _write(output: Output, source: Source, prediction: Prediction) -> Predicted:
-    mask, picture = output.mask(source), None
-    prediction.write_mask(mask)
-    if output.overlays:
-        picture = output.overlay(source)
-        prediction.write_overlay(picture)
-    height, width = prediction.labels.shape
-    return Predicted(
-        file=str(source.path),
-        height=height,
-        width=width,
-        mask=mask.relative_to(output.folder).as_posix(),
-        overlay=picture.relative_to(output.folder).as_posix() if picture else None,
-        shares=prediction.shares,
-    )

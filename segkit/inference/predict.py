@@ -15,11 +15,13 @@ from PIL import Image, ImageOps
 from segkit.data.files.decoding import Decoded
 from segkit.data.files.images import as_image, read_image
 from segkit.data.files.reading import Reading, recorded_reading
+from segkit.data.files.spacing import read_spacing
 from segkit.data.intensity import Intensity
-from segkit.device import choose_precision, ran_out_of_memory
+from segkit.device import choose_precision
 from segkit.errors import OutOfMemory, UsageError
+from segkit.inference.certainty import as_labels, probabilities
 from segkit.inference.prediction import Prediction
-from segkit.inference.predictor import Predictor, as_pixels
+from segkit.inference.predictor import Predictor
 from segkit.inference.reading import Given, as_trained, asked_intensity
 from segkit.inference.tiling import Tiling
 from segkit.model.folder import load_model
@@ -40,6 +42,7 @@ def predict(
     image: Picture | Sequence[Picture],
     *,
     probabilities: bool = False,
+    tta: bool = False,
     tile: int | None = None,
     overlap: float = 0.25,
     precision: str = "auto",
@@ -51,6 +54,8 @@ def predict(
     image          a path, a PIL image, or an array (H, W) or (H, W, C) of uint8, uint16 or floating
                    point; or a list of such, of any sizes
     probabilities  whether to give them too: K float32 values a pixel; images are computed whole
+    tta            whether to take the mean probabilities of the image and its three mirrored
+                   versions: four times the work, for surer labels; images are computed whole
     tile           cut images larger than this many pixels a side; None: those of more than 2048 x
                    2048 pixels are cut into tiles of 1024, and smaller ones where memory ends
     overlap        share of a tile that neighbours have in common
@@ -66,10 +71,16 @@ def predict(
         model = load_model(model)
     if tile is not None and tile < 16:
         raise UsageError("SK-C009", f"tile is {tile}.", "Give at least 16 pixels.")
+    if tile is not None and (probabilities or tta):
+        raise UsageError(
+            "SK-C007",
+            "probabilities and mirrors need whole images, and tile cuts them.",
+            "Leave out tile, or probabilities and tta.",
+        )
     device = next(model.parameters()).device
     predictor = _predictor(model, device, choose_precision(precision, device))
     several = isinstance(image, list | tuple)
-    answer = _Answer(predictor, asked_intensity(intensity), probabilities, tile, overlap)
+    answer = _Answer(predictor, asked_intensity(intensity), probabilities, tta, tile, overlap)
     images: Sequence[Any] = image if isinstance(image, list | tuple) else [image]
     found = [answer(each, place) for place, each in enumerate(images)]
     return found if several else found[0]
@@ -82,12 +93,13 @@ class _Answer:
         self,
         predictor: Predictor,
         intensity: Intensity | None,
-        probabilities: bool,
+        with_probabilities: bool,
+        tta: bool,
         tile: int | None,
         overlap: float,
     ) -> None:
         self.predictor, self.tile, self.overlap = predictor, tile, overlap
-        self.probabilities = probabilities
+        self.with_probabilities, self.tta = with_probabilities, tta
         self.record = predictor.model.record
         self.given = as_trained(self.record, intensity)
 
@@ -95,12 +107,22 @@ class _Answer:
         pixels_HWC, name = _read(image, place, recorded_reading(self.record.training))
         given = self.given(pixels_HWC, name)
         probability_KHW = None
-        if self.probabilities:
-            label_HW, probability_KHW = self._with_probabilities(given)
+        if self.with_probabilities or self.tta:
+            probability_KHW = probabilities(self.predictor, given, mirrors=self.tta)
+        if probability_KHW is not None and self.tta:
+            label_HW = as_labels(probability_KHW)
+        elif probability_KHW is not None:
+            label_HW = self.predictor.label_maps([given.pixels], given.full_scale)[0]
         else:
             label_HW = self._labels(given, self.tile or _tile_for(given))
-        palette = palette_for(self.record.label_count, self.record.palette)
-        return Prediction(label_HW, tuple(self.record.label_names), palette, given, probability_KHW)
+        return Prediction(
+            label_HW,
+            tuple(self.record.label_names),
+            palette_for(self.record.label_count, self.record.palette),
+            given,
+            probability_KHW if self.with_probabilities else None,
+            read_spacing(Path(image).expanduser()) if isinstance(image, str | Path) else None,
+        )
 
     def _labels(self, given: Given, tile: int | None) -> NDArray[np.integer]:
         """In tiles of this side, of half of it where the memory does not suffice, and so on."""
@@ -112,18 +134,6 @@ class _Answer:
             if self.tile or smaller < LEAST_TILE:
                 raise
         return self._labels(given, smaller)
-
-    def _with_probabilities(self, given: Given) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
-        pixels_BCHW = as_pixels(given.pixels[None])
-        try:
-            logits_KHW = self.predictor.logits(pixels_BCHW, given.full_scale)[0].float()
-        except (RuntimeError, MemoryError) as error:
-            if not ran_out_of_memory(error):
-                raise
-            raise self.predictor.too_large(given.pixels, None) from error
-        probability_KHW = logits_KHW.softmax(dim=0).cpu().numpy()
-        label_HW = self.predictor.label_maps([given.pixels], given.full_scale)[0]
-        return label_HW, probability_KHW
 
 
 # The rewritten networks of models in use, each with what it was made of.

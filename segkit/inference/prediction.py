@@ -6,12 +6,16 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from segkit.data.files.spacing import Spacing
+from segkit.inference.certainty import entropy
+from segkit.inference.objects import Object, find_objects
 from segkit.inference.reading import Given
 from segkit.reporting.pictures import write_mask, write_picture
 from segkit.reporting.sheets import explained
@@ -27,6 +31,7 @@ class Prediction:
     palette        an RGB colour per class, 0 to 255
     probabilities  (K, H, W) float32, adding up to 1 at each pixel; None where not asked for
     given          the image as the network was given it
+    spacing        how large a pixel is, where the file says it: OME-TIFF, ImageJ, microscopes' TIFF
     """
 
     labels: NDArray[np.integer]
@@ -34,6 +39,18 @@ class Prediction:
     palette: tuple[tuple[int, int, int], ...]
     given: Given
     probabilities: NDArray[np.float32] | None = None
+    spacing: Spacing | None = None
+
+    @cached_property
+    def objects(self) -> tuple[Object, ...]:
+        """The objects of every class but the first: connected pixels, with area, centre and box."""
+        return find_objects(self.labels, self.classes, self.spacing)
+
+    @cached_property
+    def uncertainty(self) -> NDArray[np.float32] | None:
+        """(H, W), 0 where one class has all the probability to 1 where all have the same; None
+        where probabilities were not asked for."""
+        return None if self.probabilities is None else entropy(self.probabilities)
 
     @property
     def shares(self) -> Mapping[str, float]:

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import nn
 
 from segkit.errors import OutOfMemory, UsageError
-from segkit.inference.files import Output, predict_files
+from segkit.inference.files import PredictionSettings, predict_files
+from segkit.inference.output import Output
 from segkit.inference.predictor import Predictor
 from segkit.inference.sources import find_sources
 from segkit.model.labels import most_likely
@@ -47,7 +48,7 @@ def predict(model, folder, out, *given, batch=1, **options):
     predictor = Predictor(model, torch.device("cpu"))
     sources = find_sources(given or [folder])
     output = Output(out, **options)
-    return predict_files(predictor, sources, output, model="run", batch=batch)
+    return predict_files(predictor, sources, output, asked=PredictionSettings("run"), batch=batch)
 
 
 @pytest.fixture

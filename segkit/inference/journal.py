@@ -1,0 +1,148 @@
+"""What has been predicted so far, a line an image, to go on from after a stop."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from torch import nn
+
+from segkit.errors import UsageError
+from segkit.inference.output import Output, Predicted, as_plain
+from segkit.inference.sources import Source
+from segkit.storage import storage_errors
+
+FILE = "done.jsonl"
+
+
+class Journal:
+    """The lines of done.jsonl: the conditions first, then a line for each image when it is done.
+
+    A line that was cut off by a kill counts as none. Of several lines of one image the last counts.
+    """
+
+    def __init__(self, file: Path, opened: TextIO, places: dict[str, int]) -> None:
+        self.file, self._opened = file, opened
+        # Where each image's last line begins, by its results' name.
+        self._places = places
+
+    @classmethod
+    @contextmanager
+    def opened(
+        cls, folder: Path, conditions: Mapping[str, object], *, resume: bool
+    ) -> Iterator[Journal]:
+        """Of a folder, which is made; raises UsageError SK-C012 where it was begun otherwise."""
+        file = folder / FILE
+        first = json.dumps(conditions, sort_keys=True) + "\n"
+        places: dict[str, int] = {}
+        with storage_errors(file):
+            folder.mkdir(parents=True, exist_ok=True)
+            if resume and file.exists():
+                end = _read(file, conditions, places)
+                with file.open("r+b") as cut:
+                    cut.truncate(end)
+            else:
+                file.write_text(first, encoding="utf-8")
+            opened = file.open("a+", encoding="utf-8", newline="\n")
+        with opened:
+            yield cls(file, opened, places)
+
+    def holds(self, source: Source, output: Output) -> bool:
+        """Whether this very file was predicted, and all that was written of it is there."""
+        place = self._places.get(source.name)
+        if place is None:
+            return False
+        line = self._line(place)
+        same = line["stamp"] == _stamp(source) and line["image"]["file"] == str(source.path)
+        return same and all(file.is_file() for file in output.files_of(source))
+
+    def add(
+        self,
+        source: Source,
+        result: Predicted,
+        objects: Sequence[Sequence[object]],
+        coco: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Writes down an image that is done."""
+        line = {
+            "name": source.name,
+            "stamp": _stamp(source),
+            "image": as_plain(result),
+            "objects": objects,
+            "coco": coco,
+        }
+        with storage_errors(self.file):
+            self._opened.seek(0, 2)
+            self._places[source.name] = self._opened.tell()
+            self._opened.write(json.dumps(line) + "\n")
+            self._opened.flush()
+
+    def lines(self, sources: Sequence[Source]) -> Iterator[dict[str, Any]]:
+        """The line of each source that is done, in their order."""
+        for source in sources:
+            if source.name in self._places:
+                line = self._line(self._places[source.name])
+                if line["image"]["file"] == str(source.path):
+                    yield line
+
+    def _line(self, place: int) -> dict[str, Any]:
+        self._opened.seek(place)
+        line: dict[str, Any] = json.loads(self._opened.readline())
+        return line
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Tells two models apart by their weights."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).float().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read(file: Path, conditions: Mapping[str, object], places: dict[str, int]) -> int:
+    """Fills `places`; returns where the last whole line ends."""
+    end = 0
+    with file.open("rb") as opened:
+        for number, line in enumerate(opened):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                said = json.loads(line)
+            except ValueError:
+                break
+            if number == 0:
+                _refuse_other(file.parent, said, json.loads(json.dumps(conditions)))
+            else:
+                places[said["name"]] = end
+            end += len(line)
+    return end
+
+
+def _refuse_other(folder: Path, begun: Mapping[str, object], now: Mapping[str, object]) -> None:
+    other = [name for name in sorted({*begun, *now}) if begun.get(name) != now.get(name)]
+    if not other:
+        return
+    told = ", ".join(
+        "another model" if name == "model" else f"{name} {begun.get(name)}, now {now.get(name)}"
+        for name in other
+    )
+    raise UsageError(
+        "SK-C012",
+        f"{folder} was begun with other settings: {told}.",
+        "Give the settings it was begun with, replace all with --overwrite, or give another folder "
+        "with --out.",
+    )
+
+
+def _stamp(source: Source) -> list[int]:
+    """Size and time of change of the image."""
+    try:
+        known = source.path.stat()
+    except OSError:
+        return []
+    return [known.st_size, known.st_mtime_ns]

@@ -1,0 +1,233 @@
+"""What a prediction leaves in its folder: names of files, what may be replaced, and the writing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from segkit.errors import UsageError
+from segkit.inference.objects import Object, find_objects
+from segkit.inference.outlines import coco_annotation, geojson
+from segkit.inference.prediction import Prediction
+from segkit.inference.sources import Source
+from segkit.storage import new_file, storage_errors
+
+REPORT = "predictions.json"
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """One image's result.
+
+    file           the image, as it was found
+    mask, overlay  files written, relative to the output folder; overlay None where none was wanted
+    shares         of its pixels, by class name
+    pixel_size     (height, width) of a pixel in `unit`, where the file tells it
+    doubt          mean and p95 (95th percentile) of its pixels' entropy, 0 to 1, where asked for
+    """
+
+    file: str
+    height: int
+    width: int
+    mask: str
+    overlay: str | None
+    shares: Mapping[str, float]
+    pixel_size: Sequence[float] | None = None
+    unit: str = ""
+    doubt: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """One image that could not be predicted, and why."""
+
+    file: str
+    code: str
+    what: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where results go, and which.
+
+    folder         gets masks/, predictions.json, summary.csv, and what is asked for here
+    overlays       pictures of the image with the classes laid over it, in overlays/
+    overwrite      files that are there already may be replaced
+    resume         what an earlier command has done in the folder is left as it is
+    objects        objects.csv: connected pixels of every class but the first
+    least_area     smaller objects are left out, pixels
+    geojson, coco  the objects' outlines, in geojson/ and coco.json
+    probabilities  of every class, in probabilities/ as float32 TIFF with a page a class
+    uncertainty    entropy in uncertainty/ as grey PNG: black is certain, white all classes alike
+    """
+
+    folder: Path
+    overlays: bool = True
+    overwrite: bool = False
+    resume: bool = False
+    objects: bool = False
+    least_area: int = 1
+    geojson: bool = False
+    coco: bool = False
+    probabilities: bool = False
+    uncertainty: bool = False
+
+    @property
+    def needs_probabilities(self) -> bool:
+        return self.probabilities or self.uncertainty
+
+    @property
+    def counts_objects(self) -> bool:
+        return self.objects or self.geojson or self.coco
+
+    @property
+    def kept(self) -> dict[str, object]:
+        """The choices that every image of one folder has to share."""
+        names = ("overlays", "objects", "least_area", "geojson", "coco")
+        return {name: getattr(self, name) for name in (*names, "probabilities", "uncertainty")}
+
+    def mask(self, source: Source) -> Path:
+        return self.folder / "masks" / f"{source.name}.png"
+
+    def overlay(self, source: Source) -> Path:
+        return self.folder / "overlays" / f"{source.name}.png"
+
+    def files_of(self, source: Source) -> Iterator[Path]:
+        """All that is written for one image."""
+        yield self.mask(source)
+        if self.overlays:
+            yield self.overlay(source)
+        for wanted, kind, suffix in (
+            (self.geojson, "geojson", ".geojson"),
+            (self.probabilities, "probabilities", ".tif"),
+            (self.uncertainty, "uncertainty", ".png"),
+        ):
+            if wanted:
+                yield self.folder / kind / f"{source.name}{suffix}"
+
+    def refuse_clashes(self, sources: Sequence[Source]) -> None:
+        """Raises UsageError SK-C012 where results would replace an image, or, unasked, a file."""
+        if self.folder.is_file():
+            raise UsageError(
+                "SK-C012", f"--out {self.folder} is a file.", "Give the name of a folder."
+            )
+        if (self.folder / "masks").is_dir() and (self.folder / "images").is_dir():
+            raise UsageError(
+                "SK-C012",
+                f"{self.folder} is a data set: predictions would lie among its masks.",
+                "Give another folder with --out.",
+            )
+        images = {source.path.resolve() for source in sources}
+        written = [path for source in sources for path in self.files_of(source)]
+        there = [path for path in (self.folder / REPORT, *written) if path.exists()]
+        replaced = [path for path in there if path.resolve() in images]
+        if replaced:
+            raise UsageError(
+                "SK-C012",
+                f"{replaced[0]} is one of the images: its mask would replace it.",
+                "Give another folder with --out.",
+            )
+        if there and not (self.overwrite or self.resume):
+            raise UsageError(
+                "SK-C012",
+                f"{self.folder} holds {len(there)} of the files to be written already, such as "
+                f"{there[0].relative_to(self.folder)}.",
+                "Go on where an earlier command stopped with --resume, replace all with "
+                "--overwrite, or give another folder with --out.",
+            )
+
+    def write(
+        self, source: Source, prediction: Prediction
+    ) -> tuple[Predicted, list[list[object]], list[dict[str, Any]]]:
+        """Writes the files of one image; returns its result, rows of objects, COCO annotations."""
+        prediction.write_mask(self.mask(source))
+        if self.overlays:
+            prediction.write_overlay(self.overlay(source))
+        if self.probabilities and prediction.probabilities is not None:
+            self._write(
+                source, "probabilities", ".tif", lambda p: _tiff(p, prediction.probabilities)
+            )
+        if self.uncertainty and prediction.uncertainty is not None:
+            grey_HW = np.rint(255 * prediction.uncertainty).astype(np.uint8)
+            self._write(source, "uncertainty", ".png", lambda p: Image.fromarray(grey_HW).save(p))
+        objects: tuple[Object, ...] = ()
+        if self.counts_objects:
+            objects = find_objects(
+                prediction.labels, prediction.classes, prediction.spacing, self.least_area
+            )
+        if self.geojson:
+            text = json.dumps(geojson(objects, prediction.palette))
+            self._write(source, "geojson", ".geojson", lambda p: p.write_text(text, "utf-8"))
+        size = prediction.labels.shape
+        drawn = [coco_annotation(each, *size) for each in objects] if self.coco else []
+        return self._result(source, prediction), [object_row(each) for each in objects], drawn
+
+    def _write(
+        self, source: Source, kind: str, suffix: str, write: Callable[[Path], object]
+    ) -> None:
+        file = self.folder / kind / f"{source.name}{suffix}"
+        with storage_errors(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with new_file(file, durable=False) as work:
+                write(work)
+
+    def _result(self, source: Source, prediction: Prediction) -> Predicted:
+        height, width = prediction.labels.shape
+        doubt_HW = prediction.uncertainty if self.uncertainty else None
+        doubt = None
+        if doubt_HW is not None:
+            highest = round(float(np.percentile(doubt_HW, 95)), 6)
+            doubt = {"mean": round(float(doubt_HW.mean()), 6), "p95": highest}
+        spacing = prediction.spacing
+        return Predicted(
+            file=str(source.path),
+            height=height,
+            width=width,
+            mask=self.mask(source).relative_to(self.folder).as_posix(),
+            overlay=self.overlay(source).relative_to(self.folder).as_posix()
+            if self.overlays
+            else None,
+            shares=prediction.shares,
+            pixel_size=[spacing.y, spacing.x] if spacing else None,
+            unit=spacing.unit if spacing else "",
+            doubt=doubt,
+        )
+
+
+OBJECT_COLUMNS = (
+    *("object", "class", "label", "area_pixels", "area", "unit", "centre_x", "centre_y"),
+    *("left", "top", "width", "height", "at_border"),
+)
+
+
+def object_row(each: Object) -> list[object]:
+    """An object in the columns of objects.csv, without its image."""
+    top, left, bottom, right = each.box
+    size = None if each.size is None else float(f"{each.size:.7g}")
+    row: list[object] = [each.number, each.name, each.label, each.area, size, each.unit]
+    row += [round(each.centre[1], 2), round(each.centre[0], 2)]
+    return [*row, left, top, right - left, bottom - top, int(each.at_border)]
+
+
+def as_plain(result: Predicted) -> dict[str, Any]:
+    """In plain types."""
+    return asdict(result)
+
+
+def _tiff(file: Path, probability_KHW: NDArray[np.float32] | None) -> None:
+    tifffile.imwrite(
+        file,
+        probability_KHW,
+        photometric="minisblack",
+        compression="zlib",
+        metadata={"axes": "CYX"},
+    )
