@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -66,29 +67,7 @@ OVERLAP = "Share of a tile that neighbours have in common."
 )
 @keep_freed_memory_option
 @click.option("--json", "as_json", is_flag=True, help="Print what predictions.json holds.")
-def command(
-    run: str,
-    images: tuple[str, ...],
-    out: Path,
-    overlay: bool,
-    overwrite: bool,
-    resume: bool,
-    objects: bool,
-    least_area: int,
-    geojson: bool,
-    coco: bool,
-    probabilities: bool,
-    uncertainty: bool,
-    tta: bool,
-    batch: int | None,
-    tile: int | None,
-    overlap: float,
-    max_pixels: int | None,
-    intensity: str | None,
-    device: str,
-    precision: str,
-    as_json: bool,
-) -> int:
+def command(run: str, images: tuple[str, ...], out: Path, as_json: bool, **given: Any) -> int:
     """Write a mask for each of IMAGES: files, folders or patterns such as 'scans/*.png'.
 
     \b
@@ -111,19 +90,13 @@ def command(
     from segkit.inference.files import PredictionSettings, predict_to_folder
     from segkit.inference.output import Output
 
-    settings = PredictionSettings(
-        run,
-        device,
-        precision,
-        batch,
-        tile,
-        overlap,
-        intensity,
-        max_pixels or MAX_PIXELS,
-        tta,
+    given["max_pixels"] = given["max_pixels"] or MAX_PIXELS
+    given["overlays"] = given.pop("overlay")
+    asked, kept = (
+        {name: given[name] for name in (field.name for field in fields(kind)) if name in given}
+        for kind in (PredictionSettings, Output)
     )
-    wanted = (objects, least_area, geojson, coco, probabilities, uncertainty)
-    output = Output(out, overlay, overwrite, resume, *wanted)
+    settings, output = PredictionSettings(run, **asked), Output(out, **kept)
     try:
         report = predict_to_folder(settings, images, output, _progress(as_json))
     except KeyboardInterrupt:
@@ -132,7 +105,7 @@ def command(
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=2))
     else:
-        click.echo(_summary(report, out, objects=objects))
+        click.echo(_summary(report, out, objects=output.objects))
     return 3 if report.failed else 0
 
 
