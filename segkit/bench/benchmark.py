@@ -29,10 +29,11 @@ from segkit.bench.runner import NO_BUDGET, Runner
 from segkit.bench.settings import Settings
 from segkit.bench.suites import Suite
 from segkit.bench.watching import Watcher
-from segkit.errors import EnvironmentFault, StorageError, UsageError
+from segkit.errors import EnvironmentFault, PluginError, StorageError, UsageError
 from segkit.registry.index import Index
 
 ASK_SECONDS = 300.0
+FAULT = "SK-P007"
 
 
 @dataclass(frozen=True)
@@ -278,10 +279,15 @@ def make_folder(folder: Path) -> None:
 
 
 def refuse_nothing(run: Run, folder: Path) -> None:
-    """Raises UsageError SK-B004 where no row was measured."""
+    """Raises UsageError SK-B004 where no row was measured, PluginError where plugins failed."""
     if any(row.status == "ok" for row in run.rows) or run.interrupted:
         return
     first: Row = run.rows[0]
+    if all(row.reason.startswith(FAULT) for row in run.rows):
+        what = first.reason.removeprefix(f"{FAULT}: ")
+        raise PluginError(
+            FAULT, what, f"Please report it to its authors; see {folder / 'results.csv'} too."
+        )
     raise UsageError(
         "SK-B004",
         f"none of the {len(run.rows)} cases could be measured; the first, {first.case.name}: "

@@ -22,6 +22,7 @@ from segkit.bench.workloads.choice import workload_for
 from segkit.bench.workloads.contract import Workload
 from segkit.device import ran_out_of_memory
 from segkit.errors import UsageError
+from segkit.registry.faults import plugin_fault
 
 MEMORY_STEPS = 2
 WARM_UP_SECONDS, WARM_UP_STEPS = 4.0, 60
@@ -177,6 +178,8 @@ def failure(error: BaseException) -> Mapping[str, str]:
         return {"status": "oom", "reason": first}
     if isinstance(error, SegkitError):
         return {"status": "refused", "reason": f"{error.code}: {error.what}"}
+    if fault := plugin_fault(error):
+        return {"status": "crashed", "reason": f"{fault.code}: {fault.what}"}
     return {"status": "crashed", "reason": f"{type(error).__name__}: {first}"}
 
 

@@ -91,8 +91,8 @@ def test_where_nothing_could_be_measured_the_reason_is_the_error(probes, tmp_pat
     order = Order(suite, settings=Settings(rounds=2, controls=False), ceilings=False)
     with pytest.raises(SegkitError) as caught:
         run_benchmark(order, Quiet(), tmp_path / "out")
-    assert caught.value.code == "SK-B004"
-    assert "crashed (ValueError: a fault of the component)" in caught.value.what
+    assert caught.value.code == "SK-P007"
+    assert "failed while it ran (ValueError: a fault of the component" in caught.value.what
     assert (tmp_path / "out" / "results.json").is_file()
 
 

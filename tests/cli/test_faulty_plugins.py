@@ -7,6 +7,7 @@ import sys
 import pytest
 
 PLUGIN = """
+import numpy as np
 import torch
 from torch import nn
 from segkit.api import Features, Normalization, Sample, hookimpl
@@ -44,6 +45,38 @@ class Metric:
     def reset(self):
         pass
 
+class Dataset:
+    '''Noise.'''
+    classes, palette, ignore_index = ("a", "b"), ((0, 0, 0), (9, 9, 9)), None
+    def __init__(self, *, root, split: str):
+        self.split = split
+    def __len__(self):
+        return 4 if self.split in ("train", "val") else 0
+    def __getitem__(self, index):
+        {sample}
+        draw = np.random.default_rng(index)
+        image_HWC = draw.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        return Sample(image_HWC, (image_HWC[..., 0] > 99).astype(np.int64), f"{{index}}")
+
+class Benchmark:
+    '''Nothing.'''
+    unit = "runs"
+    def __init__(self, *, device: str):
+        pass
+    def set_up(self):
+        pass
+    def run(self):
+        {run}
+        return 1
+
+@hookimpl
+def segkit_dataset(name):
+    return Dataset
+
+@hookimpl
+def segkit_benchmark(name):
+    return Benchmark
+
 @hookimpl
 def segkit_encoder(name):
     return Encoder
@@ -56,7 +89,9 @@ def segkit_loss(name):
 def segkit_metric(name):
     return Metric
 """
-SOUND = dict.fromkeys(("building", "forward", "loss", "update", "compute"), "pass")
+PLACES = ("building", "forward", "loss", "update", "compute", "sample", "run")
+KINDS = ("encoders", "losses", "metrics", "datasets", "benchmarks")
+SOUND = dict.fromkeys(PLACES, "pass")
 QUICK = ["--weights", "none", "--epochs", "1", "--batch", "2", "--size", "16", "--device", "cpu"]
 
 
@@ -65,7 +100,7 @@ def segkit(install_fake, tmp_path):
     """segkit(["train", ...], forward="1 / 0"): the command where the plugin does that."""
 
     def run(arguments, score="acme_score", **faults):
-        entries = {kind: {"acme": "acme_parts"} for kind in ("encoders", "losses", "metrics")}
+        entries = {kind: {"acme": "acme_parts"} for kind in KINDS}
         source = PLUGIN.format(**SOUND | faults, score=score)
         install_fake("acme-nets", entries, version="2.1", acme_parts=source)
         environment = {"PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"}
@@ -92,6 +127,27 @@ def segkit(install_fake, tmp_path):
 )
 def test_a_fault_at_run_time_names_component_distribution_and_version(segkit, place, options):
     ran = segkit(["train", *options, *QUICK], **{place: "1 / 0"})
+    assert ran.returncode == 9, ran.stderr
+    assert "SK-P007: 'acme' of acme-nets 2.1 failed while it ran (ZeroDivisionError" in ran.stderr
+    assert "acme_parts.py:" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_fault_of_a_sample_names_the_data_set(segkit, tmp_path, workers):
+    options = ["--encoder", "unet(depth=2, width=4)", "--dataset", "acme", "--data", str(tmp_path)]
+    ran = segkit(["train", *options, *QUICK, "--workers", workers], sample="1 / 0")
+    assert ran.returncode == 9, ran.stderr
+    assert "SK-P007: 'acme' of acme-nets 2.1 failed while it ran (ZeroDivisionError" in ran.stderr
+    assert "acme_parts.py:" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.integration
+def test_a_fault_of_a_benchmark_names_it(segkit):
+    options = ["--rounds", "2", "--seconds", "0.01", "--device", "cpu", "--out", "result"]
+    ran = segkit(["bench", "acme", *options], run="1 / 0")
     assert ran.returncode == 9, ran.stderr
     assert "SK-P007: 'acme' of acme-nets 2.1 failed while it ran (ZeroDivisionError" in ran.stderr
     assert "acme_parts.py:" in ran.stderr

@@ -27,7 +27,9 @@ class BorderWeightedCrossEntropy(nn.Module):
     Called with instances_BHW (int64, 0 background, one number per object) where the data have them;
     without, objects are the 8-connected components of each class but the background. Where masks
     of cells touch, there is no gap to weigh: `gap` cuts one, as the paper does. The weights are
-    computed on the host, so on a device each call waits for the targets.
+    computed on the host, so on a device each call waits for the targets; they are float32, so
+    float64 logits give value and gradient within 1e-6, others within 1e-5 (bfloat16 logits: 1e-2 of
+    the gradient).
 
     w0             weight added in the narrowest gap
     sigma          how far from objects it reaches, in pixels

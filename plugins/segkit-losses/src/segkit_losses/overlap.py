@@ -35,7 +35,7 @@ class OverlapSums(NamedTuple):
 class Jaccard(OnePassLoss):
     """Jaccard (soft IoU) loss (Rahman and Wang 2016): the mean of 1 - I / (P + T - I).
 
-    I, P, T and the mean as for dice.
+    I, P, T, the mean and the exactness as for dice.
 
     smooth      pixels added to numerator and denominator
     classes     classes that count, all where not given; [1] leaves a background of 0 out
@@ -104,7 +104,8 @@ class Dice(Jaccard):
     """Dice loss (Milletari et al. 2016, arXiv:1606.04797): the mean of 1 - 2 I / (P + T).
 
     I = sum p t, P = sum p and T = sum t of a class, over the valid pixels of the batch; the mean
-    runs over the classes in the batch's truth.
+    runs over the classes in the batch's truth. Value, and gradient beside its largest entry, are
+    those of float64 within 1e-5 (the gradient of bfloat16 logits within 1e-2).
 
     smooth      pixels added to numerator and denominator
     squared     sums of p^2 and t^2 in the denominator, as in the paper
@@ -138,8 +139,8 @@ class Dice(Jaccard):
 class Tversky(Jaccard):
     """Tversky loss (Salehi et al. 2017, arXiv:1706.05721): 1 - I / (I + alpha FP + beta FN).
 
-    FP = P - I and FN = T - I; I, P, T and the mean as for dice. alpha = beta = 0.5 is dice,
-    alpha = beta = 1 is jaccard.
+    FP = P - I and FN = T - I; I, P, T, the mean and the exactness as for dice. alpha = beta = 0.5
+    is dice, alpha = beta = 1 is jaccard.
 
     alpha       weight of false positives
     beta        weight of false negatives
