@@ -25,6 +25,7 @@ from segkit.reporting.pictures import (
 TITLE_HEIGHT, GAP = 16, 4
 # A picture in a sheet is enlarged in whole steps until it has so many pixels across.
 LEAST_SIDE = 256
+WIDTH_OF_USUAL_TEXT = 1100
 LINE, SWATCH, MARGIN = 18, 12, 6
 # Okabe and Ito's colours, which people with any sight tell apart.
 RIGHT, MISSED, INVENTED, CONFUSED = (0, 158, 115), (0, 114, 178), (213, 94, 0), (240, 228, 66)
@@ -34,11 +35,12 @@ Row = tuple[tuple[int, int, int] | None, str]
 
 def side_by_side(pictures: Sequence[Picture], titles: Sequence[str] = ()) -> Picture:
     """The pictures in a row on white, each under its title."""
-    top = TITLE_HEIGHT if any(titles) else 0
-    height = top + max(picture.shape[0] for picture in pictures)
     width = sum(picture.shape[1] for picture in pictures) + GAP * (len(pictures) - 1)
+    scale = text_scale(width)
+    top = round(TITLE_HEIGHT * scale) if any(titles) else 0
+    height = top + max(picture.shape[0] for picture in pictures)
     sheet = Image.new("RGB", (width, height), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default()
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(10 * scale)
     left = 0
     for number, picture in enumerate(pictures):
         if number < len(titles):
@@ -172,26 +174,33 @@ def legend_rows(
 
 def with_legend(picture_HWC: Picture, rows: Sequence[Row]) -> Picture:
     """The picture above its legend, in as many columns as fit."""
-    font = ImageFont.load_default(12)
     width = picture_HWC.shape[1]
+    scale = text_scale(width)
+    font = ImageFont.load_default(12 * scale)
+    line, swatch, margin = (round(each * scale) for each in (LINE, SWATCH, MARGIN))
     texts = [text for _, text in rows]
-    column = MARGIN + SWATCH + MARGIN + int(max((font.getlength(t) for t in texts), default=0))
-    column = min(column + MARGIN, width)
+    column = margin + swatch + margin + int(max((font.getlength(t) for t in texts), default=0))
+    column = min(column + margin, width)
     columns = max(1, width // max(column, 1))
     lines = -(-len(rows) // columns)
-    sheet = Image.new("RGB", (width, picture_HWC.shape[0] + lines * LINE + (MARGIN * bool(lines))))
+    sheet = Image.new("RGB", (width, picture_HWC.shape[0] + lines * line + (margin * bool(lines))))
     sheet.paste("white", (0, 0, *sheet.size))
     sheet.paste(Image.fromarray(picture_HWC), (0, 0))
     draw = ImageDraw.Draw(sheet)
     for place, (colour, text) in enumerate(rows):
-        left = MARGIN + place % columns * column
-        top = picture_HWC.shape[0] + MARGIN // 2 + place // columns * LINE
+        left = margin + place % columns * column
+        top = picture_HWC.shape[0] + margin // 2 + place // columns * line
         if colour is not None:
-            box = (left, top + 3, left + SWATCH, top + 3 + SWATCH)
+            box = (left, top + 3, left + swatch, top + 3 + swatch)
             draw.rectangle(box, fill=colour, outline="black")
-            left += SWATCH + MARGIN
+            left += swatch + margin
         draw.text((left, top + 1), text, fill="black", font=font)
     return np.asarray(sheet)
+
+
+def text_scale(width: int) -> float:
+    """How much larger than usual the text of a sheet is: wide ones are looked at from afar."""
+    return max(1.0, width / WIDTH_OF_USUAL_TEXT)
 
 
 def enlarged(map_HWX: NDArray[Kind]) -> NDArray[Kind]:

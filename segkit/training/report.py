@@ -123,7 +123,7 @@ def _curves(epochs: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> lis
         )
 
     losses = {"training": _series(epochs, "loss")}
-    validation = _series(epochs, "validation_loss")
+    validation = _series(epochs, "val_loss")
     if not np.isnan(validation).all():
         losses["validation"] = validation
     found = [figure("loss", losses, "loss")]

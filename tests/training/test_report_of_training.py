@@ -46,6 +46,20 @@ def test_every_classs_score_is_logged_and_the_count_is_that_of_the_best_model(se
         assert best["class_iou"][name] == (pytest.approx(iou) if pixels else None)
 
 
+def test_the_loss_is_drawn_for_training_and_validation(settings, monkeypatch):
+    drawn = {}
+    real = report_module.charts.curves
+
+    def curves(x, lines, theme, **how):
+        drawn[how["name"]] = lines
+        return real(x, lines, theme, **how)
+
+    monkeypatch.setattr(report_module.charts, "curves", curves)
+    train(settings)
+    assert list(drawn["Loss"]) == ["training", "validation"]
+    assert np.isfinite(list(drawn["Loss"].values())).all()
+
+
 def test_a_run_without_notes_or_confusion_has_a_page_too(settings, capsys):
     folder = train(settings).folder
     for name in ("decisions.json", "confusion.csv", "report.html"):
