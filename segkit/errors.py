@@ -72,7 +72,7 @@ CODES: dict[str, str] = {
     "SK-D033": "More samples are bad than may be skipped.",
     "SK-D034": "The images' values cannot be meant by the black and white recorded with the model.",
     "SK-D035": "The classes of the data are not those that the model tells apart.",
-    "SK-D036": "There are more classes than so few images can show.",
+    "SK-D036": "Values are read as classes, and may be object numbers.",
     "SK-E001": "torch and torchvision were built for different releases or devices.",
     "SK-E002": "The device asked for is not there.",
     "SK-E003": "An optional package that this feature needs is not installed.",

@@ -106,6 +106,30 @@ def streets(rng: np.random.Generator, height: int, width: int, count: int) -> np
     return map_HW
 
 
+def contours(rng: np.random.Generator, height: int, width: int, count: int) -> np.ndarray:
+    """Heights of a hilly land in steps: each class meets its neighbours in the order alone."""
+    side = min(height, width) / rng.uniform(3, 14)
+    height_HW = cv2.GaussianBlur(rng.random((height, width)), (0, 0), side)
+    share_HW = (height_HW - height_HW.min()) / np.ptp(height_HW)
+    return np.minimum(share_HW * count, count - 1).astype(np.int32)
+
+
+def nested(rng: np.random.Generator, height: int, width: int, count: int) -> np.ndarray:
+    """Blobs with smaller blobs of the next class in them, off their centres: tumours, cells."""
+    map_HW = np.zeros((height, width), np.int32)
+    down_HW, right_HW = np.mgrid[:height, :width]
+    for _ in range(int(rng.integers(1, 5))):
+        top, left = int(rng.integers(height)), int(rng.integers(width))
+        radius, stretch = min(height, width) * rng.uniform(0.1, 0.4), rng.uniform(0.6, 1.6)
+        drift = rng.uniform(-0.2, 0.2, 2) * radius / count
+        for label in range(1, count):
+            down, right = down_HW - top - label * drift[0], right_HW - left - label * drift[1]
+            inside_HW = np.hypot(down * stretch, right / stretch) < radius
+            map_HW = np.where(inside_HW, np.maximum(map_HW, label), map_HW)
+            radius *= rng.uniform(0.4, 0.9)
+    return map_HW
+
+
 BROAD: tuple[Draw, ...] = (discs, polygons, rectangles, layers, clouds)
 FINE: tuple[Draw, ...] = (roads, rings, dots, streets)
 

@@ -61,6 +61,8 @@ def classes(rng: np.random.Generator) -> DrawnSet:
     """Labels 0, 1, 2, … as they should be: up to 150 classes, broad or thin, many or few masks."""
     wanted = int(rng.choice([2, 3, 4, 5, 8, 12, 21, 34, 60, 150]))
     maps = scenes(rng, few(rng), wanted)
+    if may_be_objects(maps):
+        return classes(rng)
     return DrawnSet("classes", maps, maps, classes=count(maps))
 
 
@@ -178,6 +180,18 @@ def object_numbers(rng: np.random.Generator) -> DrawnSet:
         asked = {"instances": "foreground"}
         return DrawnSet("object_numbers", maps, truth, classes=2, options=asked)
     return DrawnSet("object_numbers", maps, code="SK-D007")
+
+
+def may_be_objects(maps: Maps) -> bool:
+    """Whether each map numbers eight pieces or more, 1, 2, 3, …: nothing tells what they are."""
+    numbers = [np.unique(m[m > 0]) for m in maps]
+    pieces = [
+        cv2.connectedComponents((m == n).astype(np.uint8))[0] - 1
+        for m, present in zip(maps, numbers, strict=True)
+        for n in present
+    ]
+    running = all(n.tolist() == list(range(1, len(n) + 1)) for n in numbers)
+    return running and len(pieces) >= 8 and max(pieces) == 1
 
 
 def smeared_in_two(rng: np.random.Generator) -> DrawnSet:

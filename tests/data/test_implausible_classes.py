@@ -80,6 +80,15 @@ def test_more_classes_than_two_an_image_are_asked_for_until_declared(make_set):
     assert "SK-D036" not in {finding.code for finding in told}
 
 
+def test_few_pieces_numbered_in_each_mask_are_asked_for(make_set):
+    two_HW, three_HW = np.zeros((2, 40, 40), int)
+    two_HW[5:15, 5:15], two_HW[20:30, 20:35] = 1, 2
+    three_HW[5:15, 5:15], three_HW[20:30, 20:35], three_HW[20:30, 2:12] = 1, 2, 3
+    root = make_set(as_bytes([two_HW, three_HW]))
+    (asked,) = [f for f in inspect(root).findings if f.code == "SK-D036"]
+    assert "read as 4 classes, and each is one connected blob" in asked.what
+
+
 def test_few_classes_of_few_images_are_not_asked_for(make_set):
     squares_HW = np.kron(np.arange(8).reshape(4, 2), np.ones((12, 12), int))
     found = inspect(make_set(as_bytes([squares_HW, squares_HW[::-1]]))).findings

@@ -18,7 +18,9 @@ import numpy as np
 REGION = 3
 # Rows and columns looked at, spread over the mask.
 LINES = 256
-KINDS = ("direct", "next", "thin", "ramps", "stairs", "bumps", "unsteady")
+KINDS = ("direct", "next", "thin", "ramps", "stairs", "bumps", "unsteady", "narrow")
+# Pixels of a narrow region: what real bands have and bands left by smoothing have not.
+NARROW = 6
 KINDS_BY_VALUE = ("between", "alone", "parting", "inside", "edges")
 
 
@@ -34,6 +36,7 @@ class Transitions:
     stairs     two regions with runs between them, in steps of one: 0 1 2 3, or 0 1 2 1 0
     bumps      several short runs inside a region, that rise to a peak or fall to a hollow
     unsteady   any other sequence of short runs between two regions
+    narrow     regions of at most six pixels between a lower and a higher value
     between    {value: its short runs in ramps and bumps}
     alone      {value: its short runs that are thin}
     parting    {value: its short runs that are all that lies between two regions of other values}
@@ -48,6 +51,7 @@ class Transitions:
     stairs: int = 0
     bumps: int = 0
     unsteady: int = 0
+    narrow: int = 0
     between: dict[int, int] = field(default_factory=dict)
     alone: dict[int, int] = field(default_factory=dict)
     parting: dict[int, int] = field(default_factory=dict)
@@ -100,7 +104,7 @@ def _alike(values_HW: np.ndarray) -> np.ndarray:
 
 
 def _along(lines_NW: np.ndarray, colour: bool) -> tuple[np.ndarray, ...]:
-    """Along rows: the seven counts of `Transitions`, and the values of its three kinds of runs."""
+    """Along rows: the counts of `Transitions`, and the values of its three kinds of runs."""
     width = lines_NW.shape[1]
     starts_NW = np.ones(lines_NW.shape, bool)
     starts_NW[:, 1:] = lines_NW[:, 1:] != lines_NW[:, :-1]
@@ -137,8 +141,16 @@ def _along(lines_NW: np.ndarray, colour: bool) -> tuple[np.ndarray, ...]:
     np.add.at(within_R, last[soft], -1)
     between = value_R[within_R.cumsum()[:-1] > 0]
     parting = (runs == 1) & ~ends_equal
-    counts = np.array([kind.sum() for kind in kinds])
+    narrow = 0 if colour else _narrow(value_R, length_R, starts_R // width)
+    counts = np.array([*(kind.sum() for kind in kinds), narrow])
     return counts, between, value_R[first[thin] + 1], value_R[first[parting] + 1]
+
+
+def _narrow(value_R: np.ndarray, length_R: np.ndarray, line_R: np.ndarray) -> int:
+    """How many regions of a few pixels lie between a lower and a higher value."""
+    steps = np.diff(value_R)
+    passed = (steps[:-1] * steps[1:] > 0) & (line_R[:-2] == line_R[2:])
+    return int((passed & (length_R[1:-1] >= REGION) & (length_R[1:-1] <= NARROW)).sum())
 
 
 def _monotone(value_R: np.ndarray, first: np.ndarray, last: np.ndarray, colour: bool) -> np.ndarray:

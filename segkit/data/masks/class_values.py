@@ -15,7 +15,7 @@ from segkit.data.masks.encoding_faults import (
     one_value,
     starts_at_one,
 )
-from segkit.data.masks.object_numbers import looks_like_object_numbers
+from segkit.data.masks.object_numbers import CLEARLY_OBJECTS, seeming_objects
 from segkit.data.masks.plausibility import refuse_noise
 from segkit.data.masks.smears import summed
 from segkit.data.settings import DataSettings
@@ -47,7 +47,7 @@ def count_classes(
     doubtful = ignore == 255 and not asked and not _border_beside_one(masks)
     if doubtful and gapless and len(values) == 2:
         raise one_and_white(masks, settings)
-    if len(values) > 3 and looks_like_object_numbers(masks, ignore, settings.reading()):
+    if len(values) > 3 and (seeming_objects(masks, ignore, settings.reading()) >= CLEARLY_OBJECTS):
         raise object_numbers(masks, values, settings)
     refuse_noise(masks, values, settings)
     if gapless:

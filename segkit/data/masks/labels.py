@@ -22,7 +22,7 @@ from segkit.data.masks.encoding_faults import (
     unknown_colours,
 )
 from segkit.data.masks.label_rule import Labelling, LabelRule, as_colours, as_greys
-from segkit.data.masks.plausibility import question_of_few_images
+from segkit.data.masks.plausibility import questions_of_classes
 from segkit.data.masks.smears import find_smear
 from segkit.data.options import DataOptions
 from segkit.data.setting_values import IGNORED
@@ -150,7 +150,8 @@ def _from_values(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
     found = _labelling(LabelRule(table), masks, wishes, names or _named(wanted), ignore, notes)
     if names or _declared(wishes):
         return found
-    return replace(found, questions=question_of_few_images(masks, wanted, wishes.settings))
+    questions = questions_of_classes(masks, wanted, ignore, wishes.settings)
+    return replace(found, questions=questions)
 
 
 def _declared(wishes: Wishes) -> int | None:

@@ -11,28 +11,31 @@ from segkit.data.files.masks import MaskFacts, read_values
 from segkit.data.files.reading import PLAIN, Reading
 
 LOOKED_AT = 24
+# Fewer objects in all masks together may as well be classes that are one piece each.
+CLEARLY_OBJECTS = 8
 
 
-def looks_like_object_numbers(
+def seeming_objects(
     masks: Sequence[MaskFacts], ignore: int | None = None, reading: Reading = PLAIN
-) -> bool:
-    """Whether the values count objects.
+) -> int:
+    """How many objects the values seem to count; 0 where they do not look like it.
 
     They do where 0 lies beside them nearly everywhere, they run 1, 2, 3, … in each file but not
     equally far, and each number is one connected blob.
 
-    A heuristic: an error that follows from it must show the way out.
+    A heuristic: what follows from it must show the way out.
     """
     numbered = [_numbers(facts, ignore) for facts in masks]
     filled = [numbers for numbers in numbered if numbers]
     if not filled or sum(0 in facts.counts for facts in masks) < 0.9 * len(masks):
-        return False
+        return 0
     highest = max(max(numbers) for numbers in filled)
     running = sum(numbers == set(range(1, len(numbers) + 1)) for numbers in filled) / len(filled)
     uneven = len({len(numbers) for numbers in filled}) > 1 or (len(filled) == 1 and highest >= 8)
     if highest < 3 or not uneven or running < 0.7:
-        return False
-    return _blob_share(masks, ignore, reading) >= 0.95
+        return 0
+    blobs = _blob_share(masks, ignore, reading) >= 0.95
+    return sum(len(numbers) for numbers in filled) if blobs else 0
 
 
 def _numbers(facts: MaskFacts, ignore: int | None) -> set[int]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from segkit.data.files.masks import MaskFacts
 from segkit.data.findings import WARNING, Finding
 from segkit.data.masks.encoding_faults import as_classes
+from segkit.data.masks.object_numbers import seeming_objects
 from segkit.data.masks.smears import LEAST_INSIDE
 from segkit.data.settings import DataSettings
 from segkit.errors import DataError
@@ -49,16 +50,20 @@ def refuse_noise(masks: Sequence[MaskFacts], values: Sequence[int], settings: Da
         )
 
 
-def question_of_few_images(
-    masks: Sequence[MaskFacts], classes: int, settings: DataSettings
+def questions_of_classes(
+    masks: Sequence[MaskFacts], classes: int, ignore: int | None, settings: DataSettings
 ) -> tuple[Finding, ...]:
-    """A warning (SK-D036) where there are many classes for so few masks; else nothing."""
-    if classes <= max(FEW_CLASSES, OF_IMAGES * len(masks)):
+    """A warning (SK-D036) where values read as classes may count objects; else nothing.
+
+    They may where there are many for so few masks, and where each is one piece in each mask.
+    """
+    if classes > max(FEW_CLASSES, OF_IMAGES * len(masks)):
+        why = f"there {_are(len(masks))}: more than {OF_IMAGES} classes an image"
+    elif classes > 3 and seeming_objects(masks, ignore, settings.reading()):
+        why = "each is one connected blob, numbered 1, 2, 3, … in each mask"
+    else:
         return ()
-    what = (
-        f"the masks are read as {classes} classes, and there {_are(len(masks))}: more than "
-        f"{OF_IMAGES} classes an image. Are the values object numbers?"
-    )
+    what = f"the masks are read as {classes} classes, and {why}. Are the values object numbers?"
     fix = (
         "If the values are object numbers: --instances foreground, or `instances: foreground` in "
         f"{settings.to_write}.\nIf they are classes, say so: --num-classes {classes}, or `nc: "
