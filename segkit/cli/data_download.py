@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from segkit.cli.completion import ComponentName
-from segkit.cli.declaring import Command
+from segkit.cli.declaring import TorchCommand
 
 if TYPE_CHECKING:
     from segkit.registry.components import Registry
 
 
-@click.command("download", cls=Command)
+@click.command("download", cls=TorchCommand)
 @click.argument("name", type=ComponentName("datasets"), required=False)
 @click.option("--out", type=click.Path(path_type=Path), help="Where it goes. [default: ./NAME]")
 @click.option(

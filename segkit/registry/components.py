@@ -19,7 +19,7 @@ from segkit.hookspecs import HOOKS, Factory, HookSpecs
 from segkit.interfaces import REQUIRED_MEMBERS
 from segkit.registry.broken import misplaced_object, missing_hook, unloadable
 from segkit.registry.expression import ComponentExpression, parse_component
-from segkit.registry.index import Entry, Index, a, singular
+from segkit.registry.index import Entry, Index, a, checked_kind, singular
 from segkit.registry.options import (
     Option,
     can_be_written,
@@ -91,6 +91,7 @@ class Registry:
         self._manager = pluggy.PluginManager("segkit")
         self._manager.add_hookspecs(HookSpecs)
         self._loaded: dict[str, ModuleType] = {}
+        self._found: dict[tuple[str, str], Component] = {}
         # Every component asked for in this process, to tell whose fault a later error is.
         self.used: list[Component] = []
 
@@ -100,8 +101,14 @@ class Registry:
         written: str | ComponentExpression,
         options: Mapping[str, Any] | None = None,
     ) -> Component:
-        """Finds, loads and checks what the user wrote; `options` win over those in the text."""
+        """Finds, loads and checks what the user wrote; `options` win over those in the text.
+
+        Once: a training asks before it reads the data, and again when it builds the parts.
+        """
         expression = parse_component(written) if isinstance(written, str) else written
+        asked = (checked_kind(kind), f"{expression} {dict(options or {})!r}")
+        if asked in self._found:
+            return self._found[asked]
         entry = self.index.find(kind, expression)
         factory = self.factory(entry, expression.name)
         offered = self.options(entry, factory)
@@ -109,6 +116,7 @@ class Registry:
         values = {o.name: given.get(o.name, o.default) for o in offered}
         component = Component(entry, expression.name, factory, offered, values)
         self.used.append(component)
+        self._found[asked] = component
         return component
 
     def members(self, entry: Entry) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from segkit.cli.declaring import TorchCommand
 from segkit.cli.main import COMMANDS, main
 from segkit.cli.main import segkit as segkit_group
 
@@ -15,6 +16,19 @@ def segkit(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "segkit", *arguments], capture_output=True, text=True
     )
+
+
+# Quick, or with a first line of their own: none imports torch before it has said something.
+WITHOUT_TORCH = {"plugins", "list", "new-plugin", "doctor", "explain", "install"}
+
+
+def test_a_command_that_imports_torch_says_so_first():
+    group = segkit_group
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        parts = list(command.commands.values()) if isinstance(command, click.Group) else [command]
+        for part in parts:
+            assert isinstance(part, TorchCommand) != (name in WITHOUT_TORCH), f"{name} {part.name}"
 
 
 def test_an_error_has_no_traceback_unless_it_is_asked_for():

@@ -2,9 +2,11 @@
 
 import pytest
 
+from segkit.config import layered
 from segkit.errors import EnvironmentFault, PluginError, UsageError
 from segkit.registry.components import Registry
 from segkit.registry.index import Index
+from segkit.training.training import train
 
 GOOD = """
 from segkit.api import hookimpl
@@ -128,3 +130,31 @@ def test_two_plugins_with_one_hook_each_answer_for_their_own_names(install_fake,
     shared = registry()
     assert shared.component("encoders", "acme:tiny").factory.__name__ == "Tiny"
     assert shared.component("encoders", "other:tiny").factory.__name__ == "Other"
+
+
+def test_a_name_is_looked_up_once_in_a_training(monkeypatch):
+    asked = []
+    registry = Registry()
+    find = registry.factory
+
+    def counting(entry, name):
+        asked.append(name)
+        return find(entry, name)
+
+    monkeypatch.setattr(registry, "factory", counting)
+    monkeypatch.setattr("segkit.training.setup.default_registry", lambda: registry)
+    monkeypatch.setattr("segkit.model.compose.default_registry", lambda: registry)
+    config = layered(
+        None,
+        {"encoder": "unet(depth=2,width=4)", "loss": "dice+ce", "metric": "miou,ece", "out": "x"},
+    )
+    train(config, dry_run=True)
+    assert sorted(asked) == ["bilinear", "ce", "dice", "ece", "miou", "unet", "unet"]
+
+
+def test_other_options_are_another_component():
+    registry = Registry()
+    plain = registry.component("losses", "focal")
+    assert registry.component("loss", "focal") is plain
+    assert registry.component("losses", "focal", {"gamma": 3.0}) is not plain
+    assert registry.component("losses", "focal(gamma=3)").values["gamma"] == 3
