@@ -81,7 +81,7 @@ def command(
     segkit train --encoder densenet121 --data DIR --out runs/street
     segkit train --config runs/street/config.yaml    the same again
     segkit train --resume runs/street                from where it was interrupted
-    segkit train --resume-or-start runs/street ...   the same line again and again: for schedulers
+    segkit train --resume-or-start runs/street ...  the same, for schedulers
     segkit train --devices 2 ...                     on two GPUs or CPU processes
 
     Settings come from the defaults, --config, the options and --set, the later over the earlier;
