@@ -16,6 +16,7 @@ A message says what happened, with the values, and then what to do. `CODES` expl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 CODES: dict[str, str] = {
@@ -113,6 +114,17 @@ CODES: dict[str, str] = {
 }
 
 
+# What steers a terminal or turns the direction of writing; line breaks and tabs are left.
+STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def visible(text: str) -> str:
+    """Text from files as people are shown it: what steers a terminal stands there as \\x1b."""
+    return STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 class SegkitError(Exception):
     """What happened and what to do about it.
 
@@ -126,8 +138,8 @@ class SegkitError(Exception):
     def __init__(self, code: str, what: str, fix: str = "") -> None:
         if code not in CODES:
             raise KeyError(f"{code} is not in segkit.errors.CODES")
-        self.code, self.what, self.fix = code, what, fix
-        super().__init__(code, what, fix)
+        self.code, self.what, self.fix = code, visible(what), visible(fix)
+        super().__init__(code, self.what, self.fix)
 
     def __str__(self) -> str:
         indent = " " * (len(self.code) + 2)

@@ -16,7 +16,7 @@ from segkit.cli.data_options import (
     outside,
     progress_bar,
 )
-from segkit.cli.declaring import TorchCommand
+from segkit.cli.declaring import TorchCommand, say
 
 if TYPE_CHECKING:
     from segkit.data.checks.report import CheckReport
@@ -81,7 +81,7 @@ def check_command(
     else:
         report, sheet = _of_named(folder, data_options(dataset, asked), manifest, as_json)
     if as_json:
-        click.echo(json.dumps(asdict(report), indent=2))
+        say(json.dumps(asdict(report), indent=2))
     else:
         _show(report)
     if out is not None or not as_json:
@@ -89,7 +89,7 @@ def check_command(
     if write_manifest is not None:
         with progress_bar(as_json, "hashing") as progress:
             count = write(folder, write_manifest, progress)
-        click.echo(f"{write_manifest}: {count} files.", err=as_json)
+        say(f"{write_manifest}: {count} files.", err=as_json)
     ctx.exit(3 if report.has_errors else 0)
 
 
@@ -137,33 +137,33 @@ def _show(report: CheckReport) -> None:
     from segkit.reporting.tables import aligned
 
     for note in report.notes:
-        click.echo(note)
+        say(note)
     rows = [[row.label, row.values, row.name, row.pixels, row.masks] for row in report.classes]
     more = f"\n… and {len(rows) - SHOWN} more values." if len(rows) > SHOWN else ""
     header = ["label", "value", "class", "pixels", "masks"]
-    click.echo("\n" + aligned(rows[:SHOWN], header) + more)
+    say("\n" + aligned(rows[:SHOWN], header) + more)
     for title, counts in (("sizes (height x width)", report.sizes), ("files", report.kinds)):
         few = [f"{count} of {what}" for what, count in list(counts.items())[:5]]
         rest = f"; and {len(counts) - 5} more" if len(counts) > 5 else ""
-        click.echo(f"\n{title}: {'; '.join(few)}{rest}" if few else "", nl=bool(few))
+        say(f"\n{title}: {'; '.join(few)}{rest}" if few else "", nl=bool(few))
     for group in report.findings:
         _show_group(group)
     errors = sum(group["count"] for group in report.findings if group["level"] == "error")
     warnings = sum(group["count"] for group in report.findings if group["level"] != "error")
     verdict = "ready to train" if not errors else "not ready to train"
-    click.echo(f"\n{verdict}: {_count(errors, 'error')}, {_count(warnings, 'warning')}.")
+    say(f"\n{verdict}: {_count(errors, 'error')}, {_count(warnings, 'warning')}.")
 
 
 def _show_group(group: dict[str, Any]) -> None:
-    click.echo(f"\n{group['level']} {group['code']}: {group['meaning']}")
+    say(f"\n{group['level']} {group['code']}: {group['meaning']}")
     for finding in group["findings"][:SHOWN]:
         for line in finding["what"].splitlines():
-            click.echo(f"  {line}")
+            say(f"  {line}")
     if group["count"] > SHOWN:
-        click.echo(f"  … and {group['count'] - SHOWN} more, in check.json.")
+        say(f"  … and {group['count'] - SHOWN} more, in check.json.")
     for fix in dict.fromkeys(f["fix"] for f in group["findings"] if f["fix"]):
         for line in fix.splitlines():
-            click.echo(f"  -> {line}")
+            say(f"  -> {line}")
 
 
 def _write(report: CheckReport, sheet: Sheet, folder: Path, out: Path) -> None:
@@ -178,4 +178,4 @@ def _write(report: CheckReport, sheet: Sheet, folder: Path, out: Path) -> None:
     if picture is not None:
         write_picture(out / "sheet.png", picture)
         written.append(out / "sheet.png")
-    click.echo(f"All of it: {', '.join(str(path) for path in written)}")
+    say(f"All of it: {', '.join(str(path) for path in written)}")

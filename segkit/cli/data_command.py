@@ -18,7 +18,7 @@ from segkit.cli.data_options import (
     outside,
     progress_bar,
 )
-from segkit.cli.declaring import TorchCommand
+from segkit.cli.declaring import TorchCommand, say
 
 
 class DataGroup(click.Group):
@@ -106,7 +106,7 @@ def preview(
     with storage_errors(outside(out, folder)):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_picture(out, picture)
-    click.echo(f"{out}: each row is one sample, as stored and as three crops of {side} pixels.")
+    say(f"{out}: each row is one sample, as stored and as three crops of {side} pixels.")
 
 
 @command.command("stats", cls=TorchCommand)
@@ -130,15 +130,15 @@ def stats(
     weights = balanced_weights(found)
     if as_json:
         told = asdict(found) | {"classes": data.classes, "weights": weights}
-        click.echo(json.dumps(told, indent=2))
+        say(json.dumps(told, indent=2))
         return
     channels = [[i, *both] for i, both in enumerate(zip(found.mean, found.std, strict=True))]
-    click.echo(aligned(channels, ["channel", "mean", "std"]))
+    say(aligned(channels, ["channel", "mean", "std"]))
     columns = (data.classes, found.frequencies, found.images, weights)
     rows = [[name, *rest] for name, *rest in zip(*columns, strict=True)]
-    click.echo("\n" + aligned(rows, ["class", "share", "images", "weight"]))
+    say("\n" + aligned(rows, ["class", "share", "images", "weight"]))
     listed = ", ".join(f"{weight:.4g}" for weight in weights)
-    click.echo(f'\nTo weigh the classes by median frequency: --loss "ce(class_weights=[{listed}])"')
+    say(f'\nTo weigh the classes by median frequency: --loss "ce(class_weights=[{listed}])"')
 
 
 @command.command("convert", cls=TorchCommand)
@@ -160,10 +160,10 @@ def convert_command(source: Path, out: Path, **asked: Any) -> None:
     with progress_bar(False, "converting") as progress:
         written = convert(source, out, data_options(None, asked), progress)
     counts = ", ".join(_images(count, split) for split, count in written.splits.items())
-    click.echo(f"{written.kind}: {counts} written to {written.out}.")
+    say(f"{written.kind}: {counts} written to {written.out}.")
     if written.note:
-        click.echo(written.note)
-    click.echo(f"segkit train --data {shlex.quote(str(written.out))}")
+        say(written.note)
+    say(f"segkit train --data {shlex.quote(str(written.out))}")
 
 
 def _images(count: int, split: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from segkit.cli.completion import ComponentName
-from segkit.cli.declaring import TorchCommand
+from segkit.cli.declaring import TorchCommand, say
 
 if TYPE_CHECKING:
     from segkit.registry.components import Registry
@@ -48,7 +48,7 @@ def download_command(
 
     registry = default_registry()
     if name is None:
-        click.echo(_table(registry))
+        say(_table(registry))
         return
     from segkit.data.capabilities import published_of
     from segkit.data.fetching.download import download, read_expected
@@ -73,10 +73,10 @@ def download_command(
     )
     for archive in done.archives:
         held = "no checksum is published" if archive.checked == "none" else archive.checked.upper()
-        click.echo(f"{archive.url}: {archive.bytes:,} bytes, SHA-256 {archive.sha256} ({held})")
-    click.echo(f"{done.files:,} files in {done.folder}. Licence: {published.licence}.")
-    click.echo(f"Please cite: {published.citation}.")
-    click.echo(f"segkit train --dataset {plain} --data {shlex.quote(str(done.folder))}")
+        say(f"{archive.url}: {archive.bytes:,} bytes, SHA-256 {archive.sha256} ({held})")
+    say(f"{done.files:,} files in {done.folder}. Licence: {published.licence}.")
+    say(f"Please cite: {published.citation}.")
+    say(f"segkit train --dataset {plain} --data {shlex.quote(str(done.folder))}")
 
 
 def _table(registry: Registry) -> str:
@@ -94,4 +94,4 @@ def _table(registry: Registry) -> str:
 
 def _show(have: int, total: int | None) -> None:
     of = f" of {total / 1e6:,.0f}" if total else ""
-    click.echo(f"\r{have / 1e6:,.0f}{of} MB", nl=have == total, err=True)
+    say(f"\r{have / 1e6:,.0f}{of} MB", nl=have == total, err=True)

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from segkit.errors import visible
+
 GROUPS = ("Data", "Network", "Training", "Machine", "Output", "Options")
 
 
@@ -52,6 +54,11 @@ class TorchCommand(Command):
     def invoke(self, ctx: click.Context) -> Any:
         announce(f"{ctx.command_path}: loading PyTorch ...")
         return super().invoke(ctx)
+
+
+def say(text: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Prints text that may hold names from files: what would steer the terminal is made visible."""
+    click.echo(visible(str(text)), err=err, nl=nl)
 
 
 def announce(text: str) -> None:

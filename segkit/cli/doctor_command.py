@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from segkit.cli.declaring import Command, announce
+from segkit.cli.declaring import Command, announce, say
 from segkit.errors import EnvironmentFault
 
 
@@ -27,12 +27,12 @@ def command(ctx: click.Context, as_json: bool) -> None:
     announce("segkit doctor: looking at packages, devices and plugins ...")
     lines = examine()
     if as_json:
-        click.echo(json.dumps([asdict(line) for line in lines], indent=2))
+        say(json.dumps([asdict(line) for line in lines], indent=2))
     else:
         width = max(len(line.subject) for line in lines)
         for line in lines:
-            click.echo(f"{line.state:4}  {line.subject:{width}}  {line.found}")
+            say(f"{line.state:4}  {line.subject:{width}}  {line.found}")
             for step in line.fix.splitlines():
-                click.echo(f"      {'':{width}}  > {step}")
+                say(f"      {'':{width}}  > {step}")
     if any(line.state == "bad" for line in lines):
         ctx.exit(EnvironmentFault.exit_code)

@@ -14,7 +14,7 @@ import click
 
 from segkit.cli.completion import ComponentName
 from segkit.cli.data_options import choices_of_model, data_options
-from segkit.cli.declaring import TorchCommand, repeated
+from segkit.cli.declaring import TorchCommand, repeated, say
 from segkit.cli.memory_option import keep_freed_memory_option
 
 if TYPE_CHECKING:
@@ -138,14 +138,14 @@ def _score(
     several = _compare(found, out) if len(found) > 1 else ""
     if as_json:
         said = [as_plain(each) for each in found]
-        click.echo(json.dumps(said if len(said) > 1 else said[0], indent=2))
+        say(json.dumps(said if len(said) > 1 else said[0], indent=2))
         return
     for evaluation in found:
-        click.echo(_as_text(evaluation))
+        say(_as_text(evaluation))
     if several:
-        click.echo(several)
+        say(several)
     if out is not None:
-        click.echo(f"\nkept in {out}: open {out / 'report.html' if not several else out}")
+        say(f"\nkept in {out}: open {out / 'report.html' if not several else out}")
 
 
 def _refuse_twice(runs: Sequence[str]) -> None:
@@ -192,7 +192,7 @@ def _progress() -> Callable[[int, int], None]:
     """Shows how far the scoring is, where a person is watching."""
     if not (_speaks() and sys.stderr.isatty()):
         return lambda done, images: None
-    return lambda done, images: click.echo(
+    return lambda done, images: say(
         f"\r{min(done, images)}/{images} images" + "\n" * (done >= images), nl=False, err=True
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segkit.cli.declaring import TorchCommand
+from segkit.cli.declaring import TorchCommand, say
 from segkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,14 +74,14 @@ def command(
 
     require_onnx()
     model = load_model(run)
-    click.echo("tracing the network and comparing at three sizes: half a minute or more", err=True)
+    say("tracing the network and comparing at three sizes: half a minute or more", err=True)
     exported = export_onnx(
         model,
         target,
         GraphSettings(normalizes=normalize, labels=labels),
         images_to_compare(images, model.record.in_channels),
     )
-    click.echo(json.dumps(exported.as_json(), indent=2) if as_json else _told(exported))
+    say(json.dumps(exported.as_json(), indent=2) if as_json else _told(exported))
 
 
 def _told(exported: Exported) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segkit.cli.completion import ComponentName
-from segkit.cli.declaring import TorchCommand
+from segkit.cli.declaring import TorchCommand, say
 from segkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def command(
     named = _names(classes, imported.plan.num_classes)
     save_model(imported.model, out, **({"classes": named} if named else {}))
     report = imported.as_json()
-    click.echo(json.dumps(report, indent=2) if as_json else _told(imported, report, out))
+    say(json.dumps(report, indent=2) if as_json else _told(imported, report, out))
 
 
 def _names(classes: str | None, count: int) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from segkit.cli.completion import ComponentName, Kind
-from segkit.cli.declaring import TorchCommand
+from segkit.cli.declaring import TorchCommand, say
 from segkit.errors import UsageError
 from segkit.reporting.tables import aligned, in_units
 
@@ -55,7 +55,7 @@ def command(
     setting = Setting(in_channels, height, width, encoder, upsampler)
     kind, written = (None, kind_or_name) if name is None else (kind_or_name, name)
     facts = described(kind, written, setting)
-    click.echo(json.dumps(facts, indent=2) if as_json else _page(facts))
+    say(json.dumps(facts, indent=2) if as_json else _page(facts))
 
 
 def _size(text: str) -> tuple[int, int]:

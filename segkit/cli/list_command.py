@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from segkit.cli.completion import ComponentName, Kind
-from segkit.cli.declaring import Command, announce
+from segkit.cli.declaring import Command, announce, say
 from segkit.errors import UsageError
 from segkit.registry.index import FIRST_PARTY, Entry, Index, checked_kind, singular
 from segkit.reporting.tables import aligned
@@ -56,9 +56,9 @@ def command(
     if as_json:
         import json
 
-        click.echo(json.dumps(rows, indent=2))
+        say(json.dumps(rows, indent=2))
     else:
-        click.echo(_table(rows) if rows else _nothing(kind, pattern, compatible_with))
+        say(_table(rows) if rows else _nothing(kind, pattern, compatible_with))
 
 
 def _refuse_name_as_kind(kind: str | None, pattern: str) -> None:

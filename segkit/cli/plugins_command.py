@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from segkit.cli.declaring import Command, announce
+from segkit.cli.declaring import Command, announce, say
 from segkit.errors import PluginError
 from segkit.registry.index import Entry, Index, singular
 from segkit.reporting.tables import aligned
@@ -34,9 +34,9 @@ def command(ctx: click.Context, check: bool, as_json: bool) -> None:
         announce("segkit plugins: building what each offers, in a process of its own ...")
         rows = _checked(rows)
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        say(json.dumps(rows, indent=2))
     else:
-        click.echo(_text(rows, check))
+        say(_text(rows, check))
     if check and any(row["state"] == "broken" for row in rows):
         ctx.exit(PluginError.exit_code)
 

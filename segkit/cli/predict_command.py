@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.cli.declaring import TorchCommand
+from segkit.cli.declaring import TorchCommand, say
 from segkit.cli.memory_option import keep_freed_memory_option
 
 if TYPE_CHECKING:
@@ -100,12 +100,12 @@ def command(run: str, images: tuple[str, ...], out: Path, as_json: bool, **given
     try:
         report = predict_to_folder(settings, images, output, _progress(as_json))
     except KeyboardInterrupt:
-        click.echo("\nWhat is done stays: the same command with --resume goes on.", err=True)
+        say("\nWhat is done stays: the same command with --resume goes on.", err=True)
         raise
     if as_json:
-        click.echo(json.dumps(report.as_json(), indent=2))
+        say(json.dumps(report.as_json(), indent=2))
     else:
-        click.echo(_summary(report, out, objects=output.objects))
+        say(_summary(report, out, objects=output.objects))
     return 3 if report.failed else 0
 
 
@@ -113,7 +113,7 @@ def _progress(quiet: bool) -> Callable[[int, int], None]:
     """Shows how far the prediction is, where a person is watching."""
     if quiet or not sys.stderr.isatty():
         return lambda done, images: None
-    return lambda done, images: click.echo(
+    return lambda done, images: say(
         f"\r{done}/{images} images" + "\n" * (done >= images), nl=False, err=True
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from segkit.cli.declaring import TorchCommand
+from segkit.cli.declaring import TorchCommand, say
 
 
 @click.command("report", cls=TorchCommand)
@@ -21,4 +21,4 @@ def command(run: Path) -> None:
     """
     from segkit.training.report import write_report
 
-    click.echo(str(write_report(run)))
+    say(str(write_report(run)))

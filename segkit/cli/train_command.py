@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segkit.cli.continuing import run_to_continue
-from segkit.cli.declaring import TorchCommand
+from segkit.cli.declaring import TorchCommand, say
 from segkit.cli.outlasting import outlasting_output
 from segkit.cli.train_options import machine, output, settings_options
+from segkit.errors import visible
 
 if TYPE_CHECKING:
     from segkit.training.events import Events
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     "scheduled",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Continue the run, or start it in this very folder: for schedulers.",
+    help="Continue the run, or start it in this very folder. [default: start]",
 )
 @click.option(
     "--force",
@@ -179,7 +180,7 @@ def _shown(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None:
         watchers.append(live)
     else:
         watchers.append(
-            PlainProgress(click.echo, lambda text: click.secho(text, fg="yellow", err=True))
+            PlainProgress(say, lambda text: click.secho(visible(text), fg="yellow", err=True))
         )
     if tensorboard:
         from segkit.training.tensorboard import TensorBoardLog

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segkit.errors import DataError, SegkitError, StorageError, nearest
+from segkit.errors import DataError, SegkitError, StorageError, nearest, visible
 
 ERROR, WARNING = "error", "warning"
 
@@ -29,6 +29,10 @@ class Finding:
     files: tuple[Path, ...] = ()
     level: str = ERROR
     alone: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "what", visible(self.what))
+        object.__setattr__(self, "fix", visible(self.fix))
 
 
 def no_folder(wanted: Path) -> DataError:

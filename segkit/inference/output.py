@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +127,11 @@ class Output:
                 f"{self.folder} is a data set: predictions would lie among its masks.",
                 "Give another folder with --out.",
             )
-        images = {source.path.resolve() for source in sources}
+        # Unlike Path.resolve, realpath has an answer for links that go in a circle.
+        images = {realpath(source.path) for source in sources}
         written = [path for source in sources for path in self.files_of(source)]
         there = [path for path in (self.folder / REPORT, *written) if path.exists()]
-        replaced = [path for path in there if path.resolve() in images]
+        replaced = [path for path in there if realpath(path) in images]
         if replaced:
             raise UsageError(
                 "SK-C012",

@@ -28,10 +28,19 @@ def aligned(rows: Sequence[Sequence[object]], header: Sequence[str] = ()) -> str
 
 
 def as_csv_text(rows: Sequence[Sequence[object]]) -> str:
-    """A table as CSV; what is None is an empty cell."""
+    """A table as CSV; what is None is an empty cell.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it.
+    """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    plain = ([_harmless(cell) for cell in row] for row in rows)
+    csv.writer(text, lineterminator="\n").writerows(plain)
     return text.getvalue()
+
+
+def _harmless(cell: object) -> object:
+    formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{cell}" if formula else cell
 
 
 def in_units(number: float) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
@@ -205,10 +203,8 @@ def _plain(value: Any) -> Any:
 def _as_table(reports: list[dict[str, Any]]) -> str:
     """The reports as CSV; the scores' columns in the order in which they first appear."""
     names = list(dict.fromkeys(name for each in reports for name in each["scores"]))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *names])
-    for each in reports:
-        scores = [each["scores"].get(name) for name in names]
-        writer.writerow([*(each.get(column) for column in COLUMNS), *scores])
-    return text.getvalue()
+    rows = [
+        [*(each.get(column) for column in COLUMNS), *(each["scores"].get(name) for name in names)]
+        for each in reports
+    ]
+    return as_csv_text([[*COLUMNS, *names], *rows])

@@ -35,14 +35,23 @@ from segkit.storage import read_json
 
 def read_annotations(source: Path) -> Drawings | None:
     """The annotations of a folder (or of one COCO file), or None where it holds none we know."""
-    coco = _coco_files(source)
-    if coco:
-        return _coco(coco, _folder_of(source))
-    if source.is_file():
-        return None
-    if _yolo_images(source):
-        return _yolo(source)
-    return label_studio(source) or labelme(source)
+    try:
+        coco = _coco_files(source)
+        if coco:
+            return _coco(coco, _folder_of(source))
+        if source.is_file():
+            return None
+        if _yolo_images(source):
+            return _yolo(source)
+        return label_studio(source) or labelme(source)
+    # A file of the right name that holds something else at some depth.
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise DataError(
+            "SK-D009",
+            f"the annotations of {source} are not as their tool writes them "
+            f"({type(error).__name__}: {error}).",
+            "Export them again.",
+        ) from error
 
 
 def annotation_kind(source: Path) -> str | None:
@@ -57,7 +66,7 @@ def annotation_kind(source: Path) -> str | None:
     if _yolo_images(source):
         return "YOLO"
     try:
-        drawings = label_studio(source) or labelme(source)
+        drawings = read_annotations(source)
     except DataError:
         return "Label Studio or LabelMe"
     return drawings.kind if drawings is not None else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 from segkit.data.findings import ERROR, Finding
 from segkit.data.opening.inspection import Inspection
 from segkit.errors import DataError
+from segkit.reporting.tables import as_csv_text
 
 # Faults of single files; all else (labels, splits, channels) concerns the set as a whole.
 OF_A_FILE = ("SK-D003", "SK-D004", "SK-D005", "SK-D006", "SK-D014", "SK-D015", "SK-D016", "SK-D018")
@@ -75,9 +74,6 @@ def skipped_note(skipped: Sequence[Skipped]) -> str:
 
 def as_csv(skipped: Sequence[Skipped]) -> str:
     """A line per sample: id, image, mask, code, reason."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "image", "mask", "code", "reason"])
-    for each in skipped:
-        writer.writerow([each.id, each.image, each.mask, each.code, each.reason])
-    return text.getvalue()
+    header = ("id", "image", "mask", "code", "reason")
+    rows = [(e.id, str(e.image), e.mask and str(e.mask), e.code, e.reason) for e in skipped]
+    return as_csv_text([header, *rows])
