@@ -74,7 +74,7 @@ def command(run: str, images: tuple[str, ...], out: Path, as_json: bool, **given
     segkit predict runs/street photos --out masks
     segkit predict runs/street 'scans/*.tif' --out masks --tile 512
     segkit predict runs/cells scans --out counts --objects --least-area 20
-    segkit predict runs/cells scans --out counts --objects --least-area 20 --resume
+    segkit predict runs/cells scans --out out --objects --least-area 20 --resume
 
     RUN is the folder that `segkit train` printed. OUT gets masks/ (PNG at the image's own size, its
     pixels the classes, shown in the palette's colours), overlays/ and predictions.json.
