@@ -212,6 +212,7 @@ def _as_text(evaluation: Evaluation) -> str:
         f"{evaluation.model} on {scores.images} images of {evaluation.data}, {evaluation.split} "
         f"({evaluation.device}, {evaluation.precision})",
         *evaluation.notes,
+        *evaluation.cautions,
         "",
         aligned(rows),
         "",

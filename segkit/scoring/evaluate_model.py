@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +68,7 @@ class Evaluation:
 
     classes   names in label order
     notes     what was found in the data and decided, a sentence each
+    cautions  what makes the scores say less than they seem to, a sentence each
     details   every image's scores and more, where they were asked for
     """
 
@@ -81,6 +82,7 @@ class Evaluation:
     precision: str
     notes: tuple[str, ...] = ()
     details: Details | None = None
+    cautions: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -194,18 +196,31 @@ def _scored(
         data.ignore_index,
         describe(group.device),
         precision,
-        (*data.notes, *_partial(asked, data)),
+        data.notes,
         details,
+        tuple(_cautions(asked, data, settings)),
     )
 
 
-def _partial(asked: EvaluationSettings, data: Data) -> tuple[str, ...]:
-    """Says that images of other data than the training's stay unscored, where a split was drawn."""
+def _cautions(asked: EvaluationSettings, data: Data, settings: TrainConfig | None) -> Iterator[str]:
+    """Of images that were trained on, and of images that a drawn split leaves out."""
+    own = settings is not None and _same_folder(asked.data, settings.data)
+    trained_on = len(data.split("train")) if "train" in data.splits else 0
+    if own and trained_on and asked.split in ("all", "train"):
+        yield (
+            f"{trained_on} of these images are those it was trained on: new images will score "
+            "lower. --split val scores the others."
+        )
     drawn = any(note.startswith(NO_SPLIT) for note in data.notes)
-    if asked.data is None or asked.split != "val" or not drawn:
-        return ()
-    left = len(data.split(ALL)) - len(data.split("val"))
-    return (f"{left} images are not scored: --split all scores every one.",)
+    if not own and drawn and asked.split == "val":
+        left = len(data.split(ALL)) - len(data.split("val"))
+        yield f"{left} images are not scored: --split all scores every one."
+
+
+def _same_folder(asked: Path | None, trained: str | None) -> bool:
+    if asked is None or trained is None:
+        return asked is None
+    return asked.expanduser().resolve() == Path(trained).expanduser().resolve()
 
 
 def _refuse_several_processes(group: Group) -> None:

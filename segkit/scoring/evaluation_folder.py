@@ -42,6 +42,7 @@ def as_plain(evaluation: Evaluation) -> dict[str, Any]:
         "device": evaluation.device,
         "precision": evaluation.precision,
         "notes": list(evaluation.notes),
+        "cautions": list(evaluation.cautions),
     }
     if details is not None:
         found = overall(details.images)

@@ -77,7 +77,7 @@ def _warnings(evaluation: Evaluation, images: int) -> list[str]:
             f"Only {images} image{'s were' if images != 1 else ' was'} scored: intervals over so "
             "few tell little, and are often too narrow."
         )
-    found += [note for note in evaluation.notes if "not scored" in note]
+    found += evaluation.cautions
     truth_K = evaluation.scores.counts_KK.sum(dim=1)
     absent = [
         name

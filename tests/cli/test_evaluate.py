@@ -147,3 +147,32 @@ def test_a_run_named_twice_is_refused(segkit, trained):
     status, _, err = segkit("evaluate", str(trained), str(trained))
     assert status == 2
     assert "is named twice" in err
+
+
+def test_scoring_what_was_trained_on_is_said(segkit, trained):
+    said = [
+        json.loads(segkit("evaluate", str(trained), "--split", split, "--json")[1])["cautions"]
+        for split in ("train", "val")
+    ]
+    assert len(said[0]) == 1
+    assert "of these images are those it was trained on" in said[0][0]
+    assert said[1] == []
+
+
+def test_images_that_a_drawn_split_leaves_out_are_counted(segkit, trained, tmp_path):
+    for kind in ("images", "masks"):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for number in range(10):
+        pixels_HWC = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        labels_HW = random.integers(0, 4, (32, 32)).astype(np.uint8)
+        Image.fromarray(pixels_HWC).save(tmp_path / f"set/images/{number}.png")
+        Image.fromarray(labels_HW.repeat(8, 0).repeat(8, 1)[:32, :32]).save(
+            tmp_path / f"set/masks/{number}.png"
+        )
+    given = ["--data", str(tmp_path / "set"), "--json"]
+    status, out, err = segkit("evaluate", str(trained), *given)
+    assert status == 0, err
+    assert json.loads(out)["cautions"] == ["8 images are not scored: --split all scores every one."]
+    out = segkit("evaluate", str(trained), *given, "--split", "all")[1]
+    assert json.loads(out)["cautions"] == []
