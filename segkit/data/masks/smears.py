@@ -23,8 +23,9 @@ LEAST_INSIDE = 0.05
 # 0.08, of some hundred crossings 0.12; smeared ones begin at 0.12.
 RAMPS = 0.1
 # Of ramps and stairs; classes that lie inside each other in their order make stairs, and a few
-# ramps where one is so thin that pixels skip it. Values without a region need less.
-RAMPS_OF_STEPS, LOST_OF_STEPS = 0.5, 0.3
+# ramps where one is so thin that pixels skip it. Values without a region need less, and so do
+# steps beside which there are hardly any narrow regions.
+RAMPS_OF_STEPS, LOST_OF_STEPS, NARROW_OF_STEPS = 0.5, 0.3, 0.25
 # Stairs: of all meetings of consecutive numbers, for each thin run, and for each narrow region.
 LEAST_STAIRS, STAIRS, OF_THIN, NARROW_OF_STAIRS = 20, 0.1, 1, 0.4
 # How much of the numbers between is inside, in the masks that have the stairs. Of 3,200 drawn sets
@@ -39,7 +40,7 @@ HOMELESS = 0.6
 LEAST_RAMPS = 4
 LEAST_HOMELESS = 3
 # Of all crossings: JPEG leaves ripples around each border.
-UNSTEADY = 0.4
+UNSTEADY = 0.35
 RIPPLES = 4
 
 
@@ -95,9 +96,13 @@ def _in_ramps(seen: Transitions) -> bool:
     """Many regions meet over a ramp: also where the ramps' values are classes elsewhere."""
     soft = seen.ramps + seen.bumps
     crossings = soft + seen.direct + seen.thin + seen.stairs + seen.unsteady
-    return soft >= max(
-        LEAST_RAMPS, RAMPS * crossings + min(crossings**0.5, RAMPS * crossings)
-    ) and soft >= RAMPS_OF_STEPS * (soft + seen.stairs)
+    steps = soft + seen.stairs
+    # Bands of ordered classes are of any width: some are regions of a few pixels.
+    bands = seen.narrow > NARROW_OF_STEPS * steps
+    return (
+        soft >= max(LEAST_RAMPS, RAMPS * crossings + min(crossings**0.5, RAMPS * crossings))
+        and soft >= (RAMPS_OF_STEPS if bands else LOST_OF_STEPS) * steps
+    )
 
 
 def _in_stairs(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[int, int]) -> bool:
