@@ -155,6 +155,9 @@ def _classes(run: RunFolder, best: Mapping[str, Any]) -> Section:
         return Section("Classes", "No confusion matrix was kept: nothing was evaluated.")
     classes, counts_KK = table
     truth_K, iou = counts_KK.sum(axis=1), best.get("class_iou", {})
+    if len(iou) == len(classes):
+        # The log has the names as they are; a table changes those that a spreadsheet would run.
+        classes = list(iou)
     rows = [
         [name, score_text(iou.get(name)), f"{100 * pixels / max(truth_K.sum(), 1):.1f} %"]
         for name, pixels in zip(classes, truth_K.tolist(), strict=True)

@@ -12,6 +12,7 @@ from segkit.errors import UsageError
 from segkit.scoring.evaluate_model import EvaluationSettings, evaluate_model
 from segkit.training.events import Silence
 from segkit.training.report import read_confusion, write_report
+from segkit.training.run_folder import RunFolder
 from segkit.training.training import resume, train
 
 
@@ -69,6 +70,14 @@ def test_a_run_without_notes_or_confusion_has_a_page_too(settings, capsys):
     assert ended.value.code == 0
     assert str(folder / "report.html") in capsys.readouterr().out
     assert "No confusion matrix was kept" in (folder / "report.html").read_text()
+
+
+def test_a_class_is_found_whatever_the_table_made_of_its_name(settings):
+    folder = train(settings).folder
+    before = (folder / "report.html").read_text()
+    classes, counts_KK = read_confusion(folder / "confusion.csv")
+    RunFolder(folder).write_confusion([f"'{name}" for name in classes], counts_KK.tolist())
+    assert write_report(folder).read_text() == before
 
 
 def test_what_is_no_run_is_refused(tmp_path):
