@@ -72,3 +72,11 @@ def test_the_nearest_name_comes_first(typed, known, nearest):
 
 def test_what_is_far_is_not_suggested():
     assert errors.did_you_mean("resnet50", ["densenet201", "densenet121"]) == ""
+
+
+def test_names_from_files_steer_no_terminal():
+    error = errors.DataError("SK-D004", "\x1b]0;owned\x07\u202e.png\nis\ttext", "See \x9b31m.")
+    assert error.what == "\\x1b]0;owned\\x07\\u202e.png\nis\ttext"
+    assert error.fix == "See \\x9b31m."
+    assert errors.visible("\udcff") == "\\udcff"
+    assert errors.visible("Zoë, 细胞, [red], 1e-3") == "Zoë, 细胞, [red], 1e-3"

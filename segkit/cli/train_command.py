@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     "scheduled",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Continue the run, or start it in this very folder. [default: start]",
+    help="Continue the run, or start it in this very folder.",
 )
 @click.option(
     "--force",

@@ -27,3 +27,10 @@ def test_rows_may_be_short_and_tables_empty():
 )
 def test_large_numbers_are_said_with_their_unit(number, text):
     assert in_units(number) == text
+
+
+def test_a_spreadsheet_takes_no_text_for_a_formula():
+    from segkit.reporting.tables import as_csv_text
+
+    rows = [["=cmd()|'-C calc'!A1", "@sum", -1.5, None, "cat"]]
+    assert as_csv_text(rows) == "'=cmd()|'-C calc'!A1,'@sum,-1.5,,cat\n"
