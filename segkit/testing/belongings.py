@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from segkit.testing.second_process import in_a_second_process
-from segkit.testing.subject import Breach, Check, NotApplicable, Subject, require
+from segkit.testing.subject import Breach, Check, NotApplicable, Subject, line_of, require
 from segkit.testing.trials import map_tensors, tensors_in, trial_of
 
 TOLERANCE = 1e-4
@@ -35,6 +35,31 @@ def travels_to_a_second_process(subject: Subject) -> None:
         require(same, "in a second process it gives another output")
 
 
+def parts_are_registered(subject: Subject) -> None:
+    """Every module and parameter that it holds is one of its submodules or parameters: trained,
+    saved and moved with it.
+
+    Mend: nn.ModuleList, nn.ModuleDict or nn.ParameterList in place of a list, tuple or dict.
+    """
+    module = trial_of(subject).build()
+    known = {id(each) for each in (*module.modules(), *module.parameters())}
+    for name, part in module.named_modules():
+        for attribute, value in vars(part).items():
+            if attribute.startswith("_"):
+                continue  # torch's own registers
+            held = list(value.values()) if isinstance(value, dict) else value
+            if not isinstance(held, list | tuple):
+                continue
+            hidden = [
+                each
+                for each in held
+                if isinstance(each, nn.Module | nn.Parameter) and id(each) not in known
+            ]
+            where = f"{name}.{attribute}".lstrip(".")
+            kind = type(value).__name__
+            require(not hidden, f"{where} is a {kind} of {len(hidden)} parts it has not registered")
+
+
 def follows_its_device(subject: Subject) -> None:
     """Moved to another device by .to(device), it computes there, and leaves its output there.
 
@@ -52,7 +77,7 @@ def follows_its_device(subject: Subject) -> None:
             raise Breach(f"it takes tensors to another device than its own ({error})") from error
         raise NotApplicable(f"torch cannot follow it without data ({error})") from error
     except RuntimeError as error:
-        raise Breach(f"moved to another device it fails ({error})") from error
+        raise Breach(f"moved to another device it fails ({error})", line_of(error)) from error
     places = sorted({each.device.type for each in outputs})
     require(places == ["meta"], f"moved to the device 'meta' it returns maps on {places}")
 
@@ -74,6 +99,7 @@ def lets_its_maps_go(subject: Subject) -> None:
 
 
 BELONGINGS_CHECKS: tuple[Check, ...] = (
+    parts_are_registered,
     travels_to_a_second_process,
     follows_its_device,
     lets_its_maps_go,

@@ -46,6 +46,7 @@ def use(subject: Subject) -> Iterator[Use]:
     yield Use(lambda: _build(subject), run, draws=True)
 
 
+BASIC = runs_after_set_up
 CHECKS: tuple[Check, ...] = (
     declares_its_unit,
     runs_after_set_up,

@@ -68,8 +68,9 @@ def leaves_the_process_alone(use: Use) -> None:
     """Building and using it leaves dtype, device, threads, gradient mode, the backends' settings
     and random states as they were; building may draw from torch's generator, never seed it.
 
-    Mend: call no torch.manual_seed, random.seed, numpy.random.seed, torch.set_... and set no
-    torch.backends...: draw from a torch.Generator of your own, or leave it to the caller.
+    Mend: draw in forward only `if self.training`; call no torch.manual_seed, random.seed,
+    numpy.random.seed or torch.set_..., and set no torch.backends...: draw from a torch.Generator of
+    your own, or leave it to the caller.
     """
     with _restored():
         ends = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -18,7 +19,9 @@ from segkit.testing.subject import (
     NotApplicable,
     Subject,
     claim_of,
+    line_of,
     mend_of,
+    shortened,
 )
 
 Test = TypeVar("Test", bound=Callable[..., Any])
@@ -43,6 +46,7 @@ class Case:
         import pytest
         import torch
 
+        basic = basic_check_of(self.subject.kind)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             try:
@@ -51,10 +55,13 @@ class Case:
                 pytest.skip(str(reason))
             except Breach as breach:
                 raise Breach(self._report(str(breach), breach.mend)) from None
-            except SegkitError as error:
-                raise Breach(self._report(error.what)) from error
             except Exception as error:
-                raise Breach(self._report(f"{type(error).__name__}: {error}")) from error
+                if self.check is not basic and not _holds(basic, self.subject):
+                    # One fault, one failure: what it brings down besides says nothing new.
+                    pytest.skip(f"nothing can be said before {basic.__name__} holds")
+                came, place = _crash(error)
+                advice = ": ".join(filter(None, (place, mend_of(self.check))))
+                raise Breach(self._report(came, advice)) from error
 
     def _report(self, came: str, mend: str = "") -> str:
         return (
@@ -145,6 +152,28 @@ def checks_of(kind: str) -> tuple[Check, ...]:
 
     own: tuple[Check, ...] = import_module(f"segkit.testing.{kind}").CHECKS
     return (*CHECKS, *own)
+
+
+def basic_check_of(kind: str) -> Check:
+    """The check without which no other can say anything: that the component works at all."""
+    basic: Check = import_module(f"segkit.testing.{kind}").BASIC
+    return basic
+
+
+@cache
+def _holds(check: Check, subject: Subject) -> bool:
+    try:
+        check(subject)
+    except Exception:
+        return False
+    return True
+
+
+def _crash(error: Exception) -> tuple[str, str]:
+    """What an error of a component's own says, and where to look."""
+    if isinstance(error, SegkitError):
+        return error.what, line_of(error.__cause__ or error)
+    return f"{type(error).__name__}: {shortened(error)}", line_of(error)
 
 
 def _keys(entry: Entry) -> tuple[str, str]:

@@ -172,6 +172,7 @@ def use(subject: Subject) -> Iterator[Use]:
         yield Use(lambda: build(subject, root), lambda dataset: dataset[0])
 
 
+BASIC = samples_keep_the_contract
 CHECKS: tuple[Check, ...] = (
     declares_its_classes,
     samples_keep_the_contract,

@@ -14,7 +14,7 @@ from segkit.testing.conduct import conduct_checks
 from segkit.testing.gradients import INPUT_CHECKS
 from segkit.testing.modules import MODULE_CHECKS, STAGE_CHECKS
 from segkit.testing.places import BUILDS, lies_at, responses, symmetric, symmetric_map
-from segkit.testing.subject import Breach, Check, NotApplicable, Subject, require
+from segkit.testing.subject import Breach, Check, NotApplicable, Subject, mend_of, require
 from segkit.testing.trials import (
     BATCH,
     FIVE_LEVELS_FROM_1,
@@ -37,22 +37,34 @@ LARGER_SIDES = (8, 8)
 
 
 def takes_some_encoder(subject: Subject) -> None:
-    """At least one of the kit's five imagined encoders is accepted.
+    """At least one of the kit's five imagined encoders is accepted, and called with its Features
+    the decoder returns a tensor.
 
-    Mend: assume neither five levels nor a first stride of 2, and refuse with UsageError
-    ("SK-C007", what, what would work) only what cannot work.
+    Mend: read features.maps, a tuple of tensors, finest first; assume neither five levels nor a
+    first stride of 2, and refuse with UsageError("SK-C007", what, what would work) only what
+    cannot work.
     """
     refusals = []
     for pyramid in PYRAMIDS:
         try:
-            build_decoder(subject, pyramid)
+            decoder = build_decoder(subject, pyramid)
         except NotApplicable as error:
             refusals.append(str(error))
-        else:
-            return
+            continue
+        with torch.no_grad():
+            out_BCHW = decoder.eval()(pyramid.features(*pyramid.size))
+        for name in ("channels", "stride"):
+            value = getattr(decoder, name, None)
+            require(isinstance(value, int), f"self.{name} is {value!r}, not a whole number")
+        kind = type(out_BCHW).__name__
+        require(isinstance(out_BCHW, Tensor), f"it returns {kind}, not a tensor")
+        return
     if "without padding" in refusals[-1]:
         raise NotApplicable(refusals[-1])
     require(False, "; ".join(refusals))
+
+
+BASIC = takes_some_encoder
 
 
 def fits_five_levels_from_stride_2(subject: Subject) -> None:
@@ -282,10 +294,7 @@ def _require_shape(
 ) -> None:
     height, width = size or pyramid.size
     require(isinstance(decoder, nn.Module), "it is no torch.nn.Module")
-    require(hasattr(decoder, "channels"), "it has no attribute 'channels'")
-    require(hasattr(decoder, "stride"), "it has no attribute 'stride'")
     due = (BATCH, decoder.channels, height // decoder.stride, width // decoder.stride)
     found = tuple(out_BCHW.shape)
-    require(
-        found == due, f"over {pyramid} a {height}x{width} image gives {found}, declared was {due}"
-    )
+    came = f"over {pyramid} a {height}x{width} image gives {found}, declared was {due}"
+    require(found == due, came, mend_of(fits_five_levels_from_stride_2))

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from segkit.errors import SegkitError
 from segkit.interfaces import EncoderTraits, Features
@@ -44,10 +45,30 @@ def declares_channels_and_strides(subject: Subject) -> None:
     )
 
 
+def returns_features(subject: Subject) -> None:
+    """Called with an image it returns Features, whose maps are a tuple of one tensor per level.
+
+    Mend: return Features(tuple(maps)), finest first; Features comes from segkit.api.
+    """
+    encoder = _build(subject).eval()
+    with torch.no_grad():
+        features = encoder(torch.randn(BATCH, 3, *image_sizes(encoder)[0]))
+    require(isinstance(features, Features), f"it returns {type(features).__name__}, not Features")
+    kind = type(features.maps).__name__
+    require(isinstance(features.maps, tuple), f"the maps of its Features are a {kind}, no tuple")
+    levels, found = len(encoder.strides), len(features.maps)
+    require(found == levels, f"it returns {found} maps and declares {levels} strides")
+    whole = all(isinstance(each, Tensor) for each in features.maps)
+    require(whole, f"its maps are {[type(each).__name__ for each in features.maps]}, not tensors")
+
+
+BASIC = returns_features
+
+
 def maps_have_declared_shapes(subject: Subject) -> None:
     """At two sizes, none square, map i is (B, channels[i], H / strides[i], W / strides[i]).
 
-    Mend: return Features(maps), the maps finest first; a 3x3 convolution that halves has
+    Mend: return the maps finest first; a 3x3 convolution that halves has
     stride=2 and padding=1; correct self.channels or self.strides where the maps are as meant.
     """
     encoder = _build(subject).eval()
@@ -55,7 +76,8 @@ def maps_have_declared_shapes(subject: Subject) -> None:
 
 
 def odd_maps_have_declared_shapes(subject: Subject) -> None:
-    """The same where the deepest map has an odd height and width: 9 and 11 pixels.
+    """Where the deepest map has an odd height and width, 9 and 11 pixels, maps have the declared
+    shapes too.
 
     Mend: H and W are multiples of strides[-1] and of nothing more: pad inside where windows or
     groups of pixels need it, and cut off again.
@@ -65,7 +87,8 @@ def odd_maps_have_declared_shapes(subject: Subject) -> None:
 
 
 def small_and_long_images_are_taken(subject: Subject) -> None:
-    """The same at 32 x 32 pixels, and with one side of 640: no size is assumed.
+    """At 32 x 32 pixels, and with one side of 640, maps have the declared shapes too: no size is
+    assumed.
 
     Mend: resize a table of positions to the map at hand (torch.nn.functional.interpolate) instead
     of slicing it, and refuse no size.
@@ -171,6 +194,7 @@ def normalization_fits_the_channels(subject: Subject) -> None:
 
 CHECKS: tuple[Check, ...] = (
     declares_channels_and_strides,
+    returns_features,
     maps_have_declared_shapes,
     odd_maps_have_declared_shapes,
     small_and_long_images_are_taken,
@@ -206,9 +230,6 @@ def _shapes_hold(encoder: Any, sizes: Sequence[tuple[int, int]]) -> None:
     for height, width in sizes:
         with torch.no_grad():
             features = encoder(torch.randn(BATCH, 3, height, width))
-        require(
-            isinstance(features, Features), f"it returns {type(features).__name__}, not Features"
-        )
         found = [tuple(each.shape) for each in features.maps]
         due = _declared_shapes(encoder, height, width)
         require(found == due, f"for {height}x{width} the maps are {found}, declared were {due}")

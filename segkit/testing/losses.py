@@ -231,6 +231,7 @@ def use(subject: Subject) -> Iterator[Use]:
     yield Use(lambda: build(subject, IGNORE), run)
 
 
+BASIC = gives_a_finite_scalar
 CHECKS: tuple[Check, ...] = (
     gives_a_finite_scalar,
     ignored_pixels_move_nothing,

@@ -207,6 +207,7 @@ def use(subject: Subject) -> Iterator[Use]:
     yield Use(lambda: build(subject), lambda metric: scored(metric, [(label_BHW, target_BHW)]))
 
 
+BASIC = keeps_the_protocol
 CHECKS: tuple[Check, ...] = (
     keeps_the_protocol,
     says_what_it_is_in_known_words,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sysconfig
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,6 +59,7 @@ class Subject:
 
 Check = Callable[[Subject], None]
 MEND = "Mend:"
+SEGKIT = Path(__file__).parents[1]
 
 
 def require(held: bool, otherwise: str, mend: str = "") -> None:
@@ -65,6 +69,26 @@ def require(held: bool, otherwise: str, mend: str = "") -> None:
     """
     if not held:
         raise Breach(otherwise, mend)
+
+
+def shortened(error: BaseException) -> str:
+    """The beginning of an error's text, in one line: torch's may go on for a page."""
+    return " ".join(str(error).split())[:300] or "no message"
+
+
+def line_of(error: BaseException) -> str:
+    """Where an author looks: the last line of its traceback that is neither segkit's nor a
+    library's; empty where there is none."""
+    foreign = (str(SEGKIT), sysconfig.get_path("stdlib"), f"{os.sep}torch{os.sep}")
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.line and not any(each in frame.filename for each in foreign)
+    ]
+    if not frames:
+        return ""
+    last = frames[-1]
+    return f"look at {last.filename}, line {last.lineno}, `{last.line}`"
 
 
 def claim_of(check: Check) -> str:

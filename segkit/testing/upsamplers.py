@@ -37,6 +37,9 @@ def declares_channels_and_needs(subject: Subject) -> None:
         require(isinstance(needs, bool), f"needs_pool_indices is {needs!r}")
 
 
+BASIC = declares_channels_and_needs
+
+
 def doubles_exactly(subject: Subject) -> None:
     """Twice the size, neither side square: (B, out_channels, h, w).
 

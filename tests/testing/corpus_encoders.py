@@ -347,6 +347,19 @@ class OtherInOtherProcesses(Sound):
         return Features((fine + float(os.getpid() != self.built_in), coarse))
 
 
+class HidesItsParts(Sound):
+    """A list of modules is no nn.ModuleList."""
+
+    def __init__(self, in_channels: int, weights: str) -> None:
+        super().__init__(in_channels, weights)
+        self.more = [nn.BatchNorm2d(4)]
+
+
+class ReturnsAList(Sound):
+    def forward(self, image_BCHW):
+        return list(super().forward(image_BCHW).maps)
+
+
 class StaysBehind(Sound):
     """A table of its own that .to() does not move."""
 
@@ -401,6 +414,7 @@ GOOD = (Sound, ZeroStart, Pooling)
 # The check that is to see it, and what it is to see.
 WRONG = {
     OddStrides: ("declares_channels_and_strides", "not increasing powers of two"),
+    ReturnsAList: ("returns_features", "it returns list, not Features"),
     Turned: ("maps_have_declared_shapes", "declared were"),
     PromisesIndices: ("pool_indices_are_as_declared", "but there are none"),
     IndicesOutside: ("pool_indices_are_as_declared", "outside the finer map"),
@@ -432,6 +446,7 @@ WRONG = {
     HoldsAFunction: ("travels_to_a_second_process", "cannot be pickled"),
     KnowsItsProcess: ("travels_to_a_second_process", "in a second process it fails"),
     OtherInOtherProcesses: ("travels_to_a_second_process", "gives another output"),
+    HidesItsParts: ("parts_are_registered", "more is a list of 1 parts"),
     StaysBehind: ("follows_its_device", "on device cpu is not on the expected device"),
     GoesToTheProcessor: ("follows_its_device", "to another device than its own"),
     KeepsItsMaps: ("lets_its_maps_go", "still holds a map it returned"),

@@ -4,10 +4,13 @@ The wrong ones lie in corpus_<kind>.py beside this file, each with the check tha
 what it is to see. Their modules are found by name, so that a second process can import them too.
 """
 
+import contextlib
+import os
 import re
 from importlib import import_module
 
 import pytest
+import torch
 
 from segkit.interfaces import KINDS
 from segkit.testing import Breach, Case, NotApplicable
@@ -27,6 +30,8 @@ GOOD = [
 ]
 # Asked of a distribution that is installed: test_import_checks.py has the wrong ones.
 TOLD = r"{}\nexpected: (?P<due>.+)\ncame:     (?P<came>.+)\nto do:    (?P<mend>.+)"
+# Their verdict does not hang on the numbers drawn, and they take long.
+LEFT_OUT_OF_20 = {"exports", "travels_to_a_second_process", "travels_to_worker_processes"}
 OF_DISTRIBUTIONS = {"import_leaves_the_process_alone", "unknown_option_is_refused"}
 
 
@@ -64,6 +69,45 @@ def test_a_good_component_passes(kind, factory, subject):
     assert passed >= len(CHECKS[kind]) / 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "factory"), GOOD)
+def test_no_check_is_flaky_in_20_runs(kind, factory, subject):
+    for name, check in CHECKS[kind].items():
+        if name in OF_DISTRIBUTIONS | LEFT_OUT_OF_20:
+            continue
+        for seed in range(20):
+            torch.manual_seed(seed)
+            with contextlib.suppress(NotApplicable):
+                check(subject(kind, factory))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "factory", "check", "seen"), WRONG)
+def test_what_is_wrong_is_caught_in_20_of_20_runs(kind, factory, check, seen, subject):
+    for seed in range(20):
+        torch.manual_seed(seed)
+        with pytest.raises(Exception, match=""):
+            CHECKS[kind][check](subject(kind, factory))
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_checks_of_one_component_cost_less_than_a_minute(kind, subject):
+    """Of processor time here and in the processes it starts and ends, which a busy machine leaves
+    alone."""
+    before = cost()
+    factory = CORPUS[kind].GOOD[0]
+    for check in CHECKS[kind].values():
+        with contextlib.suppress(NotApplicable, Breach):
+            check(subject(kind, factory))
+    assert cost() - before < 60
+
+
+def cost() -> float:
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
 @pytest.mark.parametrize(
     ("kind", "factory", "check", "reason"),
     [
@@ -81,6 +125,15 @@ def test_a_good_component_passes(kind, factory, subject):
 def test_what_is_refused_or_not_offered_is_no_verdict(kind, factory, check, reason, subject):
     with pytest.raises(NotApplicable, match=reason):
         CHECKS[kind][check](subject(kind, getattr(CORPUS[kind], factory)))
+
+
+def test_one_fault_is_one_failure_that_names_the_line(subject):
+    returns_a_list = subject("encoders", CORPUS["encoders"].ReturnsAList)
+    with pytest.raises(pytest.skip.Exception, match="before returns_features holds"):
+        Case(returns_a_list, CHECKS["encoders"]["pool_indices_are_as_declared"]).run()
+    windows = subject("encoders", CORPUS["encoders"].EvenMapsOnly)
+    with pytest.raises(Breach, match=r"corpus_encoders.py, line \d+, `windows = coarse"):
+        Case(windows, CHECKS["encoders"]["odd_maps_have_declared_shapes"]).run()
 
 
 def test_without_data_there_is_no_verdict(subject_of):
