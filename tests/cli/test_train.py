@@ -53,7 +53,9 @@ def test_a_training_says_what_it_decided_and_where_everything_lies(segkit, folde
     assert re.search(r"^device +cpu \(\d+ threads\), fp32$", out, re.M)
     assert re.search(r"^weights +random$", out, re.M)
     assert re.search(r"^training +1 epoch of 2 steps, batch 2, crops of 16 x 16", out, re.M)
-    assert re.search(r"^epoch 1/1  loss \d\.\d{4}  miou \d\.\d{4} \*", out, re.M)
+    assert re.search(
+        r"^epoch 1/1  loss \d\.\d{4}  val loss \d\.\d{4}  miou \d\.\d{4} \*", out, re.M
+    )
     for place in ("model", "metrics.csv", "samples"):
         assert str(run / place) in out
         assert (run / place).exists()
