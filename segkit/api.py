@@ -36,6 +36,7 @@ from segkit.model.weights import (
     load_encoder_weights,
     read_weights,
 )
+from segkit.registry.retirement import Retired, warn_of_retired
 from segkit.scoring.confusion import ConfusionMatrix
 
 if TYPE_CHECKING:
@@ -81,7 +82,15 @@ _OF_DATA = {
 }
 
 
+# Names that this list no longer has, and that still work, with a warning, for two minor versions.
+RETIRED: dict[str, Retired] = {}
+
+
 def __getattr__(name: str) -> Any:
     if name in _OF_DATA:
         return getattr(import_module(_OF_DATA[name]), name)
+    if name in RETIRED:
+        warn_of_retired(name, RETIRED[name])
+        module, _, now = RETIRED[name].now.partition(":")
+        return getattr(import_module(module), now)
     raise AttributeError(f"module 'segkit.api' has no attribute '{name}'")

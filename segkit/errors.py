@@ -110,6 +110,7 @@ CODES: dict[str, str] = {
     "SK-P006": "A plugin hung, or ended the interpreter, when it was looked at by itself.",
     "SK-P007": "A plugin failed while it ran: in a network's forward pass, a loss, a metric, a "
     "sample.",
+    "SK-P008": "A plugin could not be installed, or the directory of plugins not be fetched.",
     "SK-X001": "segkit itself failed in a way that nobody foresaw.",
 }
 

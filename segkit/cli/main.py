@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "list": "List the components that are installed.",
     "info": "Show one component: its options, shapes and size.",
     "plugins": "Show the installed plugins, or test each of them.",
+    "install": "Install a plugin of the directory.",
     "new-plugin": "Write a new plugin package that passes its own checks.",
     "import": "Turn a checkpoint from elsewhere into a segkit model folder.",
     "doctor": "Check this machine and environment.",

@@ -9,27 +9,45 @@ from typing import Any
 import click
 
 from segkit.cli.declaring import Command, announce, say
-from segkit.errors import PluginError
-from segkit.registry.index import Entry, Index, singular
+from segkit.errors import PluginError, UsageError, did_you_mean
+from segkit.registry.index import Entry, Index, canonical, singular
 from segkit.reporting.tables import aligned
 
 COLUMNS = ("distribution", "version", "offers", "names", "state")
 
 
 @click.command("plugins", cls=Command)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--check", is_flag=True, help="Import every plugin, each in a process of its own.")
+@click.option("--available", is_flag=True, help="Show the directory: what can be installed.")
+@click.option(
+    "--directory",
+    metavar="FILE|URL",
+    help="Another directory; a URL is fetched. [default: the one that is shipped]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def command(ctx: click.Context, check: bool, as_json: bool) -> None:
-    """Show the installed plugins, or test each of them.
+def command(
+    ctx: click.Context,
+    names: tuple[str, ...],
+    check: bool,
+    available: bool,
+    directory: str | None,
+    as_json: bool,
+) -> None:
+    """Show the installed plugins, or those NAMED; test each, or show which there are.
 
     \b
+    segkit plugins --available    what `segkit install NAME` can install
     segkit plugins            from metadata: nothing is imported
     segkit plugins --check    builds what each offers, in a process of its own;
                               exit status 9 if one is broken
     """
     index = Index.of_installed()
-    rows = [_row(entries, index) for entries in index.distributions().values()]
+    if available or directory:
+        say(_directory(index, directory, as_json))
+        return
+    rows = [_row(entries, index) for entries in _chosen(index, names)]
     if check:
         announce("segkit plugins: building what each offers, in a process of its own ...")
         rows = _checked(rows)
@@ -39,6 +57,48 @@ def command(ctx: click.Context, check: bool, as_json: bool) -> None:
         say(_text(rows, check))
     if check and any(row["state"] == "broken" for row in rows):
         ctx.exit(PluginError.exit_code)
+
+
+def _chosen(index: Index, names: tuple[str, ...]) -> list[tuple[Entry, ...]]:
+    """The entries of each plugin that is named, or of all."""
+    installed = index.distributions()
+    for name in names:
+        if canonical(name) not in installed:
+            raise UsageError(
+                "SK-C003",
+                f"no plugin called '{name}' is installed.",
+                f"{did_you_mean(name, installed)}`segkit plugins` shows all {len(installed)}.",
+            )
+    wanted = [canonical(name) for name in names] or list(installed)
+    return [installed[name] for name in wanted]
+
+
+def _directory(index: Index, source: str | None, as_json: bool) -> str:
+    from segkit.registry.directory import LIFECYCLES, read_directory
+
+    installed = {name: entries[0].version for name, entries in index.distributions().items()}
+    rows = [
+        {
+            "name": each.name,
+            "lifecycle": each.lifecycle,
+            "kinds": each.kinds,
+            "versions": each.versions,
+            "installed": installed.get(each.name),
+            "summary": each.summary,
+        }
+        for each in read_directory(source)
+    ]
+    if as_json:
+        return json.dumps(rows, indent=2)
+    columns = ("name", "lifecycle", "kinds", "versions", "installed", "summary")
+    cells = [[_cell(row[column]) for column in columns] for row in rows]
+    used = dict.fromkeys(str(row["lifecycle"]) for row in rows)
+    notes = [f"{word}: {LIFECYCLES[word]}." for word in used]
+    return "\n".join([aligned(cells, columns), "", *notes, "`segkit install NAME` installs one."])
+
+
+def _cell(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value or "-")
 
 
 def _row(entries: tuple[Entry, ...], index: Index) -> dict[str, Any]:

@@ -28,7 +28,9 @@ FILES = {
     "README.md": "README.md",
     "LICENSE": "LICENSE",
     ".gitignore": "gitignore",
+    "CHANGELOG.md": "CHANGELOG.md",
     ".github/workflows/test.yml": "workflow.yml",
+    ".github/workflows/release.yml": "release.yml",
     "src/{module}/__init__.py": "{kind}.py",
     "src/{module}/py.typed": "py.typed",
     "tests/test_{module}.py": "test_{kind}.py",
@@ -122,6 +124,7 @@ def _rendered(names: PluginNames) -> dict[str, str]:
         "kinds": names.kind,
         "requirements": needs,
         "core": f">={_minor(0)},<{_minor(1)}",
+        "oldest": _minor(0),
     }
     return {
         file.format(module=names.module): Template(

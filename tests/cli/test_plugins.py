@@ -115,3 +115,16 @@ def test_what_is_switched_off_is_not_imported(install_fake, segkit):
     assert ran.stdout.rstrip().endswith("All is well.")
     [line] = [s for s in ran.stdout.splitlines() if s.startswith("acme")]
     assert line.split()[-1] == "disabled"
+
+
+def test_plugins_are_shown_by_name(install_fake, segkit):
+    install_fake("acme", {"encoders": {"one": "acme_module"}}, acme_module=NEVER)
+    assert rows(segkit("plugins", "Acme", "segkit-unet", "--json")).keys() == {
+        "acme",
+        "segkit-unet",
+    }
+    ran = segkit("plugins", "segkit-unett")
+    assert ran.returncode == 2
+    assert "no plugin called 'segkit-unett' is installed. Did you mean 'segkit-unet'" in " ".join(
+        ran.stderr.split()
+    )

@@ -8,6 +8,7 @@ import tomllib
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+import yaml
 
 from segkit.errors import UsageError
 from segkit.interfaces import BUILD_ARGUMENTS, KINDS
@@ -116,7 +117,24 @@ def test_its_metadata_name_this_core_and_one_entry(written, kind):
     assert "segkit-core>=0.1,<0.2" in project["dependencies"]
     assert [*project["entry-points"]] == [f"segkit.{kind}"]
     assert (written[kind] / "LICENSE").is_file()
-    assert "${{ matrix.python }}" in (written[kind] / ".github/workflows/test.yml").read_text()
+    assert "segkit-plugin" in project["keywords"]
+    assert f"`new-{singular(kind)}`" in (written[kind] / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_its_workflows_test_the_oldest_and_the_newest_core_and_publish_without_a_token(
+    written, kind
+):
+    folder = written[kind] / ".github" / "workflows"
+    test = yaml.safe_load((folder / "test.yml").read_text())
+    matrix = test["jobs"]["test"]["strategy"]["matrix"]
+    assert matrix["core"] == ["segkit-core==0.1.*", "segkit-core>=0.1,<0.2"]
+    runs = [step.get("run", "") for job in test["jobs"].values() for step in job["steps"]]
+    assert {"python -m pytest", "mypy", "ruff check .", "segkit plugins --check"} <= {*runs}
+    assert 'python -m pip install "${SEGKIT_CORE_ADDRESS:-${{ matrix.core }}}"' in runs
+    release = yaml.safe_load((folder / "release.yml").read_text())
+    assert release["jobs"]["publish"]["permissions"]["id-token"] == "write"
+    assert "password" not in (folder / "release.yml").read_text()
 
 
 def test_names_with_dots_and_digits_become_valid_ones():
