@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from segkit.cli.declaring import Command
+from segkit.cli.declaring import Command, say
 from segkit.errors import EnvironmentFault, PluginError
 
 
@@ -36,10 +36,8 @@ def command(name: str, directory: str | None, dry_run: bool) -> None:
 
     listed = find_listed(name, read_directory(directory))
     line = [sys.executable, "-m", "pip", "install", listed.requirement]
-    click.echo(
-        f"{listed.name}: {listed.summary} {listed.lifecycle}, {LIFECYCLES[listed.lifecycle]}."
-    )
-    click.echo(shlex.join(line))
+    say(f"{listed.name}: {listed.summary} {listed.lifecycle}, {LIFECYCLES[listed.lifecycle]}.")
+    say(shlex.join(line))
     if dry_run:
         return
     if subprocess.run(line).returncode:
@@ -56,4 +54,4 @@ def command(name: str, directory: str | None, dry_run: bool) -> None:
             f"{first.fix} python -m pip uninstall {listed.name} removes it.".strip(),
         )
     names = [each for offered in listed.components.values() for each in offered]
-    click.echo(f"Installed and looked at. It offers {', '.join(names)}.")
+    say(f"Installed and looked at. It offers {', '.join(names)}.")
