@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from segkit.registry.index import Index
 
-# What stands between a plugin's line and the warning.
-BETWEEN = ("importlib", "segkit.api", __name__)
+# What stands between a plugin's line and the warning: no plugin is called so.
+BETWEEN = ("importlib", "segkit.")
 
 
 class Retired(NamedTuple):
