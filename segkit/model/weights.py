@@ -112,7 +112,9 @@ def load_encoder_weights(
         channels = wanted[first_convolution].shape[1]
         state[first_convolution] = adapt_input_channels(state[first_convolution], channels)
     _refuse_misfit(path, wanted, state)
-    encoder.load_state_dict({name: state[name] for name in wanted if name in state}, strict=False)
+    fitting = {name: state[name] for name in wanted if name in state}
+    # torch's own: some networks' method of that name takes no `strict`.
+    nn.Module.load_state_dict(encoder, fitting, strict=False)
 
 
 def find_weights(encoder: str, weights: str, published: PublishedWeights | None) -> Path | None:
