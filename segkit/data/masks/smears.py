@@ -27,7 +27,7 @@ RAMPS = 0.1
 # steps beside which there are hardly any narrow regions.
 RAMPS_OF_STEPS, LOST_OF_STEPS, NARROW_OF_STEPS = 0.5, 0.3, 0.25
 # Stairs: of all meetings of consecutive numbers, for each thin run, and for each narrow region.
-LEAST_STAIRS, STAIRS, OF_THIN, NARROW_OF_STAIRS = 20, 0.1, 1, 0.4
+LEAST_STAIRS, STAIRS, OF_THIN, NARROW_OF_STAIRS = 20, 0.1, 1, 0.45
 # How much of the numbers between is inside, in the masks that have the stairs. Of 3,200 drawn sets
 # of contours, rings and nested classes none came beyond all four; BROAD alone let five through.
 BROAD = 0.4
