@@ -25,6 +25,13 @@ def own_data_cache(
     monkeypatch.setenv("SEGKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
+@pytest.fixture(autouse=True)
+def no_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out the page at a training's end, which takes seconds, but in tests of reports."""
+    if "report" not in request.path.name and "segkit.training.report" in sys.modules:
+        monkeypatch.setattr("segkit.training.report.write_report", lambda folder: folder)
+
+
 @pytest.fixture
 def install_fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstallFake:
     """install_fake("dist", {"encoders": {"tiny": "module"}}, module="source of it")."""
