@@ -292,7 +292,7 @@ def test_the_command_refuses_images_beyond_max_pixels(folder):
         predict_command, [*arguments, "--out", str(folder / "out")], standalone_mode=False
     )
     assert result.return_value == 3
-    assert "one.png is 50 x 70, 3,500 pixels; 1,000 are allowed." in result.output
+    assert "one.png is 70 x 50 (height x width), 3,500 pixels; 1,000 are allowed." in result.output
     assert (folder / "out/masks/two.png").is_file()
 
 

@@ -104,7 +104,7 @@ def test_parts_without_it_are_refused_with_what_helps():
     ("checkpoints", "fix"),
     [
         (False, "ended an epoch goes on with --resume RUN --checkpoint-activations"),
-        (True, "Use a smaller --batch"),
+        (True, "Use --accumulate 2 or more, a smaller --batch"),
     ],
 )
 def test_who_runs_out_of_memory_is_told_what_is_left_to_try(checkpoints, fix):
