@@ -62,7 +62,8 @@ def test_a_run_leaves_results_pictures_and_a_page(probes, tmp_path):
     assert len(run.aa.pairs) == 1 and run.aa.band >= 1
     assert {"results.json", "results.csv", "report.html"} <= {f.name for f in out.iterdir()}
     assert "Same case twice (A/A): two processes" in result.output
-    assert "crashed: ValueError: a fault of the component" in result.output
+    assert "crashed: SK-P007: 'probe' of bench-probe 1.0 failed while it ran" in result.output
+    assert "ValueError: a fault of the component; bench_probe.py" in result.output
 
 
 def test_a_case_that_sleeps_twice_as_long_as_its_baseline_is_half_as_fast(probes, tmp_path):
