@@ -62,7 +62,10 @@ def wait_for(condition, process):
 def bits(run):
     """Every file of the last checkpoint and the model; and the log without times."""
     last = run / "checkpoints" / (run / "checkpoints" / "last").read_text().strip()
-    held = {each.name: each.read_bytes() for each in sorted(last.iterdir())}
+    held = {each.name: each.read_bytes() for each in sorted(last.glob("*.safetensors"))}
+    held["state"] = json.loads((last / "state.json").read_text())
+    # The settings are kept too, and the number of reading processes may differ.
+    del held["state"]["identity"]
     held["model"] = (run / "model" / "model.safetensors").read_bytes()
     log = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     held["log"] = [(each["epoch"], each["step"], each["loss"], each["scores"]) for each in log]
