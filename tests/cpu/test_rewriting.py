@@ -13,6 +13,8 @@ from segkit.cpu.dense_layers import BoundedConvolution, DenseLayers
 from segkit.cpu.doubling import DoubledConvolution, doubled_taps
 from segkit.cpu.rewriting import rewritten
 
+pytestmark = pytest.mark.integration
+
 CPU = torch.device("cpu")
 
 

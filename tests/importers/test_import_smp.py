@@ -8,6 +8,8 @@ import segkit
 from segkit.errors import ModelFileError, UsageError
 from segkit.importers.importing import Wish, import_checkpoint
 
+pytestmark = pytest.mark.integration
+
 smp = pytest.importorskip("segmentation_models_pytorch")
 
 # Between them: every architecture, encoders of SMP's own and of timm's, every option translated.

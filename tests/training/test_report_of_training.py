@@ -15,6 +15,8 @@ from segkit.training.report import read_confusion, write_report
 from segkit.training.run_folder import RunFolder
 from segkit.training.training import resume, train
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def settings(tiny_settings, tmp_path):

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 import segkit
 from segkit.api import UsageError
 
+pytestmark = pytest.mark.integration
+
 NAMES = sorted(ENCODERS)
 
 

@@ -1,6 +1,10 @@
 """SMP's decoders and an encoder of each of its classes, against the contracts of their kinds."""
 
+import pytest
+
 from segkit.testing import Case, conformance
+
+pytestmark = pytest.mark.integration
 
 DECODERS = ["unet", "linknet", "fpn", "pspnet", "pan", "segformer"]
 SLOW_DECODERS = ["unetplusplus", "manet", "deeplabv3", "deeplabv3plus", "upernet", "dpt"]

@@ -8,6 +8,8 @@ from segkit_smp.encoders import encoder_factory, encoder_names
 
 import segkit
 
+pytestmark = pytest.mark.integration
+
 
 def build(name, *, in_channels=3, weights="none", **options):
     return encoder_factory(name)(in_channels=in_channels, weights=weights, **options)

@@ -1,6 +1,10 @@
 """One encoder of each way in which timm's networks differ, against the encoder contract."""
 
+import pytest
+
 from segkit.testing import Case, conformance
+
+pytestmark = pytest.mark.integration
 
 EXAMPLES = [
     "timm/test_resnet",

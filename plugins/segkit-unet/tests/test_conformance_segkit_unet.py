@@ -1,6 +1,10 @@
 """Every component of segkit-unet against the contract of its kind."""
 
+import pytest
+
 from segkit.testing import Case, conformance
+
+pytestmark = pytest.mark.integration
 
 
 @conformance(

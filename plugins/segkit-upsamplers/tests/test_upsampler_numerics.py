@@ -8,6 +8,8 @@ from segkit_upsamplers import UPSAMPLERS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+pytestmark = pytest.mark.integration
+
 # CARAFE with few weights to predict: finite differences take a pass for each parameter.
 SMALL = {"carafe": {"kernel": 3, "compressed_channels": 2}}
 VARIANTS = [(name, SMALL.get(name, {})) for name in UPSAMPLERS] + [
