@@ -172,18 +172,7 @@ class SegkitTraining(PlainLoop):
         setup = Setup(
             config=config,
             group=group,
-            data=_stand_in(
-                classes=[str(each) for each in range(self.classes)],
-                full_scale=255.0,
-                palette=[],
-                ignore_index=IGNORED,
-                in_channels=3,
-                intensity=_stand_in(record=dict),
-                reading=_stand_in(record=dict),
-                rule="",
-                splits=(),
-                contents={},
-            ),
+            data=_stand_in_data(self.classes),
             model=model,
             loss=self.loss().to(self.device),
             loader=_stand_in(ignore_index=IGNORED, batches_per_epoch=1_000_000),
@@ -252,3 +241,17 @@ WITHOUT: dict[str, Callable[[], None]] = {
 def _stand_in(**attributes: Any) -> Any:
     """Of data and loader, what a step asks for."""
     return SimpleNamespace(**attributes)
+
+
+def _stand_in_data(classes: int) -> Any:
+    return _stand_in(
+        classes=[str(each) for each in range(classes)],
+        full_scale=255.0,
+        palette=[],
+        ignore_index=IGNORED,
+        in_channels=3,
+        intensity=_stand_in(record=dict),
+        reading=_stand_in(record=dict),
+        rule="",
+        contents={},
+    )
