@@ -29,8 +29,8 @@ def own_data_cache(
 def no_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out the page at a training's end, which takes seconds, but in tests of reports."""
     about_pages = any("report" in part for part in request.path.parts[-2:])
-    if not about_pages and "segkit.training.report" in sys.modules:
-        monkeypatch.setattr("segkit.training.report.write_report", lambda folder: folder)
+    if not about_pages and "segkit.training.run.report" in sys.modules:
+        monkeypatch.setattr("segkit.training.run.report.write_report", lambda folder: folder)
 
 
 @pytest.fixture

@@ -31,18 +31,30 @@ FLOORS = (
     ("cli",),
     ("__init__", "__main__"),
 )
-# The data room is large: its shelves have floors too.
-SHELVES = (
-    ("findings", "stored", "intensity", "capabilities", "sample_order"),
-    ("files",),
-    ("setting_values",),
-    ("settings",),
-    ("options",),
-    ("masks",),
-    ("layouts",),
-    ("opening", "augmentation", "batches", "workers"),
-    ("loader", "checks", "conversion", "fetching"),
-)
+# Large rooms have shelves, and those have floors too.
+SHELVES = {
+    "data": (
+        ("findings", "stored", "intensity", "capabilities", "sample_order"),
+        ("files",),
+        ("setting_values",),
+        ("settings",),
+        ("options",),
+        ("masks",),
+        ("layouts",),
+        ("opening", "augmentation", "batches", "workers"),
+        ("loader", "checks", "conversion", "fetching"),
+    ),
+    "training": (
+        ("checkpoint", "optimization", "monitoring", "signals"),
+        ("preparation",),
+        ("resuming",),
+        ("loop",),
+        ("run",),
+        ("rehearsal", "continuing"),
+        ("training",),
+        ("by_keywords", "smoke"),
+    ),
+}
 # Files that import what they compute the name of: a plugin's module, or one of a list beside it.
 COMPUTED = {
     "__init__.py",
@@ -95,13 +107,14 @@ class House:
     def upward(self) -> list[str]:
         """Every import of a room that does not lie below, as "who -> whom"."""
         wrong = []
-        rooms, shelves = floors(FLOORS), floors(SHELVES)
+        rooms = floors(FLOORS)
         for module, imported in self.imports.items():
             for other in sorted(imported):
                 here, there = self.place(module), self.place(other)
                 known = rooms
-                if here[0] == there[0] == "data" and len(here) > 1 and len(there) > 1:
-                    known, here, there = shelves, here[1:], there[1:]
+                same = here[0] == there[0] and len(here) > 1 and len(there) > 1
+                if same and here[0] in SHELVES:
+                    known, here, there = floors(SHELVES[here[0]]), here[1:], there[1:]
                 if here[0] != there[0] and known[there[0]] >= known[here[0]]:
                     wrong.append(f"{module} -> {other}")
         return wrong

@@ -91,7 +91,7 @@ def before_and_after(
 ) -> dict[str, Any]:
     """Fields of Checkerboard: the network at random weights and as trained; writes the picture."""
     from segkit.model.compose import build_model
-    from segkit.training.state import seed_everything
+    from segkit.training.checkpoint.state import seed_everything
 
     seed_everything(config.seed)
     record = trained.record

@@ -74,7 +74,7 @@ def train_briefly(request: Mapping[str, Any], stage: Callable[[str], None]) -> d
     """In the worker: trains one network, returns fields of Quality and Checkerboard."""
     from segkit.config import TrainConfig
     from segkit.model.folder import load_model
-    from segkit.training.events import EpochReport, Silence
+    from segkit.training.monitoring.events import EpochReport, Silence
     from segkit.training.training import train
 
     class Telling(Silence):

@@ -40,8 +40,8 @@ def _changes(
     folder: Path, file: Path | None, options: dict[str, Any], assignments: tuple[str, ...]
 ) -> dict[str, Any]:
     from segkit.config import read_config
-    from segkit.training.identity import refuse_another_run
-    from segkit.training.scheduled import contradictions
+    from segkit.training.resuming.identity import refuse_another_run
+    from segkit.training.resuming.scheduled import contradictions
 
     begun = read_config(folder / "config.yaml")
     # What they came to is decided, and stands in the run's own settings.

@@ -19,6 +19,6 @@ def command(run: Path) -> None:
 
     Every training writes it at its end. It is one file that opens without a network.
     """
-    from segkit.training.report import write_report
+    from segkit.training.run.report import write_report
 
     say(str(write_report(run)))

@@ -17,7 +17,7 @@ from segkit.cli.train_options import machine, output, settings_options
 from segkit.errors import visible
 
 if TYPE_CHECKING:
-    from segkit.training.events import Events
+    from segkit.training.monitoring.events import Events
 
 
 @click.command("train", cls=TorchCommand)
@@ -168,8 +168,8 @@ def _watched(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None
 
 
 def _shown(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None:
-    from segkit.training.events import Several
-    from segkit.training.progress import LiveProgress, PlainProgress
+    from segkit.training.monitoring.events import Several
+    from segkit.training.monitoring.progress import LiveProgress, PlainProgress
 
     live = None
     watchers: list[Events] = []
@@ -183,7 +183,7 @@ def _shown(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None:
             PlainProgress(say, lambda text: click.secho(visible(text), fg="yellow", err=True))
         )
     if tensorboard:
-        from segkit.training.tensorboard import TensorBoardLog
+        from segkit.training.monitoring.tensorboard import TensorBoardLog
 
         watchers.append(TensorBoardLog())
     try:

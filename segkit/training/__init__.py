@@ -1,1 +1,1 @@
-"""From data and parts to a trained model: setup, loop, checkpoints, run folder."""
+"""From data and parts to a trained model; the order of the shelves is in CONTRIBUTING.md."""

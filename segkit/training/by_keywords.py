@@ -7,7 +7,7 @@ from typing import Any
 
 from segkit.config import layered
 from segkit.errors import UsageError
-from segkit.training.events import Events, TrainingResult
+from segkit.training.monitoring.events import Events, TrainingResult
 from segkit.training.training import train as train_by_config
 
 

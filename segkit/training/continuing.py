@@ -7,13 +7,13 @@ from typing import Any
 
 from segkit.config import TrainConfig, read_settings
 from segkit.errors import UsageError
-from segkit.training.events import Events
-from segkit.training.identity import changed_settings, samples_of
-from segkit.training.position import Position
-from segkit.training.run_folder import RunFolder
-from segkit.training.run_state import Resumed
-from segkit.training.setup import Setup
-from segkit.training.summary import sentences
+from segkit.training.checkpoint.position import Position
+from segkit.training.monitoring.events import Events
+from segkit.training.preparation.setup import Setup
+from segkit.training.preparation.summary import sentences
+from segkit.training.resuming.identity import changed_settings, samples_of
+from segkit.training.resuming.run_state import Resumed
+from segkit.training.run.run_folder import RunFolder
 
 
 def tell(

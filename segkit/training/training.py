@@ -15,22 +15,22 @@ from segkit.data.opening.skipping import skipped_note
 from segkit.device import device_errors
 from segkit.distributed import process_group
 from segkit.errors import StorageError, UsageError
+from segkit.training.checkpoint.position import Position
 from segkit.training.continuing import refuse_fewer_epochs, rewind, settings_changed, tell
-from segkit.training.decisions import run_name
-from segkit.training.events import Events, Several, TrainingResult
-from segkit.training.identity import other_changes, refuse_another_run, samples_of
-from segkit.training.loop import DivergedBatch, Loop
-from segkit.training.minutes import within_minutes
-from segkit.training.notebook import Notebook
-from segkit.training.position import Position
-from segkit.training.rehearsal import rehearsed
-from segkit.training.report import conclude
-from segkit.training.run_folder import RunFolder
-from segkit.training.run_state import Resumed, read_resumed
-from segkit.training.setup import Setup, set_up
+from segkit.training.loop.loop import DivergedBatch, Loop
+from segkit.training.monitoring.events import Events, Several, TrainingResult
+from segkit.training.monitoring.notebook import Notebook
+from segkit.training.preparation.decisions import run_name
+from segkit.training.preparation.setup import Setup, set_up
+from segkit.training.preparation.summary import sentences
+from segkit.training.rehearsal.minutes import within_minutes
+from segkit.training.rehearsal.rehearsal import rehearsed
+from segkit.training.resuming.identity import other_changes, refuse_another_run, samples_of
+from segkit.training.resuming.run_state import Resumed, read_resumed
+from segkit.training.run.report import conclude
+from segkit.training.run.run_folder import RunFolder
+from segkit.training.run.writer import Writer, best_scores
 from segkit.training.signals import SAVE, Requests, Signals, end_by, listening
-from segkit.training.summary import sentences
-from segkit.training.writer import Writer, best_scores
 
 
 def train(

@@ -12,8 +12,8 @@ import segkit
 from segkit.bench.counting import Step, count_step
 from segkit.model.activation_checkpointing import checkpoint_activations
 from segkit.model.loss_sum import loss_of, output_for
-from segkit.training.ema import WeightAverage
-from segkit.training.learner import make_optimizer
+from segkit.training.loop.learner import make_optimizer
+from segkit.training.optimization.ema import WeightAverage
 
 pytestmark = pytest.mark.integration
 
@@ -46,7 +46,7 @@ def allocated(step):
 
 
 def real_step(step):
-    """The step that segkit.training.loop takes, on random images."""
+    """The step that segkit.training.loop.loop takes, on random images."""
     model = segkit.build_model(
         step.encoder, step.decoder, step.upsampler, num_classes=step.classes
     ).to(memory_format=torch.channels_last)

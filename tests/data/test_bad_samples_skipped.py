@@ -14,7 +14,7 @@ from segkit.data.opening.opened import Data
 from segkit.data.opening.skipping import as_csv
 from segkit.data.options import DataOptions
 from segkit.errors import DataError
-from segkit.training.run_folder import RunFolder
+from segkit.training.run.run_folder import RunFolder
 
 COUNT = 40
 

@@ -10,7 +10,7 @@ import pytest
 
 from segkit.cli.main import main
 from segkit.config import TrainConfig
-from segkit.training.setup import _open
+from segkit.training.preparation.setup import _open
 
 MakeSet = Callable[..., Path]
 CELLS = np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3), np.ones((32, 24), np.uint8))

@@ -142,7 +142,7 @@ def test_a_name_is_looked_up_once_in_a_training(monkeypatch):
         return find(entry, name)
 
     monkeypatch.setattr(registry, "factory", counting)
-    monkeypatch.setattr("segkit.training.setup.default_registry", lambda: registry)
+    monkeypatch.setattr("segkit.training.preparation.setup.default_registry", lambda: registry)
     monkeypatch.setattr("segkit.model.compose.default_registry", lambda: registry)
     config = layered(
         None,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from segkit.config import TrainConfig
-from segkit.training.events import Silence, StepReport
+from segkit.training.monitoring.events import Silence, StepReport
 from segkit.training.training import train
 
 

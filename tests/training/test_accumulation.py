@@ -6,9 +6,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from segkit.errors import UsageError
-from segkit.training.events import Silence
-from segkit.training.learner import Learner
-from segkit.training.setup import set_up
+from segkit.training.loop.learner import Learner
+from segkit.training.monitoring.events import Silence
+from segkit.training.preparation.setup import set_up
 
 
 def without_norms(model):

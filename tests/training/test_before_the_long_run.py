@@ -10,8 +10,8 @@ import torch
 
 from segkit.errors import ModelFileError, OutOfMemory
 from segkit.training import smoke
-from segkit.training.events import Silence
-from segkit.training.learner import Learner
+from segkit.training.loop.learner import Learner
+from segkit.training.monitoring.events import Silence
 from segkit.training.training import train
 
 WAIT = 0.2

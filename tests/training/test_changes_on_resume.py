@@ -6,7 +6,7 @@ import pytest
 
 from segkit.config import TrainConfig
 from segkit.errors import SegkitError, StorageError, UsageError
-from segkit.training.events import Silence
+from segkit.training.monitoring.events import Silence
 from segkit.training.training import resume, train
 
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from segkit.errors import ModelFileError, StorageError
 from segkit.storage import new_folder, replace_text, storage_errors
-from segkit.training.checkpoints import Checkpoint, CheckpointFolder
-from segkit.training.state import optimizer_tensors, restore_optimizer
+from segkit.training.checkpoint.checkpoints import Checkpoint, CheckpointFolder
+from segkit.training.checkpoint.state import optimizer_tensors, restore_optimizer
 
 
 def checkpoint(value):

@@ -10,8 +10,8 @@ import torch
 
 from segkit.config import layered
 from segkit.errors import EnvironmentFault, UsageError
-from segkit.training import compiling
-from segkit.training.compiling import compiled, refuse_to_compile
+from segkit.training.optimization import compiling
+from segkit.training.optimization.compiling import compiled, refuse_to_compile
 from segkit.training.training import train
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

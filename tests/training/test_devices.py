@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from segkit.training.checkpoints import CheckpointFolder
+from segkit.training.checkpoint.checkpoints import CheckpointFolder
 
 pytestmark = [
     pytest.mark.integration,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from segkit.errors import StorageError, UsageError
-from segkit.training.checkpoints import CheckpointFolder
+from segkit.training.checkpoint.checkpoints import CheckpointFolder
 from segkit.training.training import resume, train
 
 
@@ -95,7 +95,7 @@ def test_more_epochs_go_on_from_the_last(settings, tmp_path):
 
 
 def test_two_processes_do_not_share_a_run(settings, tmp_path):
-    from segkit.training.run_folder import RunFolder
+    from segkit.training.run.run_folder import RunFolder
 
     train(settings(epochs=1))
     with RunFolder(tmp_path / "run").locked(), pytest.raises(StorageError) as caught:

@@ -8,7 +8,7 @@ from torch import nn
 
 import segkit
 from segkit.errors import UsageError
-from segkit.training.freezing import freeze, thaw
+from segkit.training.optimization.freezing import freeze, thaw
 
 
 def small_model():

@@ -68,7 +68,7 @@ def test_training_goes_the_same_way_with_and_without_full_logits(settings, tmp_p
     changes = {"encoder": "densenet121", "decoder": "smp/fpn", "size": 32, "lr": 1e-5}
     train(settings(out=str(tmp_path / "coarse"), **changes))
     monkeypatch.setattr(
-        "segkit.training.learner.output_for", lambda loss, network, image: network(image)
+        "segkit.training.loop.learner.output_for", lambda loss, network, image: network(image)
     )
     train(settings(out=str(tmp_path / "full"), **changes))
     coarse, full = losses_of(tmp_path / "coarse"), losses_of(tmp_path / "full")

@@ -5,11 +5,11 @@ import torch
 
 from segkit.config import read_config
 from segkit.errors import UsageError
-from segkit.training import minutes
-from segkit.training.events import Silence
-from segkit.training.minutes import shape, within_minutes
-from segkit.training.rehearsal import Costs, rehearse
-from segkit.training.setup import set_up
+from segkit.training.monitoring.events import Silence
+from segkit.training.preparation.setup import set_up
+from segkit.training.rehearsal import minutes
+from segkit.training.rehearsal.minutes import shape, within_minutes
+from segkit.training.rehearsal.rehearsal import Costs, rehearse
 from segkit.training.training import train
 
 # A step, an evaluation, a checkpoint: seconds.

@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 from segkit.errors import EnvironmentFault
-from segkit.training.clock import Clock
-from segkit.training.events import EpochReport, StepReport, TrainingResult
-from segkit.training.progress import LiveProgress, PlainProgress, duration, epoch_line
-from segkit.training.tensorboard import TensorBoardLog
+from segkit.training.monitoring.clock import Clock
+from segkit.training.monitoring.events import EpochReport, StepReport, TrainingResult
+from segkit.training.monitoring.progress import LiveProgress, PlainProgress, duration, epoch_line
+from segkit.training.monitoring.tensorboard import TensorBoardLog
 
 STEP = StepReport(
     epoch=2, epochs=10, batch=3, batches=20, step=23, loss=0.51234, learning_rate=1e-3,
@@ -168,7 +168,7 @@ def test_tensorboard_gets_what_is_defined_of_each_epoch(monkeypatch, tmp_path):
 
 def test_the_share_of_waiting_is_the_loaders_time_in_the_epochs(monkeypatch):
     moments = iter([0.0, 0.0, 3.0, 4.0, 4.0, 5.0, 10.0, 10.0])
-    monkeypatch.setattr("segkit.training.clock.time.perf_counter", lambda: next(moments))
+    monkeypatch.setattr("segkit.training.monitoring.clock.time.perf_counter", lambda: next(moments))
     clock = Clock(8)
     assert clock.data_share == 0.0
     for _ in clock.timed(iter(["one", "two"])):

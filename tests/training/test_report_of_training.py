@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 
-import segkit.training.report as report_module
+import segkit.training.run.report as report_module
 from segkit.cli.main import main
 from segkit.config import layered
 from segkit.errors import UsageError
 from segkit.scoring.evaluate_model import EvaluationSettings, evaluate_model
-from segkit.training.events import Silence
-from segkit.training.report import read_confusion, write_report
-from segkit.training.run_folder import RunFolder
+from segkit.training.monitoring.events import Silence
+from segkit.training.run.report import read_confusion, write_report
+from segkit.training.run.run_folder import RunFolder
 from segkit.training.training import resume, train
 
 pytestmark = pytest.mark.integration

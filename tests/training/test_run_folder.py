@@ -13,9 +13,9 @@ import segkit
 from segkit.config import TrainConfig, read_config
 from segkit.errors import StorageError
 from segkit.scoring.evaluate_model import EvaluationSettings, evaluate_model
-from segkit.training.decisions import Length, length_of_training
-from segkit.training.events import EpochReport
-from segkit.training.run_folder import RunFolder
+from segkit.training.monitoring.events import EpochReport
+from segkit.training.preparation.decisions import Length, length_of_training
+from segkit.training.run.run_folder import RunFolder
 from segkit.training.training import train
 
 
@@ -99,7 +99,7 @@ def test_rewinding_forgets_later_epochs_and_a_torn_line(tmp_path):
 def test_a_lock_is_held_against_other_processes_and_ends_with_them(tmp_path):
     hold = (
         "import sys, time; from pathlib import Path\n"
-        "from segkit.training.run_folder import RunFolder\n"
+        "from segkit.training.run.run_folder import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])).locked(): print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(

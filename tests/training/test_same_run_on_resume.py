@@ -13,7 +13,7 @@ from PIL import Image
 from segkit.cli.main import segkit
 from segkit.config import layered
 from segkit.errors import ModelFileError, UsageError
-from segkit.training.events import Silence
+from segkit.training.monitoring.events import Silence
 from segkit.training.training import resume, train
 
 

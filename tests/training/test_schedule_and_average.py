@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from segkit.training.ema import WeightAverage
-from segkit.training.learner import make_optimizer
-from segkit.training.norm_statistics import YoungNorms
-from segkit.training.schedule import learning_rate_share
+from segkit.training.loop.learner import make_optimizer
+from segkit.training.optimization.ema import WeightAverage
+from segkit.training.optimization.norm_statistics import YoungNorms
+from segkit.training.optimization.schedule import learning_rate_share
 from segkit.training.training import train
 
 

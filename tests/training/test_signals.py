@@ -16,7 +16,7 @@ from segkit.training.training import resume, train
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 SLOW = """
 import sys, time
-from segkit.training import learner
+from segkit.training.loop import learner
 step = learner.Learner.step
 def slowly(self, batch, number):
     time.sleep(0.15)

@@ -20,8 +20,9 @@ from segkit.errors import (
     StorageError,
     UsageError,
 )
-from segkit.training import training, writer
-from segkit.training.events import Silence
+from segkit.training import training
+from segkit.training.monitoring.events import Silence
+from segkit.training.run import writer
 from segkit.training.training import less_memory, resume, train
 
 

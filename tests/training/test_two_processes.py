@@ -36,7 +36,7 @@ from safetensors.torch import save_file
 from segkit.config import layered
 from segkit.training import training
 from segkit.distributed import process_group
-from segkit.training.loop import Loop
+from segkit.training.loop.loop import Loop
 from segkit.scoring.evaluate_model import EvaluationSettings, evaluate_model
 
 torch.set_num_threads(1)

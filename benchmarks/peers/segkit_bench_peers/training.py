@@ -139,9 +139,9 @@ class SegkitTraining(PlainLoop):
         from segkit.distributed import Group
         from segkit.model.activation_checkpointing import checkpoint_activations
         from segkit.scoring.evaluator import Evaluator
-        from segkit.training.decisions import Length
-        from segkit.training.loop import Loop
-        from segkit.training.setup import Setup
+        from segkit.training.loop.loop import Loop
+        from segkit.training.preparation.decisions import Length
+        from segkit.training.preparation.setup import Setup
 
         if self.allocator:
             keeps_freed_memory()
@@ -225,7 +225,7 @@ def _without_one_pass_losses() -> None:
 def _without_fused_optimizer() -> None:
     from functools import partial
 
-    from segkit.training import learner
+    from segkit.training.loop import learner
 
     adamw = partial(torch.optim.AdamW, foreach=False)
     learner.torch.optim.AdamW = lambda *given, fused, **rest: adamw(*given, **rest)  # type: ignore

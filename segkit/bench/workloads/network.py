@@ -31,7 +31,7 @@ from segkit.device import autocast
 from segkit.errors import UsageError
 from segkit.model.compose import build_loss, build_model
 from segkit.model.loss_sum import loss_of, output_for
-from segkit.training.learner import make_optimizer
+from segkit.training.loop.learner import make_optimizer
 
 # So small that random labels do not drive the weights anywhere while time is taken.
 LEARNING_RATE = 1e-6

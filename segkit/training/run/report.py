@@ -18,9 +18,9 @@ from segkit.reporting import charts
 from segkit.reporting.pages import Figure
 from segkit.reporting.report import Report, Section, case, drawn, duration, score_text
 from segkit.storage import replace_text, storage_errors
-from segkit.training.events import Events
-from segkit.training.notebook import Notebook, read_notes
-from segkit.training.run_folder import RunFolder
+from segkit.training.monitoring.events import Events
+from segkit.training.monitoring.notebook import Notebook, read_notes
+from segkit.training.run.run_folder import RunFolder
 
 SAMPLES = (
     "Image, truth, prediction and errors: right, missed and invented pixels in three colours, a "

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from segkit.storage import replace_text, storage_errors
-from segkit.training.events import Silence
+from segkit.training.monitoring.events import Silence
 from segkit.version import __version__
 
 FILE = "decisions.json"

@@ -17,8 +17,8 @@ from segkit.data.opening.skipping import Skipped, as_csv
 from segkit.errors import StorageError, UsageError
 from segkit.reporting.tables import as_csv_text
 from segkit.storage import replace_text, storage_errors, sweep
-from segkit.training.checkpoints import CheckpointFolder
-from segkit.training.events import EpochReport
+from segkit.training.checkpoint.checkpoints import CheckpointFolder
+from segkit.training.monitoring.events import EpochReport
 
 COLUMNS = (
     "epoch",

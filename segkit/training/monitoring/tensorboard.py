@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from segkit.errors import EnvironmentFault
-from segkit.training.events import EpochReport, Silence, TrainingResult
+from segkit.training.monitoring.events import EpochReport, Silence, TrainingResult
 
 
 class TensorBoardLog(Silence):

@@ -27,11 +27,11 @@ from segkit.registry.components import default_registry
 from segkit.registry.expression import parse_list, parse_sum
 from segkit.registry.pins import as_pinned, other_versions, plugins_of
 from segkit.scoring.evaluator import Evaluator
-from segkit.training.compiling import refuse_to_compile
-from segkit.training.decisions import Length, decided, length_of_training
-from segkit.training.events import Events
-from segkit.training.freezing import named_parts
-from segkit.training.state import seed_everything
+from segkit.training.checkpoint.state import seed_everything
+from segkit.training.monitoring.events import Events
+from segkit.training.optimization.compiling import refuse_to_compile
+from segkit.training.optimization.freezing import named_parts
+from segkit.training.preparation.decisions import Length, decided, length_of_training
 
 
 @dataclass(frozen=True)

@@ -18,19 +18,19 @@ from segkit.device import autocast
 from segkit.model.activation_checkpointing import statistics_kept
 from segkit.model.loss_sum import loss_of, output_for, takes_instances
 from segkit.scoring.evaluation import move, refuse_labels_out_of_range
-from segkit.training.compiling import compiled
-from segkit.training.ema import WeightAverage
-from segkit.training.freezing import freeze, thaw
-from segkit.training.norm_statistics import YoungNorms
-from segkit.training.schedule import learning_rate_share
-from segkit.training.setup import Setup
-from segkit.training.state import (
+from segkit.training.checkpoint.state import (
     load_tensors,
     optimizer_tensors,
     random_tensors,
     restore_optimizer,
     restore_random,
 )
+from segkit.training.optimization.compiling import compiled
+from segkit.training.optimization.ema import WeightAverage
+from segkit.training.optimization.freezing import freeze, thaw
+from segkit.training.optimization.norm_statistics import YoungNorms
+from segkit.training.optimization.schedule import learning_rate_share
+from segkit.training.preparation.setup import Setup
 
 # By group ("model", "average", "optimizer", "random", ...), then by name.
 Tensors = Mapping[str, Mapping[str, Tensor]]

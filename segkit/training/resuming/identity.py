@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 from segkit.config import CHANGEABLE, TrainConfig
 from segkit.errors import UsageError
 from segkit.model.network import SegmentationModel
-from segkit.training.setup import Setup
+from segkit.training.preparation.setup import Setup
 from segkit.version import __version__
 
 # Settings that leave the network as it is: where things lie, and what is written when. That the

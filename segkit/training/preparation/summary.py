@@ -6,7 +6,7 @@ from segkit.device import describe
 from segkit.model.activation_checkpointing import able_to_checkpoint
 from segkit.model.network import SegmentationModel
 from segkit.reporting.tables import in_units
-from segkit.training.setup import Setup
+from segkit.training.preparation.setup import Setup
 
 
 def sentences(setup: Setup) -> list[tuple[str, str]]:

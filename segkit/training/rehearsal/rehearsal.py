@@ -15,12 +15,12 @@ import torch
 from segkit.data.loader import EvaluationLoader
 from segkit.device import memory_in_use
 from segkit.inference.predictor import Predictor
-from segkit.training.checkpoints import Checkpoint, CheckpointFolder
-from segkit.training.learner import Learner
-from segkit.training.progress import duration
-from segkit.training.setup import Setup, loader_of
-from segkit.training.state import seed_everything
-from segkit.training.writer import disk_needed
+from segkit.training.checkpoint.checkpoints import Checkpoint, CheckpointFolder
+from segkit.training.checkpoint.state import seed_everything
+from segkit.training.loop.learner import Learner
+from segkit.training.monitoring.progress import duration
+from segkit.training.preparation.setup import Setup, loader_of
+from segkit.training.run.writer import disk_needed
 
 # The first wakes the device and its libraries, and is not counted.
 FEWEST_STEPS = 3

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segkit.config import CHANGEABLE, TrainConfig, layered
-from segkit.training.identity import word
+from segkit.training.resuming.identity import word
 
 PATHS = ("data", "weights")
 

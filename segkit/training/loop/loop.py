@@ -19,14 +19,14 @@ from segkit.scoring.evaluation import evaluate
 from segkit.scoring.evaluator import Scores
 from segkit.scoring.mean_loss import MeanLoss
 from segkit.scoring.per_image import Overlap
-from segkit.training.checkpoints import Checkpoint
-from segkit.training.clock import Clock
-from segkit.training.events import EpochReport, StepReport
-from segkit.training.identity import identity_of
-from segkit.training.learner import Learner, Outcome
-from segkit.training.position import Position
-from segkit.training.run_state import Resumed, RunState
-from segkit.training.setup import Setup
+from segkit.training.checkpoint.checkpoints import Checkpoint
+from segkit.training.checkpoint.position import Position
+from segkit.training.loop.learner import Learner, Outcome
+from segkit.training.monitoring.clock import Clock
+from segkit.training.monitoring.events import EpochReport, StepReport
+from segkit.training.preparation.setup import Setup
+from segkit.training.resuming.identity import identity_of
+from segkit.training.resuming.run_state import Resumed, RunState
 
 SKIPS_IN_A_ROW = 50
 

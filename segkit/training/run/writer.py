@@ -17,12 +17,12 @@ from segkit.model.folder import save_model
 from segkit.model.network import SegmentationModel
 from segkit.scoring.evaluator import Scores
 from segkit.storage import storage_errors
-from segkit.training.checkpoints import Checkpoint
-from segkit.training.events import EpochReport, Events
-from segkit.training.position import Position
-from segkit.training.run_folder import RunFolder
-from segkit.training.samples import write_samples
-from segkit.training.setup import Setup
+from segkit.training.checkpoint.checkpoints import Checkpoint
+from segkit.training.checkpoint.position import Position
+from segkit.training.monitoring.events import EpochReport, Events
+from segkit.training.monitoring.samples import write_samples
+from segkit.training.preparation.setup import Setup
+from segkit.training.run.run_folder import RunFolder
 from segkit.version import __version__
 
 # While a checkpoint is written, the two before it and the best are still there.

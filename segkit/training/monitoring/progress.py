@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from segkit.training.events import EpochReport, Silence, StepReport, TrainingResult
+from segkit.training.monitoring.events import EpochReport, Silence, StepReport, TrainingResult
 
 QUIET_SECONDS = 10.0
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from segkit.distributed import Group
 from segkit.errors import ModelFileError
-from segkit.training.checkpoints import Checkpoint, CheckpointFolder
-from segkit.training.identity import Identity
-from segkit.training.position import Position
+from segkit.training.checkpoint.checkpoints import Checkpoint, CheckpointFolder
+from segkit.training.checkpoint.position import Position
+from segkit.training.resuming.identity import Identity
 
 
 class RunState(BaseModel):

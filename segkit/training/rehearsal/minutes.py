@@ -10,10 +10,10 @@ import time
 from dataclasses import replace
 
 from segkit.errors import UsageError
-from segkit.training.decisions import EVALUATIONS, SHOWN, Length
-from segkit.training.progress import duration
-from segkit.training.rehearsal import Costs, rehearse
-from segkit.training.setup import Setup, loader_of
+from segkit.training.monitoring.progress import duration
+from segkit.training.preparation.decisions import EVALUATIONS, SHOWN, Length
+from segkit.training.preparation.setup import Setup, loader_of
+from segkit.training.rehearsal.rehearsal import Costs, rehearse
 
 # Of the time: what finding the speed may take, and what evaluations and checkpoints may.
 MEASURING, LOOKING = 0.03, 0.15

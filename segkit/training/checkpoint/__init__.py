@@ -1,0 +1,1 @@
+"""What a training continues from: its files, its tensors and its place."""

@@ -1,0 +1,1 @@
+"""What changes a network's weights: schedule, average, freezing, norms, compiling."""

@@ -1,0 +1,1 @@
+"""From settings to data, network, loss and metrics, and what is said of them first."""

@@ -1,0 +1,1 @@
+"""What a training takes on this machine, measured before it begins."""

@@ -1,0 +1,1 @@
+"""Whether a run that goes on is the run that it was."""
