@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     with ThreadPoolExecutor(max_workers=given.jobs) as pool:
         verdicts = list(pool.map(verdict, read_directory(given.directory)))
-    given.out.write_text(table(verdicts), encoding="utf-8")
+    beneath = " on top of what one Python has installed, torch among it" if given.over_this else ""
+    given.out.write_text(table(verdicts, beneath), encoding="utf-8")
     for each in verdicts:
         sys.stdout.write(f"{each.listed.name} {each.version}: {each.state} {each.cause}\n")
     kept = [each for each in verdicts if each.listed.lifecycle != "archived"]
@@ -89,13 +90,13 @@ def checked(listed: Listed, place: Path, core: str | None, pip: Sequence[str]) -
     return Verdict(listed, row["version"], row["state"], "; ".join(causes))
 
 
-def table(verdicts: Sequence[Verdict]) -> str:
-    """The page, as Markdown."""
+def table(verdicts: Sequence[Verdict], beneath: str = "") -> str:
+    """The page, as Markdown; `beneath` says what the environments were made on."""
     lines = [
         "# Plugins",
         "",
         "Written by `python docs/check_plugins.py`: each was installed in an environment of its "
-        f"own beside segkit-core {__version__}, and looked at with `segkit plugins NAME --check`. "
+        f"own{beneath}, beside segkit-core {__version__}, and looked at with `segkit plugins NAME --check`. "
         "`segkit install NAME` installs one; [CONTRIBUTING](../CONTRIBUTING.md) says how one gets "
         "listed.",
         "",

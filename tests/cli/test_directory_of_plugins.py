@@ -5,13 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from packaging.specifiers import SpecifierSet
 
 from segkit.cli.main import main
-from segkit.errors import UsageError
+from segkit.errors import EnvironmentFault, UsageError
 from segkit.registry.directory import Listed, find_listed, read_directory
 from segkit.registry.index import FIRST_PARTY, Index
 
@@ -66,6 +68,53 @@ def test_a_directory_gives_pip_names_and_versions_and_nothing_else(tmp_path, cha
     file = written(tmp_path, entry("acme") | changes)
     with pytest.raises(UsageError, match="is no directory of plugins") as caught:
         read_directory(file)
+    assert said in caught.value.what
+
+
+@pytest.fixture
+def address():
+    """Of a server on this machine that answers by path: directory.json, latin1.json, long.json."""
+    plain = {"format": "segkit-directory/1", "plugins": [entry("segkit-acme")]}
+    answers = {
+        "/directory.json": json.dumps(plain).encode(),
+        "/latin1.json": "é".encode("latin-1"),
+        "/long.json": b'{"format": "' + b"x" * 2_000_000 + b'"}',
+    }
+
+    class Answering(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = answers.get(self.path)
+            self.send_response(200 if body else 404)
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_directory_is_fetched_from_an_address(address, capsys):
+    assert [each.name for each in read_directory(f"{address}/directory.json")] == ["segkit-acme"]
+    with pytest.raises(SystemExit, match="0"):
+        main(["plugins", "--available", "--directory", f"{address}/directory.json"])
+    assert "segkit-acme" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("gone.json", "gone.json cannot be fetched (HTTP Error 404"),
+        ("latin1.json", "latin1.json cannot be fetched ('utf-8' codec"),
+        ("long.json", "long.json is no directory of plugins (JSONDecodeError"),
+    ],
+)
+def test_an_address_that_gives_no_directory_is_said(address, name, said):
+    with pytest.raises((EnvironmentFault, UsageError)) as caught:
+        read_directory(f"{address}/{name}")
     assert said in caught.value.what
 
 
