@@ -96,7 +96,8 @@ def table(verdicts: Sequence[Verdict], beneath: str = "") -> str:
         "# Plugins",
         "",
         "Written by `python docs/check_plugins.py`: each was installed in an environment of its "
-        f"own{beneath}, beside segkit-core {__version__}, and looked at with `segkit plugins NAME --check`. "
+        f"own{beneath}, beside segkit-core {__version__}, and looked at with "
+        "`segkit plugins NAME --check`. "
         "`segkit install NAME` installs one; [CONTRIBUTING](../CONTRIBUTING.md) says how one gets "
         "listed.",
         "",

@@ -48,6 +48,12 @@ def choose_device(asked: str, local_rank: int = 0) -> torch.device:
     return device
 
 
+def on_device(image_BCHW: torch.Tensor, device: torch.device, channels_last: bool) -> torch.Tensor:
+    """A batch's images on the device, in the memory layout the model computes in."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return image_BCHW.to(device, non_blocking=True).contiguous(memory_format=layout)
+
+
 def choose_precision(asked: str, device: torch.device) -> str:
     """fp32, bf16 or fp16; raises EnvironmentFault SK-E002 where the device cannot."""
     if asked == "auto":

@@ -27,7 +27,7 @@ from segkit.bench.records import Run
 from segkit.bench.row import Row
 from segkit.bench.watching import Quiet
 from segkit.reporting.tables import aligned
-from segkit.training.monitoring.progress import duration
+from segkit.reporting.words import duration
 
 COLUMNS = (
     *("case", "ms/step", "95 %", "images/s", "times as fast"),

@@ -17,6 +17,7 @@ from segkit.cli.data_options import (
     progress_bar,
 )
 from segkit.cli.declaring import TorchCommand, say
+from segkit.reporting.words import counted
 
 if TYPE_CHECKING:
     from segkit.data.checks.report import CheckReport
@@ -129,10 +130,6 @@ def _differences(folder: Path, manifest: Path | None, quiet: bool) -> Sequence[F
         return against_manifest(folder, manifest, progress)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _show(report: CheckReport) -> None:
     from segkit.reporting.tables import aligned
 
@@ -151,7 +148,7 @@ def _show(report: CheckReport) -> None:
     errors = sum(group["count"] for group in report.findings if group["level"] == "error")
     warnings = sum(group["count"] for group in report.findings if group["level"] != "error")
     verdict = "ready to train" if not errors else "not ready to train"
-    say(f"\n{verdict}: {_count(errors, 'error')}, {_count(warnings, 'warning')}.")
+    say(f"\n{verdict}: {counted(errors, 'error')}, {counted(warnings, 'warning')}.")
 
 
 def _show_group(group: dict[str, Any]) -> None:

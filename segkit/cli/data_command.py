@@ -19,6 +19,7 @@ from segkit.cli.data_options import (
     progress_bar,
 )
 from segkit.cli.declaring import TorchCommand, say
+from segkit.reporting.words import counted
 
 
 class DataGroup(click.Group):
@@ -168,7 +169,7 @@ def convert_command(source: Path, out: Path, **asked: Any) -> None:
 
 def _images(count: int, split: str) -> str:
     """As 20 train; 1 image where there are no splits."""
-    return f"{count} {split}" if split != "all" else f"{count} image{'s' * (count != 1)}"
+    return f"{count} {split}" if split != "all" else counted(count, "image")
 
 
 command.add_command(check_command)

@@ -12,6 +12,7 @@ import click
 from segkit.cli.completion import ComponentName
 from segkit.cli.declaring import TorchCommand
 from segkit.errors import UsageError
+from segkit.reporting.words import counted
 
 if TYPE_CHECKING:
     from segkit.bench.devices import Device
@@ -176,7 +177,7 @@ def _page(plan: Plan) -> str:
 
 
 def _images(batch: int) -> str:
-    return f"{batch:,} image{'s' * (batch != 1)}"
+    return counted(batch, "image")
 
 
 def _large(number: int) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segkit.cpu.rewriting import rewritten
-from segkit.device import autocast, ran_out_of_memory
+from segkit.device import autocast, on_device, ran_out_of_memory
 from segkit.errors import OutOfMemory
 from segkit.inference.tiling import Tiling, labels_of_images
 from segkit.model.network import CoarseLogits, SegmentationModel
@@ -96,8 +96,8 @@ class Predictor:
 
     def _normalized(self, pixels_BCHW: Tensor, full_scale: float) -> Tensor:
         """Pixels of any type as the network takes them, on the device."""
-        pixels_BCHW = pixels_BCHW.to(self.device, non_blocking=True)
-        return self.model.normalize(pixels_BCHW.contiguous(memory_format=self._layout), full_scale)
+        pixels_BCHW = on_device(pixels_BCHW, self.device, self.channels_last)
+        return self.model.normalize(pixels_BCHW, full_scale)
 
     def label_maps(
         self,

@@ -79,15 +79,6 @@ def case(name: str, picture_HWC: Picture, caption: str = "") -> Figure:
     return Figure(name, address, address, caption)
 
 
-def duration(seconds: float) -> str:
-    """1 h 5 min, 3 min 20 s, 4.2 s."""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
 def score_text(value: float | None) -> str:
     """0.8123; n/a where a score is not defined."""
     return "n/a" if value is None or value != value else f"{value:.4f}"

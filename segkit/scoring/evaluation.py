@@ -73,12 +73,6 @@ def evaluate(
     return evaluator.scores(images)
 
 
-def move(image_BCHW: Tensor, device: torch.device, channels_last: bool) -> Tensor:
-    """A batch's images on the device, in the memory layout the model computes in."""
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return image_BCHW.to(device, non_blocking=True).contiguous(memory_format=layout)
-
-
 def refuse_labels_out_of_range(
     batch: Batch, num_classes: int, ignore_index: int | None, what: str = ""
 ) -> None:

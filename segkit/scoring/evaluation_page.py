@@ -14,10 +14,10 @@ from segkit.reporting.report import (
     Section,
     case,
     drawn,
-    duration,
     score_text,
     with_interval,
 )
+from segkit.reporting.words import duration
 from segkit.scoring.details import Details
 from segkit.scoring.evaluate_model import Evaluation
 from segkit.scoring.intervals import FEW_IMAGES, METHOD

@@ -152,6 +152,7 @@ def _factory(subject: Subject) -> Any:
     call = partial(component.factory, **component.values)
     try:
         pickle.dumps(call)
+    # Pickling runs the component's own methods, which may raise anything.
     except Exception:
         return None
     return call

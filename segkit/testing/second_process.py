@@ -29,6 +29,7 @@ def in_a_second_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """
     try:
         question = pickle.dumps((function, arguments))
+    # Pickling runs the component's own methods, which may raise anything.
     except Exception as error:
         raise Breach(
             f"it cannot be pickled ({type(error).__name__}: {error})", UNPICKLABLE
@@ -73,5 +74,6 @@ def _answer(question: bytes) -> bytes:
     try:
         function, arguments = pickle.loads(question)
         return pickle.dumps((function(*arguments), ""))
+    # It travels back in words, whatever it is, and is raised there as a Breach.
     except Exception as error:
         return pickle.dumps((None, f"{type(error).__name__}: {error}"))

@@ -10,7 +10,7 @@ import numpy as np
 from segkit.config import TrainConfig
 from segkit.inference.predict import predict
 from segkit.model.folder import load_model
-from segkit.training.monitoring.progress import duration
+from segkit.reporting.words import duration
 from segkit.training.training import resume, train
 
 STEPS = 2

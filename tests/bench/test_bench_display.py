@@ -82,9 +82,9 @@ def test_plain_lines_say_each_stage_once_and_end_with_the_table():
     text = "\n".join(lines)
     assert "a processor, 2 cores, 16 GiB, x86_64, cpu; load 0.5" in text
     assert "fp32 250 GFLOP/s, copy 40.0 GB/s" in text
-    assert text.count("preparing") == 1 and text.count("round 1 of 5, 1m00s left") == 1
-    assert "1 row is noisy" in text and "3 cases in 1m15s." in text
-    assert lines[-1] == "3 cases in 1m15s."
+    assert text.count("preparing") == 1 and text.count("round 1 of 5, 1 min 0 s left") == 1
+    assert "1 row is noisy" in text and "3 cases in 1 min 15 s." in text
+    assert lines[-1] == "3 cases in 1 min 15 s."
 
 
 def test_the_table_says_once_what_all_share_and_why_a_row_has_no_figures():
@@ -107,7 +107,9 @@ def test_the_live_table_fits_its_window_and_shows_the_case_at_work():
     console.print(display.view())
     display.close()
     text = console.file.getvalue()
-    assert "round 1 of 5" in text and "50%  1m00s left" in text and "Ctrl-C skips the case" in text
+    assert (
+        "round 1 of 5" in text and "50%  1 min 0 s left" in text and "Ctrl-C skips the case" in text
+    )
     assert len(text.splitlines()) <= 20
 
 
@@ -117,7 +119,7 @@ def test_the_live_table_ends_as_the_whole_table():
     watched(display)
     text = console.file.getvalue()
     assert "something to know" in text and "oom: too large" in text
-    assert text.rstrip().endswith("3 cases in 1m15s.")
+    assert text.rstrip().endswith("3 cases in 1 min 15 s.")
     assert not display.live.is_started
 
 

@@ -11,9 +11,10 @@ import pytest
 from rich.console import Console
 
 from segkit.errors import EnvironmentFault
+from segkit.reporting.words import duration
 from segkit.training.monitoring.clock import Clock
 from segkit.training.monitoring.events import EpochReport, StepReport, TrainingResult
-from segkit.training.monitoring.progress import LiveProgress, PlainProgress, duration, epoch_line
+from segkit.training.monitoring.progress import LiveProgress, PlainProgress, epoch_line
 from segkit.training.monitoring.tensorboard import TensorBoardLog
 
 STEP = StepReport(
@@ -43,7 +44,7 @@ def test_an_epoch_is_one_line(plain):
     progress.finished_epoch(EPOCH)
     assert lines == [
         "epoch  2/10  loss 0.5000  val loss 0.6000  miou 0.7500 *  lr 1.00e-03  12.3 images/s  "
-        "data 8%  20s",
+        "data 8%  20 s",
     ]
 
 
@@ -60,7 +61,7 @@ def test_steps_are_quiet_until_ten_seconds_have_passed(plain, monkeypatch):
     progress.stepped(STEP)
     assert lines == [
         "  epoch 2/10  batch 3/20  loss 0.5123  lr 1.00e-03  12.3 images/s  data 26%  "
-        "3.0 GiB  3m20s left"
+        "3.0 GiB  3 min 20 s left"
     ]
 
 
@@ -74,7 +75,7 @@ def test_the_end_says_what_was_reached_and_where_everything_lies(plain):
     progress, lines, _ = plain
     progress.finished(RESULT)
     assert lines == [
-        "Trained 10 epochs in 1m05s.",
+        "Trained 10 epochs in 1 min 5 s.",
         "Best miou 0.7500, in epoch 2.",
         "model     runs/street/model",
         "scores    runs/street/metrics.csv",
@@ -107,7 +108,14 @@ def test_a_terminal_shows_bar_epochs_and_end():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.4, "0s"), (59.7, "1m00s"), (3599, "59m59s"), (7500, "2h05m")]
+    ("seconds", "shown"),
+    [
+        (0.4, "0.4 s"),
+        (12.4, "12 s"),
+        (59.97, "1 min 0 s"),
+        (3599, "59 min 59 s"),
+        (7500, "2 h 5 min"),
+    ],
 )
 def test_durations_read_as_people_say_them(seconds, shown):
     assert duration(seconds) == shown

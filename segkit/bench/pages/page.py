@@ -19,6 +19,7 @@ from segkit.bench.record import Record
 from segkit.bench.records import Run
 from segkit.bench.row import Row
 from segkit.reporting.pages import Figure, pages
+from segkit.reporting.words import duration
 
 MIB = 2**20
 MODES = {"train": "Training", "infer": "Inference"}
@@ -87,7 +88,7 @@ def page(run: Run, pictures: Sequence[Figure]) -> str:
         tables=found,
         failed=[row for row in run.rows if row.status != "ok"],
         conditions=conditions(run),
-        duration=_duration(run.seconds),
+        duration=duration(run.seconds),
         controls=run.aa.pairs if run.aa else (),
         band=run.aa.band if run.aa else None,
         baselines=baselines_line(run.rows),
@@ -223,8 +224,3 @@ def _scaled(record: Record | None, name: str, factor: float) -> str:
 def _percent(record: Record | None, name: str) -> str:
     share = getattr(record, name, None)
     return "" if share is None else f"{100 * share:.0f} %"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

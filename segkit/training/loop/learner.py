@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from segkit.data.batches import Batch
-from segkit.device import autocast
+from segkit.device import autocast, on_device
 from segkit.model.activation_checkpointing import statistics_kept
 from segkit.model.loss_sum import loss_of, output_for, takes_instances
-from segkit.scoring.evaluation import move, refuse_labels_out_of_range
+from segkit.scoring.evaluation import refuse_labels_out_of_range
 from segkit.training.checkpoint.state import (
     load_tensors,
     optimizer_tensors,
@@ -153,7 +153,7 @@ class Learner:
 
     def _loss(self, batch: Batch) -> Tensor:
         device, instances_BHW = self.group.device, batch.instances_BHW
-        image_BCHW = move(batch.image_BCHW, device, self.config.channels_last)
+        image_BCHW = on_device(batch.image_BCHW, device, self.config.channels_last)
         target_BHW = batch.target_BHW.to(device, non_blocking=True)
         with autocast(device, self.config.precision):
             pixels_BCHW = self.model.normalize(image_BCHW, self.setup.data.full_scale)

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from segkit.reporting.words import counted, duration
 from segkit.training.monitoring.events import EpochReport, Silence, StepReport, TrainingResult
 
 QUIET_SECONDS = 10.0
@@ -153,12 +154,12 @@ def epoch_line(report: EpochReport) -> str:
 
 def skips(number: int) -> str:
     """Steps that fp16 lost: a few at the start are usual, many ask for --precision bf16."""
-    return f"{plural(number, 'step')} skipped"
+    return f"{counted(number, 'step')} skipped"
 
 
 def closing_lines(result: TrainingResult) -> list[str]:
     """What was reached, and where everything lies."""
-    lines = [f"Trained {plural(result.epochs, 'epoch')} in {duration(result.seconds)}."]
+    lines = [f"Trained {counted(result.epochs, 'epoch')} in {duration(result.seconds)}."]
     if result.stopped:
         lines = [f"Stopped after epoch {result.epochs}: {result.stopped}."]
     if result.best_epoch is not None:
@@ -173,22 +174,6 @@ def closing_lines(result: TrainingResult) -> list[str]:
     lines += [f"{what:<9} {place}" for what, place in places.items()]
     lines.append(f"Next: segkit predict {result.folder} IMAGES... --out DIR")
     return lines
-
-
-def plural(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as 45s, 3m20s or 2h05m."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02d}s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m"
 
 
 def _score(value: float) -> str:

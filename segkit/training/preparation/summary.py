@@ -6,6 +6,7 @@ from segkit.device import describe
 from segkit.model.activation_checkpointing import able_to_checkpoint
 from segkit.model.network import SegmentationModel
 from segkit.reporting.tables import in_units
+from segkit.reporting.words import counted
 from segkit.training.preparation.setup import Setup
 
 
@@ -40,15 +41,11 @@ def _length_sentence(setup: Setup) -> str:
     why = f" ({setup.length.reason})" if setup.length.reason else ""
     parts = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
     return (
-        f"{_count(setup.epochs, 'epoch')} of {_count(steps, 'step')}{why}, "
+        f"{counted(setup.epochs, 'epoch')} of {counted(steps, 'step')}{why}, "
         f"batch {config.batch}{parts}, "
         f"crops of {config.size} x {config.size} pixels (height x width), "
         f"{config.augmentation} augmentation, learning rate {config.lr:g}"
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _weights_sentence(model: SegmentationModel) -> str:

@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 
 from segkit.errors import UsageError
-from segkit.training.monitoring.progress import duration
+from segkit.reporting.words import duration
 from segkit.training.preparation.decisions import EVALUATIONS, SHOWN, Length
 from segkit.training.preparation.setup import Setup, loader_of
 from segkit.training.rehearsal.rehearsal import Costs, rehearse

@@ -15,10 +15,10 @@ import torch
 from segkit.data.loader import EvaluationLoader
 from segkit.device import memory_in_use
 from segkit.inference.predictor import Predictor
+from segkit.reporting.words import duration
 from segkit.training.checkpoint.checkpoints import Checkpoint, CheckpointFolder
 from segkit.training.checkpoint.state import seed_everything
 from segkit.training.loop.learner import Learner
-from segkit.training.monitoring.progress import duration
 from segkit.training.preparation.setup import Setup, loader_of
 from segkit.training.run.writer import disk_needed
 

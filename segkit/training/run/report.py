@@ -16,7 +16,8 @@ from segkit.config import TrainConfig, read_config, to_yaml
 from segkit.errors import UsageError
 from segkit.reporting import charts
 from segkit.reporting.pages import Figure
-from segkit.reporting.report import Report, Section, case, drawn, duration, score_text
+from segkit.reporting.report import Report, Section, case, drawn, score_text
+from segkit.reporting.words import duration
 from segkit.storage import replace_text, storage_errors
 from segkit.training.monitoring.events import Events
 from segkit.training.monitoring.notebook import Notebook, read_notes
