@@ -74,6 +74,7 @@ CODES: dict[str, str] = {
     "SK-D034": "The images' values cannot be meant by the black and white recorded with the model.",
     "SK-D035": "The classes of the data are not those that the model tells apart.",
     "SK-D036": "Values are read as classes, and may be object numbers.",
+    "SK-D037": "The data tell no objects apart, and the training is to learn it.",
     "SK-E001": "torch and torchvision were built for different releases or devices.",
     "SK-E002": "The device asked for is not there.",
     "SK-E003": "An optional package that this feature needs is not installed.",

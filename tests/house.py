@@ -19,6 +19,7 @@ FLOORS = (
     ("registry",),
     ("reporting",),
     ("model",),
+    ("separation",),
     ("cpu",),
     ("data",),
     ("inference",),

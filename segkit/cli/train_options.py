@@ -76,6 +76,11 @@ DATA = (
         "[default: masks hold classes]",
     ),
     data(
+        "--separate",
+        metavar="boundary|distance|centre",
+        help="Learn to tell touching objects apart, from object numbers. [default: not]",
+    ),
+    data(
         "--binarize",
         type=int,
         help="Smeared masks: values from here on are foreground. [default: none]",

@@ -133,6 +133,11 @@ class TrainConfig(BaseModel):
         description="where masks hold object numbers: foreground, or boundary for the objects' "
         "outermost pixels as a class too; null where they hold classes",
     )
+    separate: str | None = Field(
+        default=None,
+        description="how touching objects are told apart, of masks with object numbers: boundary, "
+        "distance or centre, as distance(reach=24); null: not at all",
+    )
     binarize: int | None = Field(
         default=None,
         ge=1,

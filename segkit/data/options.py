@@ -70,12 +70,13 @@ PLAIN_OPTIONS = DataOptions()
 
 
 def options_of(config: TrainConfig) -> DataOptions:
-    """How a training opens its data."""
+    """How a training opens its data; one that separates objects takes masks for object numbers."""
+    numbered = "foreground" if config.separate and not config.dataset else None
     return DataOptions(
         dataset=config.dataset,
         ignore_index=config.ignore_index,
         num_classes=config.num_classes,
-        instances=config.instances,
+        instances=config.instances or numbered,
         binarize=config.binarize,
         label_mapping=read_label_mapping(config.label_mapping) if config.label_mapping else None,
         declare=config.declare,

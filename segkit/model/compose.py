@@ -43,6 +43,8 @@ def build_model(
     encoder_options: Options | None = None,
     decoder_options: Options | None = None,
     upsampler_options: Options | None = None,
+    separation: str = "",
+    maps: int = 0,
     registry: Registry | None = None,
 ) -> SegmentationModel:
     """A network of three named parts, an ordinary nn.Module: logits_BKHW = model(image_BCHW).
@@ -54,6 +56,8 @@ def build_model(
                                   "auto" (the same, else a warning and a random start), or the path
                                   of a safetensors file
     *_options                     more options, as a mapping: they win over those in the name
+    separation, maps              how it tells touching objects apart, and by how many maps: what a
+                                  training sets with --separate
 
     Raises UsageError (SK-C0xx), WeightsUnavailable, PluginError.
     """
@@ -69,6 +73,8 @@ def build_model(
         num_classes=num_classes,
         in_channels=in_channels,
         weights=start,
+        separation=separation,
+        maps=maps,
     )
 
 
@@ -89,6 +95,7 @@ def build_recorded(record: ModelRecord, registry: Registry | None = None) -> Seg
         num_classes=record.num_classes,
         in_channels=record.in_channels,
         weights=dict(record.weights),
+        maps=record.maps,
     )
     model.record = record
     if pixels := record.normalization:
@@ -193,6 +200,8 @@ def _assemble(
     num_classes: int,
     in_channels: int,
     weights: Mapping[str, str],
+    separation: str = "",
+    maps: int = 0,
 ) -> SegmentationModel:
     decoder = _build_decoder(encoder, *named)
     encoder_part, decoder_part, upsampler_part = (
@@ -205,6 +214,8 @@ def _assemble(
         num_classes=num_classes,
         in_channels=in_channels,
         weights=dict(weights),
+        separation=separation,
+        maps=maps,
     )
     return SegmentationModel(encoder, decoder, record)
 

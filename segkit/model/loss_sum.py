@@ -1,6 +1,7 @@
 """How a loss is called, whatever it can do beyond its contract; and weighted sums of losses.
 
-Nowhere else is asked whether a loss is an InstanceLoss, a CoarseLoss or a FusableLoss.
+Nowhere else is asked whether a loss is an InstanceLoss, a CoarseLoss, a FusableLoss or a
+LossOfMaps.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from segkit.interfaces import CoarseLoss, FusableLoss, InstanceLoss, Loss
 from segkit.model.network import CoarseLogits
 
 
+class LossOfMaps(nn.Module):
+    """A loss that takes a network's further maps too, behind the classes' logits."""
+
+
 def takes_instances(loss: object) -> bool:
     """Whether the loss looks at single objects."""
     return isinstance(loss, InstanceLoss) and loss.needs_instances
@@ -29,8 +34,8 @@ def takes_coarse_logits(loss: object) -> bool:
 def output_for(loss: nn.Module, network: Callable[..., Any], image_BCHW: Tensor) -> Any:
     """What `network`, a SegmentationModel however wrapped, is to give the loss: logits_BKHW, or
     CoarseLogits where the loss takes them: a map of full size is then never held, neither of the
-    logits nor of their gradient."""
-    if takes_coarse_logits(loss):
+    logits nor of their gradient. Further maps come with coarse logits only."""
+    if takes_coarse_logits(loss) or isinstance(loss, LossOfMaps):
         return network(image_BCHW, enlarged=False)
     return network(image_BCHW)
 

@@ -48,6 +48,9 @@ class ModelRecord:
     training  what the training that made it wants to be known: data, convention, scores
     normalization  {"mean": [...], "std": [...]} where the pixels are expected otherwise than the
                    encoder says, as a model trained elsewhere may
+    separation  how it tells objects apart that touch, with every option; empty: not at all
+    maps       maps that it gives for that beside the classes' logits
+    background  the label of what is no object
     """
 
     encoder: Part
@@ -61,6 +64,9 @@ class ModelRecord:
     ignore_index: int | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     normalization: Mapping[str, Sequence[float]] | None = None
+    separation: str = ""
+    maps: int = 0
+    background: int = 0
 
     @property
     def label_count(self) -> int:
@@ -82,7 +88,8 @@ class ModelRecord:
 
 
 class CoarseLogits(NamedTuple):
-    """Logits at the decoder's stride, to be enlarged bilinearly and cut to the image's size.
+    """Logits at the decoder's stride, to be enlarged bilinearly and cut to the image's size; behind
+    those of the classes the maps of a model that separates objects.
 
     size            (H, W) when enlarged; images end at or before it, at bottom and right
     align_corners   as torch.nn.functional.interpolate has it
@@ -109,7 +116,8 @@ class SegmentationModel(nn.Module):
         self.encoder, self.decoder, self.record = encoder, decoder, record
         decoder_traits = DecoderTraits.of(decoder)
         kernel = decoder_traits.head_kernel
-        self.head = nn.Conv2d(decoder.channels, record.num_classes, kernel, padding=kernel // 2)
+        outputs = record.num_classes + record.maps
+        self.head = nn.Conv2d(decoder.channels, outputs, kernel, padding=kernel // 2)
         self.align_corners = decoder_traits.align_corners
         self._expect(encoder.normalization)
         # Unpadded convolutions lose this many pixels at each side; mirroring gives them back.
@@ -144,12 +152,19 @@ class SegmentationModel(nn.Module):
 
     def enlarged(self, output: CoarseLogits, size: Sequence[int]) -> Tensor:
         """logits_BKHW of images of this size, (H, W)."""
-        logits_BKHW = output.logits_BKhw
+        return self._enlarged(output, size, slice(None, self.record.num_classes))
+
+    def maps(self, output: CoarseLogits, size: Sequence[int]) -> Tensor:
+        """maps_BMHW of images of this size, (H, W): what the model separates objects by."""
+        return self._enlarged(output, size, slice(self.record.num_classes, None))
+
+    def _enlarged(self, output: CoarseLogits, size: Sequence[int], which: slice) -> Tensor:
+        wide_BXHW = output.logits_BKhw[:, which]
         if self.decoder.stride > 1:
-            logits_BKHW = F.interpolate(
-                logits_BKHW, output.size, mode="bilinear", align_corners=output.align_corners
+            wide_BXHW = F.interpolate(
+                wide_BXHW, output.size, mode="bilinear", align_corners=output.align_corners
             )
-        return logits_BKHW[..., : size[0], : size[1]]
+        return wide_BXHW[..., : size[0], : size[1]]
 
     def coarse_logits(self, image_BCHW: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Logits at the decoder's stride, and the size they are to be enlarged to.
@@ -186,10 +201,11 @@ class SegmentationModel(nn.Module):
     def _labelled(self, image_BCHW: Tensor) -> tuple[Tensor, CoarseLogits]:
         height, width = image_BCHW.shape[-2:]
         output = CoarseLogits(*self.coarse_logits(image_BCHW), self.align_corners)
+        logits_BKhw = output.logits_BKhw[:, : self.record.num_classes]
         if self.decoder.stride == 1:
-            return most_likely(output.logits_BKhw[..., :height, :width]), output
+            return most_likely(logits_BKhw[..., :height, :width]), output
         label_BHW = most_likely_enlarged(
-            output.logits_BKhw,
+            logits_BKhw,
             output.size,
             align_corners=self.align_corners,
             crop=(height, width),

@@ -45,6 +45,10 @@ def _component(text: str) -> str:
     return text
 
 
+def _no_component_or_one(text: str) -> str:
+    return _component(text) if text else text
+
+
 class PartFile(_Checked):
     expression: Annotated[Name, AfterValidator(_component)]
     distribution: Distribution
@@ -107,6 +111,9 @@ class ModelFile(_Checked):
     ignore_index: Annotated[int, Field(ge=-(2**31), lt=2**31)] | None = None
     training: TrainingFile = TrainingFile()
     normalization: NormalizationFile | None = None
+    separation: Annotated[Name, AfterValidator(_no_component_or_one)] = ""
+    maps: Annotated[int, Field(ge=0, le=1024)] = 0
+    background: Annotated[int, Field(ge=0, le=65_536)] = 0
 
     @model_validator(mode="after")
     def counts_agree(self) -> ModelFile:

@@ -27,11 +27,14 @@ from segkit.registry.components import default_registry
 from segkit.registry.expression import parse_list, parse_sum
 from segkit.registry.pins import as_pinned, other_versions, plugins_of
 from segkit.scoring.evaluator import Evaluator
+from segkit.separation.named import build_separation
+from segkit.separation.training import SeparatingLoss
 from segkit.training.checkpoint.state import seed_everything
 from segkit.training.monitoring.events import Events
 from segkit.training.optimization.compiling import refuse_to_compile
 from segkit.training.optimization.freezing import named_parts
 from segkit.training.preparation.decisions import Length, decided, length_of_training
+from segkit.training.preparation.separating import with_separation
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,13 @@ def set_up(
     _refuse_unknown_names(named)
     data = _open(named)
     length = length_of_training(config, data)
-    config = decided(config, data, group)
+    config = with_separation(decided(config, data, group), data)
     loader = loader_of(config, data, group)
     classes = len(data.classes)
     loss = build_loss(named.loss, num_classes=classes, ignore_index=loader.ignore_index)
+    if config.separate:
+        separation = build_separation(config.separate)
+        loss = SeparatingLoss(loss, classes, separation, loader.ignore_index)
     evaluator = Evaluator(
         named.metric, num_classes=classes, ignore_index=data.ignore_index, group=group
     )
@@ -204,6 +210,8 @@ def _build(
             num_classes=len(data.classes),
             in_channels=data.in_channels,
             weights="none" if started_from else config.weights,
+            separation=config.separate or "",
+            maps=build_separation(config.separate).maps if config.separate else 0,
         )
     for each in caught:
         if issubclass(each.category, UserWarning) and group.writes:

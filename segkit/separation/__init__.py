@@ -1,0 +1,1 @@
+"""From a network's output to object numbers: what keeps objects that touch apart, and is learnt."""

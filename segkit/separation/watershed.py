@@ -1,0 +1,76 @@
+"""Seeded watershed: a seed for each hill of a height map, and every hill flooded from its seed."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segkit.separation.contract import FloatMap, Mask, Numbers
+
+# Lower heights count as so much: what is foreground is never without a hill.
+LOWEST = 1e-2
+FOURS, EIGHTS = np.ones((3, 3), bool), np.ones((3, 3), bool)
+FOURS[::2, ::2] = False
+
+
+def flooded(height_HW: FloatMap, foreground_HW: Mask, saddle: float) -> Numbers:
+    """(H, W), an object for each hill of the foreground, numbered by their first pixels.
+
+    height_HW   0 or more, higher the farther a pixel lies inside of its object
+    saddle      two hills are one object where the saddle between them is higher than this share of
+                the lower one's height, so that it is the same for large and for small objects
+
+    Hills are the regional maxima that are left when all of them are lowered by that share (Soille
+    2003, Morphological Image Analysis, h-maxima; here on the logarithm). Where the height tells
+    nothing, every connected part of the foreground is one.
+    """
+    from skimage.morphology import local_maxima, reconstruction
+    from skimage.segmentation import watershed
+
+    number_HW = np.zeros(foreground_HW.shape, np.int32)
+    box = bounding_box(foreground_HW)
+    if box is None:
+        return number_HW
+    inside_hw = foreground_HW[box]
+    log_hw = np.log(np.maximum(height_HW[box], LOWEST).astype(np.float32))
+    ground = np.float32(np.log(LOWEST) + 2 * np.log(saddle))
+    log_hw[~inside_hw] = ground
+    # A rim of ground, so that a hill that fills all of it has something lower beside it.
+    log_hw, wide_hw = np.pad(log_hw, 1, constant_values=ground), np.pad(inside_hw, 1)
+    lowered_hw = np.maximum(log_hw + np.float32(np.log(saddle)), ground)
+    hills_hw = reconstruction(lowered_hw, log_hw, footprint=FOURS)
+    top_hw = local_maxima(hills_hw, footprint=FOURS) & wide_hw
+    seeds_hw = connected(top_hw, sides_only=True)
+    found_hw = watershed(-log_hw, seeds_hw, mask=wide_hw, connectivity=FOURS)
+    # What hangs on by a corner only has not been reached.
+    found_hw = watershed(-log_hw, found_hw, mask=wide_hw, connectivity=EIGHTS)
+    number_HW[box] = found_hw[1:-1, 1:-1]
+    return in_order(number_HW)
+
+
+def connected(where_HW: Mask, *, sides_only: bool = False) -> Numbers:
+    """A number from 1 for each group of pixels that touch at a side or a corner; 0 elsewhere."""
+    import cv2
+
+    ways = 4 if sides_only else 8
+    _, number_HW = cv2.connectedComponents(where_HW.astype(np.uint8), connectivity=ways)
+    return np.asarray(number_HW, dtype=np.int32)
+
+
+def in_order(number_HW: NDArray[np.integer]) -> Numbers:
+    """The same objects, numbered from 1 without gaps in the order of their first pixels."""
+    numbers, first, place_N = np.unique(number_HW, return_index=True, return_inverse=True)
+    first[numbers == 0] = -1
+    rank = np.empty(len(numbers), np.int32)
+    rank[np.argsort(first)] = np.arange(len(numbers))
+    if not (numbers == 0).any():
+        rank += 1
+    return rank[place_N].reshape(number_HW.shape)
+
+
+def bounding_box(where_HW: Mask) -> tuple[slice, slice] | None:
+    """The rows and columns that hold all of it; None where there is none."""
+    rows, columns = np.flatnonzero(where_HW.any(axis=1)), np.flatnonzero(where_HW.any(axis=0))
+    if not len(rows):
+        return None
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

@@ -1,0 +1,49 @@
+"""What is decided of a training that separates touching objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from segkit.config import TrainConfig
+from segkit.data.opening.opened import Data
+from segkit.errors import UsageError
+from segkit.separation.depth import usual_depth
+from segkit.separation.named import spelled_out
+from segkit.separation.training import no_instances
+
+# Images whose objects are measured.
+MEASURED = 32
+
+
+def with_separation(config: TrainConfig, data: Data) -> TrainConfig:
+    """The settings with the separation's options decided, by the objects that are trained on.
+
+    Raises UsageError SK-C003 to SK-C007, and DataError SK-D037 where no objects are told apart.
+    """
+    if not config.separate:
+        return config
+    if config.instances == "boundary":
+        raise UsageError(
+            "SK-C007",
+            "--instances boundary makes the boundary a class, and --separate learns it beside the "
+            "classes.",
+            "Leave --instances out: --separate boundary does both.",
+        )
+
+    if data.split("train")[0].instances is None:
+        raise no_instances()
+
+    def depth() -> float | None:
+        return usual_depth(_numbered(data))
+
+    return config.model_copy(update={"separate": spelled_out(config.separate, depth)})
+
+
+def _numbered(data: Data) -> Iterator[np.ndarray]:
+    train = data.split("train")
+    for index in range(0, len(train), -(-len(train) // MEASURED)):
+        instances_HW = train[index].instances
+        if instances_HW is not None:
+            yield instances_HW
