@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segkit.separation.contract import FloatMap, Mask, Numbers
-from segkit.separation.depth import depths, inside_depth
+from segkit.separation.depth import deepest, depths, inside_depth
 from segkit.separation.watershed import flooded
 
 
@@ -24,7 +24,8 @@ class Boundary:
     Science Bowl's winners (Caicedo et al. 2019), with a map of its own in place of a class.
 
     reach   how deep objects usually are, pixels
-    width   of the boundary inside each object, share of `reach`; one pixel at least
+    width   of the boundary inside each object, share of `reach`: a pixel at least, and at most half
+            of the object's own depth
     saddle  two insides are one object where they are joined by more than this share of the
             narrower one's width
     """
@@ -37,7 +38,8 @@ class Boundary:
 
     def targets(self, instances_HW: NDArray[np.integer]) -> NDArray[np.float32]:
         depth_HW = depths(instances_HW)
-        edge_HW = (depth_HW > 0) & (depth_HW < max(1.0, self.width * self.reach))
+        wide_HW = np.minimum(self.width * self.reach, deepest(instances_HW) / 2)
+        edge_HW = (depth_HW > 0) & (depth_HW < np.maximum(1.0, wide_HW))
         return edge_HW[None].astype(np.float32)
 
     def loss(self, maps_BMHW: Tensor, target_BMHW: Tensor, object_BHW: Tensor) -> Tensor:

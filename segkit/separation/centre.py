@@ -15,7 +15,7 @@ from segkit.separation.watershed import connected, in_order
 
 # Votes of one object lie within this share of the radius of a disc of its area.
 CLOSE = 0.4
-FEWEST_VOTES = 3
+FEWEST_VOTES = 6
 # No object is larger than so many times the usual depth.
 LARGEST = 8
 
@@ -102,8 +102,8 @@ def _cluster(
     y_N, x_N = y_N[order_N], x_N[order_N]
     far_N, votes_N = far_hw[y_N, x_N], votes_hw[y_N, x_N]
     within_N = np.cumsum(votes_N)
-    # Rounding to whole pixels takes up to 0.7 of one.
-    close = np.flatnonzero(far_N <= CLOSE * np.sqrt(within_N / np.pi) + 0.75)
+    # Rounding to whole pixels takes half of one.
+    close = np.flatnonzero(far_N <= CLOSE * np.sqrt(within_N / np.pi) + 0.5)
     if not len(close):
         return y, x, 0.0
     last = int(close[-1]) + 1

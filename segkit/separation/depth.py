@@ -35,6 +35,14 @@ def depths(instances_HW: NDArray[np.integer]) -> NDArray[np.float32]:
     return np.where(object_HW, far_HW + np.float32(0.5), np.float32(0))
 
 
+def deepest(instances_HW: NDArray[np.integer]) -> NDArray[np.float32]:
+    """(H, W), the depth of the deepest pixel of each pixel's object; 0 outside."""
+    numbers, place_N = np.unique(instances_HW, return_inverse=True)
+    found = np.zeros(len(numbers), np.float32)
+    np.maximum.at(found, place_N.reshape(-1), depths(instances_HW).reshape(-1))
+    return found[place_N].reshape(instances_HW.shape)
+
+
 def inside_depth(foreground_HW: Mask) -> FloatMap:
     """As `depths`, where all that is foreground is one object."""
     return depths(foreground_HW.astype(np.int8))
@@ -44,8 +52,7 @@ def usual_depth(instances: Iterable[NDArray[np.integer]]) -> float | None:
     """The median over objects of how deep they are, pixels; None where there is no object."""
     found: list[float] = []
     for instances_HW in instances:
-        numbers, place_N = np.unique(instances_HW, return_inverse=True)
-        deepest = np.zeros(len(numbers), np.float32)
-        np.maximum.at(deepest, place_N.reshape(-1), depths(instances_HW).reshape(-1))
-        found += deepest[numbers != 0].tolist()
+        _, first = np.unique(instances_HW, return_index=True)
+        each = deepest(instances_HW).reshape(-1)[first]
+        found += each[each > 0].tolist()
     return float(np.median(found)) if found else None
