@@ -21,12 +21,12 @@ from segkit.bench.conditions import load
 from segkit.bench.flat_table import write_csv
 from segkit.bench.machine import Ceilings, Environment
 from segkit.bench.process import WorkerFailed, WorkerProcess
-from segkit.bench.quality import QualitySettings, with_quality
 from segkit.bench.records import Run
 from segkit.bench.roofline import achieved
 from segkit.bench.row import Row
 from segkit.bench.runner import NO_BUDGET, Runner
 from segkit.bench.settings import Settings
+from segkit.bench.short_training import QualitySettings, with_quality
 from segkit.bench.suites import Suite
 from segkit.bench.watching import Watcher
 from segkit.errors import EnvironmentFault, PluginError, StorageError, UsageError

@@ -108,7 +108,7 @@ class _Worker:
         return {"event": "conditions", "found": conditions(request["device"]).model_dump()}
 
     def _quality(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        from segkit.bench.quality import train_briefly
+        from segkit.bench.short_training import train_briefly
 
         return {"event": "trained", "found": train_briefly(request, self._stage)}
 

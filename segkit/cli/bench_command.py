@@ -13,7 +13,7 @@ import click
 from segkit.cli.completion import ComponentName
 from segkit.cli.declaring import TorchCommand
 
-BESIDE = {"compare": "segkit.cli.bench_compare"}
+BESIDE = {"compare": "segkit.cli.bench_compare", "quality": "segkit.cli.bench_quality"}
 SUITES = "[default: the suite's]"
 # The options whose values, separated by commas, replace those of every grid.
 WORDS = ("encoder", "decoder", "upsampler", "loss", "mode", "precision", "compile")
@@ -92,6 +92,7 @@ def command(suite: str, **given: Any) -> None:
     segkit bench --encoder densenet121,unet --size 256,512 --precision fp32,bf16
     segkit bench upsamplers --quality         scores beside cost
     segkit bench compare A B                  two results, with intervals
+    segkit bench quality                      score against minutes, beside peers
 
     Options take one value or several with commas, and replace those of the suite; names may be
     patterns, or all. Ctrl-C skips the case at work, twice ends with what there is.
@@ -209,8 +210,8 @@ def _measure(suite: Any, axes: dict[str, list[Any]], given: dict[str, Any]) -> N
     if not given["as_json"]:
         click.echo(_first_line(suite, budget.minutes))
     from segkit.bench.benchmark import Order, run_benchmark
-    from segkit.bench.quality import QualitySettings
     from segkit.bench.settings import Settings
+    from segkit.bench.short_training import QualitySettings
     from segkit.bench.watching import Quiet
 
     device = _device(given["device"])

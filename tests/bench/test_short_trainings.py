@@ -5,8 +5,8 @@ from PIL import Image
 
 from segkit.bench.case import Case
 from segkit.bench.process import WorkerFailed
-from segkit.bench.quality import QualitySettings, key_of, train_briefly, with_quality
 from segkit.bench.row import Row
+from segkit.bench.short_training import QualitySettings, key_of, train_briefly, with_quality
 from segkit.bench.watching import Quiet
 from segkit.data.opening import demo
 
@@ -39,7 +39,7 @@ def trainings(monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr("segkit.bench.quality.WorkerProcess", Pretender)
+    monkeypatch.setattr("segkit.bench.short_training.WorkerProcess", Pretender)
     return asked
 
 

@@ -1,0 +1,143 @@
+"""All turns of a contest, one after the other; what was done before is taken from its records."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from segkit.bench.conditions import conditions
+from segkit.bench.quality.picture import draw
+from segkit.bench.quality.preparing import Prepared, prepare
+from segkit.bench.quality.result import Record, as_json, result
+from segkit.bench.quality.running import Place, Turn, missing, run
+from segkit.bench.quality.table import Table
+from segkit.errors import UsageError
+from segkit.reporting.figures import LIGHT
+from segkit.storage import new_file, replace_text
+
+RESULTS, PICTURE = "results.json", "score-over-minutes.png"
+KEPT = ("processor", "cores", "memory_bytes", "system", "python")
+PACKAGES = ("torch", "segkit-core", "segmentation-models-pytorch", "monai", "timm")
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Which sets, tools, times and seeds, and where.
+
+    root     the folder whose folders are the sets
+    """
+
+    table: Table
+    root: Path
+    place: Place
+    sets: Sequence[str]
+    tools: Sequence[str]
+    minutes: Sequence[float]
+    seeds: Sequence[int]
+
+    @property
+    def turns(self) -> list[Turn]:
+        """Seeds outermost: when it is ended early, there is something of everything."""
+        return [
+            Turn(name, tool, minutes, seed)
+            for seed in self.seeds
+            for minutes in self.minutes
+            for name in self.sets
+            for tool in self.tools
+        ]
+
+
+@dataclass
+class Outcome:
+    """What came of it: every record, and what results.json holds."""
+
+    records: list[Record] = field(default_factory=list)
+    found: dict[str, Any] = field(default_factory=dict)
+
+
+Say = Callable[[str], None]
+
+
+def hold(contest: Contest, command: str, say: Say) -> Outcome:
+    """Runs every turn, and writes results.json and the picture after each set's last tool.
+
+    A tool that is not installed is left out, and said; raises UsageError SK-C009 where none is.
+    """
+    tools = _those_installed(contest, say)
+    prepared: dict[str, Prepared] = {}
+    for name in contest.sets:
+        prepared[name] = prepare(
+            contest.root, name, contest.table.sets[name], contest.place.folder / "data"
+        )
+    outcome = Outcome()
+    about = _conditions(command, contest.place)
+    turns = [turn for turn in contest.turns if turn.tool in tools]
+    for number, turn in enumerate(turns, 1):
+        known = contest.place.record_of(turn).is_file()
+        record = run(turn, contest.table.tools[turn.tool], prepared[turn.set], contest.place)
+        outcome.records.append(record)
+        outcome.found = result(outcome.records, contest.table, prepared, about)
+        say(f"{number}/{len(turns)}  {turn.name}: {_sentence(record, contest.table, known)}")
+        _write(outcome, contest.place.folder)
+    return outcome
+
+
+def unpublished(contest: Contest) -> list[str]:
+    """The sets whose figures stay in this terminal."""
+    return [name for name in contest.sets if not contest.table.sets[name].publish]
+
+
+def _those_installed(contest: Contest, say: Say) -> list[str]:
+    tools = []
+    for name in contest.tools:
+        reason = missing(contest.table.tools[name], contest.place.peers)
+        if reason is None:
+            tools.append(name)
+        else:
+            say(f"{name} is left out: {reason}.")
+    if not tools:
+        raise UsageError(
+            "SK-C009", "none of the tools can run here.", "Install one, as the lines above say."
+        )
+    return tools
+
+
+def _conditions(command: str, place: Place) -> dict[str, Any]:
+    environment = conditions("cpu").model_dump()
+    packages: Mapping[str, str] = environment["packages"]
+    return {
+        "command": command,
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": {
+            **{key: environment[key] for key in KEPT},
+            "threads": place.threads,
+            "packages": {name: packages[name] for name in PACKAGES if name in packages},
+        },
+    }
+
+
+def _sentence(record: Record, table: Table, known: bool) -> str:
+    from segkit.bench.quality.counting import overlap_of, score_of
+
+    if record["status"] != "ok":
+        return f"failed: {record['reason']}"
+    written = table.sets[record["turn"]["set"]].score
+    score = float(score_of(written)(overlap_of(record["counts"]).summed()))
+    took = f"{record['train_s']:.0f} s of training, {record['predict_s']:.0f} s of prediction"
+    return f"{written} {score:.3f} ({took}{', from an earlier start' if known else ''})"
+
+
+def _write(outcome: Outcome, folder: Path) -> None:
+    replace_text(folder / RESULTS, as_json(outcome.found))
+    if any("score" in row for row in outcome.found["rows"]):
+        with new_file(folder / PICTURE) as file:
+            file.write_bytes(draw(outcome.found, LIGHT))
+
+
+def threads_here() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
