@@ -22,7 +22,7 @@ from collections.abc import Iterable
 CODES: dict[str, str] = {
     "SK-C001": "A component expression cannot be read. It is written as name(option=value), "
     "and losses may be added up: 0.5*dice + ce.",
-    "SK-C002": "segkit knows seven kinds of component, and the kind named is none of them.",
+    "SK-C002": "segkit knows eight kinds of component, and the kind named is none of them.",
     "SK-C003": "No installed plugin offers a component of that name.",
     "SK-C004": "Two installed distributions offer the same name; write distribution:name.",
     "SK-C005": "A component was given an option it does not have.",
@@ -103,6 +103,9 @@ CODES: dict[str, str] = {
     "SK-B003": "No benchmark suite of that name or path is there.",
     "SK-B004": "None of the benchmark's cases could be measured.",
     "SK-B005": "Two benchmark results have no case in common.",
+    "SK-L001": "A launcher cannot give a job what it needs.",
+    "SK-L002": "What a launcher works with is not there or refused: a SLURM or Ray cluster.",
+    "SK-L003": "Jobs that were launched did not end well.",
     "SK-P001": "A plugin cannot be imported.",
     "SK-P002": "A plugin asks for another version of segkit-core.",
     "SK-P003": "A plugin does not keep its contract.",

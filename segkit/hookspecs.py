@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Dataset,
         Decoder,
         Encoder,
+        Launcher,
         Loss,
         Metric,
         Upsampler,
@@ -68,6 +69,10 @@ class HookSpecs:
         """The factory of the benchmark called `name`."""
 
     @hookspec(firstresult=True)
+    def segkit_launcher(self, name: str) -> Factory[Launcher] | None:
+        """The factory of the launcher called `name`."""
+
+    @hookspec(firstresult=True)
     def segkit_members(self, kind: str, family: str) -> Iterable[str] | None:
         """The members of a family, each as `family/member`: what lists and suggestions show."""
 
@@ -80,4 +85,5 @@ HOOKS: dict[str, str] = {
     "metrics": "segkit_metric",
     "datasets": "segkit_dataset",
     "benchmarks": "segkit_benchmark",
+    "launchers": "segkit_launcher",
 }

@@ -1,4 +1,4 @@
-"""The contracts of the seven kinds of component. No base class is required.
+"""The contracts of the eight kinds of component. No base class is required.
 
 Dimensions in names: B batch, C channels, K classes, H W pixels, L levels.
 
@@ -10,9 +10,10 @@ options: their annotations are checked, their defaults are shown by `segkit info
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from segkit.kinds import KINDS as KINDS
 
@@ -39,6 +40,7 @@ BUILD_ARGUMENTS: dict[str, tuple[str, ...]] = {
     "metrics": ("num_classes", "ignore_index"),
     "datasets": ("root", "split"),
     "benchmarks": ("device",),
+    "launchers": ("folder",),
 }
 
 
@@ -51,6 +53,7 @@ REQUIRED_MEMBERS: dict[str, tuple[str, ...]] = {
     "metrics": ("update", "compute", "reset"),
     "datasets": ("classes", "palette", "ignore_index", "__len__", "__getitem__"),
     "benchmarks": ("unit", "set_up", "run"),
+    "launchers": ("outlives", "launch"),
 }
 
 
@@ -507,3 +510,71 @@ class Benchmark(Protocol):
     def set_up(self) -> None: ...
 
     def run(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command line that a launcher runs somewhere, and what it needs there.
+
+    name         among the jobs launched with it: letters, digits and ._+=-, a letter or digit first
+    command      its words, the program first
+    folder       where it runs, absolute
+    log          file to which all that it prints is appended, absolute
+    environment  variables that it has besides those of its launcher
+    processes    that the command starts by itself, on one machine; all that follows is for all of
+                 them together
+    gpus         None: one a process where the machine has any
+    cpus         cores; None: as many as the launcher usually gives
+    memory_gib   GiB of memory; None: not known
+    minutes      after which it may be asked to end (SIGTERM); None: never
+    """
+
+    name: str
+    command: tuple[str, ...]
+    folder: Path
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    processes: int = 1
+    gpus: int | None = None
+    cpus: int | None = None
+    memory_gib: float | None = None
+    minutes: float | None = None
+
+
+@dataclass(frozen=True)
+class JobNews:
+    """What became of a job.
+
+    what     launched: it was handed over, and may have to wait yet; ended
+    where    in words: "process 4711 on this machine", "SLURM job 128_3"
+    status   of one that ended: its exit status, 128 + N where signal N ended it; None where nobody
+             knows it, since its machine was lost or it never ran
+    reason   why the status is not known, a half-sentence; else empty
+    """
+
+    job: Job
+    what: Literal["launched", "ended"]
+    where: str
+    status: int | None = None
+    reason: str = ""
+
+
+@runtime_checkable
+class Launcher(Protocol):
+    """Runs command lines on this machine or on others: never functions, never pickled objects.
+
+    outlives   whether jobs go on when the process that launched them ends
+
+    Built with folder: an empty or earlier used one, for scripts and notes of its own. launch(jobs)
+    gives two pieces of news of every job: that it was launched, before which everything is refused
+    that cannot be run at all, and, once, that it ended; in any order of jobs. Where the iterator is
+    closed early, jobs of a launcher that does not outlive are ended, by SIGTERM first.
+
+    A command may be run again where its machine was lost: it must bear that, as
+    `segkit train --resume-or-start RUN` does. No shell reads its words.
+    """
+
+    @property
+    def outlives(self) -> bool: ...
+
+    def launch(self, jobs: Sequence[Job]) -> Iterator[JobNews]: ...

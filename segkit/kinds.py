@@ -6,5 +6,8 @@ expressions another 3.
 
 from __future__ import annotations
 
-KINDS = ("encoders", "decoders", "upsamplers", "losses", "metrics", "datasets", "benchmarks")
+KINDS = (
+    *("encoders", "decoders", "upsamplers", "losses", "metrics"),
+    *("datasets", "benchmarks", "launchers"),
+)
 NAME = r"[a-z0-9][a-z0-9_.-]*"

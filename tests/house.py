@@ -25,7 +25,7 @@ FLOORS = (
     ("inference",),
     ("scoring",),
     ("training",),
-    ("importers", "describe", "export"),
+    ("importers", "describe", "export", "launchers"),
     ("bench",),
     ("scaffold", "testing"),
     ("api",),

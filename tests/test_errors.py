@@ -12,8 +12,10 @@ SOURCES = Path(errors.__file__).parent
 
 
 def raised_codes() -> set[str]:
-    """Every code that stands in a file of segkit other than the catalogue."""
+    """Every code that stands in a file of segkit other than the catalogue, or of a launcher's."""
     files = [p for p in SOURCES.rglob("*.py") if p != Path(errors.__file__)]
+    for name in ("launchers", "ray"):
+        files += SOURCES.parent.glob(f"plugins/segkit-{name}/src/*/*.py")
     return {code for p in files for code in re.findall(r'"(SK-[A-Z]\d{3})"', p.read_text())}
 
 

@@ -54,7 +54,7 @@ def packages(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def run(packages, tmp_path_factory) -> Run:
-    """Runs Python in a folder of its own where all seven packages are installed."""
+    """Runs Python in a folder of its own where all eight packages are installed."""
     site, place = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("place")
     environment = os.environ | {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
 

@@ -20,7 +20,8 @@ def command(kind: str, name: str, out: str) -> None:
     """Write a new plugin package that passes its own checks.
 
     \b
-    KIND   encoder, decoder, upsampler, loss, metric, dataset or benchmark
+    KIND   one of encoder, decoder, upsampler, loss, metric, dataset, benchmark,
+           launcher
     NAME   what users will type, such as `tiny`; the package is then segkit-tiny
 
     The package holds a small component that works, to be replaced by yours, its metadata, its tests

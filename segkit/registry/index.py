@@ -25,7 +25,7 @@ FIRST_PARTY = frozenset(
     f"segkit-{name}"
     for name in (
         *("unet", "densenet", "upsamplers", "losses", "metrics"),
-        *("datasets", "timm", "smp", "bench-gpu"),
+        *("datasets", "timm", "smp", "bench-gpu", "launchers", "ray"),
     )
 )
 _NAME = re.compile(NAME)

@@ -43,7 +43,7 @@ def checked(folders, *more):
 
 
 @pytest.mark.timeout(900)
-def test_seven_new_packages_are_strict_and_fit_their_protocols(tmp_path):
+def test_eight_new_packages_are_strict_and_fit_their_protocols(tmp_path):
     folders = [write_plugin(kind, f"new-{singular(kind)}", tmp_path, Index([])) for kind in KINDS]
     lines = ["from pathlib import Path", "from segkit import api", "make: api.MakeUpsampler"]
     for kind in KINDS:

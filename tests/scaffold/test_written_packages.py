@@ -27,7 +27,7 @@ def written(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def site(written, tmp_path_factory):
-    """All seven packages, installed without a network into a folder of their own."""
+    """All eight packages, installed without a network into a folder of their own."""
     site = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
     command += ["--no-build-isolation", "--target", str(site), *map(str, written.values())]
@@ -38,7 +38,7 @@ def site(written, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def verdicts(written, site, tmp_path_factory):
-    """The outcome of every test of the seven packages: kind -> test -> "passed", "skipped", ..."""
+    """The outcome of every test of the eight packages: kind -> test -> "passed", "skipped", ..."""
     report = tmp_path_factory.mktemp("report") / "report.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     command += ["--import-mode=importlib", f"--junit-xml={report}", f"--rootdir={site}"]

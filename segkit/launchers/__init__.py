@@ -1,0 +1,1 @@
+"""Command lines of segkit as jobs, handed to a launcher and followed to their ends."""
