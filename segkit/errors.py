@@ -94,7 +94,7 @@ CODES: dict[str, str] = {
     "SK-T002": "The device's memory does not suffice.",
     "SK-T003": "A batch of one image leaves batch normalisation a single value per channel.",
     "SK-T004": "The data hold too little to train on or to score.",
-    "SK-S001": "The disk is full.",
+    "SK-S001": "The disk is full, or the system allows no file of that size.",
     "SK-S002": "A file or folder cannot be written.",
     "SK-S003": "Another process works in the same run folder.",
     "SK-S004": "A process that reads data was killed.",

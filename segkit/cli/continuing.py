@@ -40,10 +40,13 @@ def _changes(
     folder: Path, file: Path | None, options: dict[str, Any], assignments: tuple[str, ...]
 ) -> dict[str, Any]:
     from segkit.config import read_config
+    from segkit.training.continuing import offering_the_copy
     from segkit.training.resuming.identity import refuse_another_run
     from segkit.training.resuming.scheduled import contradictions
+    from segkit.training.run.run_folder import RunFolder
 
-    begun = read_config(folder / "config.yaml")
+    with offering_the_copy(RunFolder(folder)):
+        begun = read_config(folder / "config.yaml")
     # What they came to is decided, and stands in the run's own settings.
     options = {key: value for key, value in options.items() if key != "minutes"}
     changes, against = contradictions(begun, file, options, assignments)

@@ -150,15 +150,18 @@ def _on_devices(devices: int) -> int:
 
 def _resume(folder: Path, changes: dict[str, Any], *, force: bool) -> None:
     from segkit.config import read_config
+    from segkit.errors import UsageError
 
     def run(events: Events) -> Path | None:
         from segkit.training.training import resume
 
         return resume(folder, changes, events, force=force).folder
 
-    config_file = folder / "config.yaml"
-    shown = config_file.is_file() and read_config(config_file).tensorboard
-    _watched(run, tensorboard=bool(shown))
+    try:
+        shown = read_config(folder / "config.yaml").tensorboard
+    except UsageError:  # which `resume` names, with what to do
+        shown = False
+    _watched(run, tensorboard=shown)
 
 
 def _watched(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None:

@@ -7,6 +7,7 @@ is an error that says what to install.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,16 @@ from segkit.errors import ModelFileError, SegkitError
 from segkit.model.compose import build_recorded
 from segkit.model.network import ModelRecord, SegmentationModel
 from segkit.model.record_file import FORMAT, ModelFile, to_text
-from segkit.storage import checksum, new_folder, read_json, storage_errors
+from segkit.storage import (
+    RETIRED,
+    SEAL,
+    TEMPORARY,
+    checksum,
+    is_sealed,
+    new_folder,
+    read_json,
+    storage_errors,
+)
 
 LARGEST_RECORD = 10_000_000
 HUB = "hf:"
@@ -40,7 +50,7 @@ def save_model(model: SegmentationModel, folder: str | Path, **changes: Any) -> 
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
     }
-    with storage_errors(folder):
+    with storage_errors(folder, sum(each.nbytes for each in tensors.values())):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with new_folder(folder) as work:
             save_file(tensors, work / "model.safetensors")
@@ -55,8 +65,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Segmenta
     Raises ModelFileError: SK-M001 (no model there), SK-M002 (damaged), SK-M003 (plugin missing).
     """
     folder = _model_folder(path)
-    record, sha256 = _read_record(folder)
-    state = _read_tensors(folder / "model.safetensors", sha256)
+    record, state = _read_whole(folder)
     _refuse_misfit(record, state, folder)
     try:
         model = build_recorded(record)
@@ -67,6 +76,41 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Segmenta
     return model.to(device).eval()
 
 
+def refuse_damaged(folder: Path) -> None:
+    """Raises ModelFileError as `load_model` does, for what can be told without its parts."""
+    _read_whole(_model_folder(folder))
+
+
+def _read_whole(folder: Path) -> tuple[ModelRecord, dict[str, Tensor]]:
+    """Record and tensors of one and the same model, also while a training replaces it."""
+    while True:
+        before = _which(folder)
+        try:
+            record, sha256 = _read_record(folder)
+            return record, _read_tensors(folder / "model.safetensors", sha256)
+        except ModelFileError:
+            # What was read first may be of the old folder, and what was read last of the new one.
+            if _which(folder) == before:
+                raise
+
+
+def _which(folder: Path) -> tuple[int, int]:
+    """Another one for a folder that has taken this one's place."""
+    found = folder.stat() if _is_there(folder) else None
+    return (found.st_ino, found.st_ctime_ns) if found else (0, 0)
+
+
+def _is_there(folder: Path) -> bool:
+    """Whether a folder is there, or is in a second: two renames, where a disk can do no better."""
+    for _ in range(20):
+        if folder.is_dir():
+            return True
+        if not any(folder.parent.glob(f"{folder.name}{TEMPORARY}*{RETIRED}")):
+            return False
+        time.sleep(0.05)
+    return False
+
+
 def _model_folder(path: str | Path) -> Path:
     """Where model.json lies; only a name that begins with hf: is asked of the hub."""
     text = str(path)
@@ -74,7 +118,7 @@ def _model_folder(path: str | Path) -> Path:
         return _from_hub(text.removeprefix(HUB))
     folder = Path(path).expanduser()
     for candidate in (folder / "model", folder):
-        if (candidate / "model.json").is_file():
+        if _is_there(candidate) and (candidate / "model.json").is_file():
             return candidate
     state = "holds no model.json" if folder.is_dir() else "is a file, and a model is a folder"
     state = state if folder.exists() else "does not exist"
@@ -144,6 +188,12 @@ def _read_record(folder: Path) -> tuple[ModelRecord, str]:
         raise ModelFileError(
             "SK-M002", f"{file} cannot be read ({type(error).__name__}: {error}).", "Copy it again."
         ) from error
+    if checked.sha256_of_this_file is not None and not is_sealed(file, content):
+        raise ModelFileError(
+            "SK-M002",
+            f"{file} is not the text that was written.",
+            f"Copy it again. Where you changed it yourself, take out its line {SEAL}.",
+        )
     return checked.record(), checked.sha256
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -18,6 +17,7 @@ from pydantic import (
 from segkit.errors import UsageError
 from segkit.model.network import ModelRecord, Part
 from segkit.registry.expression import parse_component
+from segkit.storage import sealed
 
 FORMAT = "segkit-model/1"
 # A number that a pixel can be, of any camera.
@@ -98,6 +98,7 @@ class NormalizationFile(_Checked):
 class ModelFile(_Checked):
     """The content of model.json; raises pydantic's ValidationError naming the field."""
 
+    sha256_of_this_file: str | None = None
     format: Literal["segkit-model/1"]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     encoder: PartFile
@@ -137,7 +138,7 @@ class ModelFile(_Checked):
         """As the rest of segkit takes it."""
         content: dict[str, Any] = self.model_dump(
             # What is not said stays unsaid: a reader's defaults are not the file's.
-            exclude={"format", "sha256"},
+            exclude={"sha256_of_this_file", "format", "sha256"},
             exclude_unset=True,
         )
         for kind in ("encoder", "decoder", "upsampler"):
@@ -147,5 +148,4 @@ class ModelFile(_Checked):
 
 def to_text(record: ModelRecord, sha256: str) -> str:
     """The text of model.json; raises ValueError for numbers that JSON has not."""
-    content: dict[str, Any] = {"format": FORMAT, "sha256": sha256, **asdict(record)}
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+    return sealed({"format": FORMAT, "sha256": sha256, **asdict(record)})

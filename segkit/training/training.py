@@ -16,7 +16,13 @@ from segkit.device import device_errors
 from segkit.distributed import process_group
 from segkit.errors import StorageError, UsageError
 from segkit.training.checkpoint.position import Position
-from segkit.training.continuing import refuse_fewer_epochs, rewind, settings_changed, tell
+from segkit.training.continuing import (
+    offering_the_copy,
+    refuse_fewer_epochs,
+    rewind,
+    settings_changed,
+    tell,
+)
 from segkit.training.loop.loop import DivergedBatch, Loop
 from segkit.training.monitoring.events import Events, Several, TrainingResult
 from segkit.training.monitoring.notebook import Notebook
@@ -28,7 +34,7 @@ from segkit.training.rehearsal.rehearsal import rehearsed
 from segkit.training.resuming.identity import other_changes, refuse_another_run, samples_of
 from segkit.training.resuming.run_state import Resumed, read_resumed
 from segkit.training.run.report import conclude
-from segkit.training.run.run_folder import RunFolder
+from segkit.training.run.run_folder import RunFolder, near_run
 from segkit.training.run.writer import Writer, best_scores
 from segkit.training.signals import SAVE, Requests, Signals, end_by, listening
 
@@ -103,15 +109,17 @@ def resume(
         raise UsageError(
             "SK-C009",
             f"{folder} is no run: it holds no config.yaml.",
-            f"{_near_run(run.folder)}Give a run's folder.",
+            f"{near_run(run.folder)}Give a run's folder.",
         )
     changes = changes or {}
-    config = with_changes(run.config_file, changes)
+    with offering_the_copy(run):
+        config = with_changes(run.config_file, changes)
     resumed = read_resumed(run.checkpoints) if run.checkpoints.any_yet() else None
     refuse_fewer_epochs(config, resumed.state.position if resumed else Position())
     different, allowed = settings_changed(run, config, changes, resumed)
     if not force:
-        refuse_another_run(run.folder, different)
+        with offering_the_copy(run):
+            refuse_another_run(run.folder, different)
     with (
         listening() as signals,
         process_group(config.device) as group,
@@ -175,6 +183,10 @@ class _Training:
                 kept = self.writer.keep_batch(error.batch)
                 error.fix = f"{error.fix}\nThe batch is kept in {kept}."
             raise
+        except StorageError as error:
+            if self.writer:
+                self.writer.say_how_to_go_on(error)
+            raise
         finally:
             self.signals.training = False
         result = self._result(stopped)
@@ -201,11 +213,11 @@ class _Training:
         if request > SAVE:
             self._save_and_end(request)
         if request == SAVE or (steps and position.step % steps == 0 and not at_end):
-            self._save_checkpoint(best=False)
+            self._save_checkpoint()
 
     def _save_and_end(self, number: int) -> NoReturn:
         """Saves the state after the last step, says so, and ends as signal `number` asks."""
-        self._save_checkpoint(best=False)
+        self._save_checkpoint()
         position = self.loop.position
         if self.writer:
             self.events.warned(
@@ -242,7 +254,7 @@ class _Training:
         self.events.finished_epoch(report)
         self.loop.position.next_epoch()
         if due:
-            self._save_checkpoint(best=is_best)
+            self._save_checkpoint()
 
     def _reason_to_stop(self) -> str:
         """Why training should end before its last epoch, or nothing."""
@@ -251,10 +263,10 @@ class _Training:
             return f"no better score in {waited} evaluations"
         return ""
 
-    def _save_checkpoint(self, *, best: bool) -> None:
+    def _save_checkpoint(self) -> None:
         checkpoint = self.loop.checkpoint()
         if self.writer:
-            self.writer.save_checkpoint(checkpoint, self.loop.position.step, best=best)
+            self.writer.save_checkpoint(checkpoint, self.loop.position.step)
         self.requests.saved()
 
     def _result(self, stopped: str) -> TrainingResult:
@@ -269,14 +281,6 @@ class _Training:
             seconds=time.perf_counter() - self.started,
             stopped=stopped,
         )
-
-
-def _near_run(folder: Path) -> str:
-    """The words "Did you mean RUN? ": the run that a path lies in, or those right below it."""
-    above = [each for each in list(folder.parents)[:2] if (each / "config.yaml").is_file()]
-    below = sorted(each.parent for each in folder.glob("*/config.yaml"))
-    shown = " or ".join(map(str, [*above[:1], *below[:3]]))
-    return f"Did you mean {shown}? " if shown else ""
 
 
 def less_memory(config: TrainConfig) -> str:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from segkit.errors import ModelFileError
 from segkit.model.compose import build_model
 from segkit.model.folder import load_model, save_model
-from segkit.storage import checksum
+from segkit.storage import SEAL, checksum
 
 INTENSITY = {"scaling": "range", "black": 0.0, "white": 255.0, "dtype": "uint8"}
 DELETED = object()
@@ -34,6 +34,7 @@ def crafted(sound, folder, **changes):
     """The folder with other values in model.json; keys are paths with two underscores."""
     shutil.copytree(sound, folder)
     content = json.loads((folder / "model.json").read_text())
+    del content[SEAL]
     for path, value in changes.items():
         *outer, last = path.split("__")
         place = content

@@ -9,6 +9,7 @@ import torch
 import segkit
 from segkit.errors import ModelFileError
 from segkit.model.network import mirror_pad
+from segkit.storage import SEAL
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,9 @@ def test_a_damaged_file_is_found_before_it_is_used(model, tmp_path):
 
 def change_description(folder, **changes):
     file = folder / "model.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    content = json.loads(file.read_text()) | changes
+    del content[SEAL]
+    file.write_text(json.dumps(content))
 
 
 def test_a_model_of_a_missing_plugin_says_what_to_install(model, tmp_path):

@@ -1,39 +1,10 @@
 """A run that was interrupted and continued is the run that was not, bit by bit."""
 
-import json
-
+import compared_runs as runs
 import pytest
-import torch
 
 from segkit.errors import StorageError, UsageError
-from segkit.training.checkpoint.checkpoints import CheckpointFolder
 from segkit.training.training import resume, train
-
-
-def final_state(folder):
-    """Every tensor and counter a run ended with."""
-    checkpoint = CheckpointFolder(folder / "checkpoints").load()
-    tensors = {
-        f"{group}/{name}": tensor
-        for group, members in checkpoint.tensors.items()
-        for name, tensor in members.items()
-    }
-    return tensors, checkpoint.state["position"]
-
-
-def assert_same_run(first, second):
-    first_tensors, first_position = final_state(first)
-    second_tensors, second_position = final_state(second)
-    assert first_position == second_position
-    assert first_tensors.keys() == second_tensors.keys()
-    different = [n for n, t in first_tensors.items() if not torch.equal(t, second_tensors[n])]
-    assert different == []
-
-
-def logged(folder):
-    """The log without the times, which differ from run to run."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: line[k] for k in ("epoch", "step", "loss", "scores", "is_best")} for line in lines]
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.integration)])
@@ -53,11 +24,11 @@ def test_an_interrupted_run_ends_bitwise_as_an_uninterrupted_one(
     parts = settings(out=str(tmp_path / "parts"), workers=workers, **changes)
     train(whole)
     interrupted(parts, after=dies_after)
-    position = final_state(tmp_path / "parts")[1]
+    position = runs.final_state(tmp_path / "parts")[1]
     assert (position["epoch"], position["batch"]) == continues_at
     resume(tmp_path / "parts")
-    assert_same_run(tmp_path / "whole", tmp_path / "parts")
-    assert logged(tmp_path / "whole") == logged(tmp_path / "parts")
+    runs.assert_same(tmp_path / "whole", tmp_path / "parts")
+    assert runs.logged(tmp_path / "whole") == runs.logged(tmp_path / "parts")
     assert (tmp_path / "whole/model/model.safetensors").read_bytes() == (
         tmp_path / "parts/model/model.safetensors"
     ).read_bytes()
@@ -67,7 +38,7 @@ def test_the_comparison_would_notice_another_seed(settings, tmp_path):
     train(settings(epochs=1, out=str(tmp_path / "first")))
     train(settings(epochs=1, out=str(tmp_path / "second"), seed=1))
     with pytest.raises(AssertionError):
-        assert_same_run(tmp_path / "first", tmp_path / "second")
+        runs.assert_same(tmp_path / "first", tmp_path / "second")
 
 
 def test_a_run_repeated_from_its_config_is_the_same_run_in_a_new_folder(settings, tmp_path):
@@ -76,22 +47,22 @@ def test_a_run_repeated_from_its_config_is_the_same_run_in_a_new_folder(settings
     train(settings(epochs=2))
     result = train(read_config(tmp_path / "run" / "config.yaml"))
     assert result.folder == tmp_path / "run-2"
-    assert_same_run(tmp_path / "run", tmp_path / "run-2")
+    runs.assert_same(tmp_path / "run", tmp_path / "run-2")
 
 
 def test_a_complete_run_stays_as_it_is(settings, tmp_path):
     first = train(settings(epochs=1))
-    before = final_state(first.folder)[1]
+    before = runs.final_state(first.folder)[1]
     result = resume(first.folder)
     assert result.scores == first.scores
-    assert final_state(first.folder)[1] == before
+    assert runs.final_state(first.folder)[1] == before
 
 
 def test_more_epochs_go_on_from_the_last(settings, tmp_path):
     train(settings(epochs=1))
     result = resume(tmp_path / "run", {"epochs": 2})
     assert result.epochs == 2
-    assert [each["epoch"] for each in logged(tmp_path / "run")] == [1, 2]
+    assert [each["epoch"] for each in runs.logged(tmp_path / "run")] == [1, 2]
 
 
 def test_two_processes_do_not_share_a_run(settings, tmp_path):
@@ -133,4 +104,4 @@ def test_a_run_that_fell_back_to_a_random_start_is_repeated_from_its_config(
     saved = read_config(tmp_path / "run" / "config.yaml")
     assert saved.weights == "none"
     train(saved)
-    assert_same_run(tmp_path / "run", tmp_path / "run-2")
+    runs.assert_same(tmp_path / "run", tmp_path / "run-2")

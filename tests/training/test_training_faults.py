@@ -114,7 +114,9 @@ def test_an_allocation_beyond_the_cpus_memory_is_too_little_memory():
 def test_a_small_disk_is_refused_before_the_first_step(settings, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 1000))
-    with pytest.raises(StorageError, match="has 0 MiB free") as caught:
+    with pytest.raises(
+        StorageError, match=r"has 1,000 bytes free, and the checkpoints of this model need \d"
+    ) as caught:
         train(settings())
     assert caught.value.code == "SK-S001"
 

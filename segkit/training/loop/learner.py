@@ -106,10 +106,11 @@ class Learner:
         """All tensors to continue from; every process must ask, since all contribute."""
         tensors: dict[str, Mapping[str, Tensor]] = {
             "model": self.model.state_dict(),
-            "average": self.average.model.state_dict(),
             "optimizer": optimizer_tensors(self.optimizer, self.model),
             "random": random_tensors(self.group),
         }
+        if self.config.ema_decay:  # else it is the model itself
+            tensors["average"] = self.average.model.state_dict()
         if own := self.loss.state_dict():
             tensors["loss"] = own
         return tensors
@@ -179,7 +180,8 @@ class Learner:
 
     def _restore(self, tensors: Tensors) -> None:
         load_tensors(self.model, tensors["model"], "model")
-        load_tensors(self.average.model, tensors["average"], "averaged model")
+        average = tensors.get("average", tensors["model"])
+        load_tensors(self.average.model, average, "averaged model")
         load_tensors(self.loss, tensors.get("loss", {}), "loss")
         restore_optimizer(self.optimizer, self.model, tensors["optimizer"])
         restore_random(self.group, tensors["random"])

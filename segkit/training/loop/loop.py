@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import torch
 
+from segkit.config import to_yaml
 from segkit.data.batches import Batch
 from segkit.data.loader import EvaluationLoader
 from segkit.data.opening.opened import Data
@@ -194,7 +195,8 @@ class Loop:
             identity=self.identity,
             forced=self.forced,
         )
-        return Checkpoint(self.learner.checkpoint_tensors(), state.record())
+        tensors = self.learner.checkpoint_tensors()
+        return Checkpoint(tensors, state.record(), to_yaml(self.config))
 
     def refuse_infinite_model(self) -> None:
         """Raises DivergedBatch SK-T001 where a weight or a norm's statistic is no finite number."""

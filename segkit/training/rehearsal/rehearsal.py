@@ -84,7 +84,7 @@ def rehearsed(setup: Setup, wanted: Path) -> list[tuple[str, str]]:
         lines.append(("memory", f"{_size(memory)} at the most so far"))
     folder = next(each for each in (wanted, *wanted.absolute().parents) if each.is_dir())
     free = shutil.disk_usage(folder).free
-    needed = disk_needed(setup.model)
+    needed = disk_needed(setup)
     lines.append(("disk", f"{_size(needed)} at the most; {_size(free)} are free in {folder}"))
     return lines
 

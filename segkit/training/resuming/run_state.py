@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -50,19 +51,27 @@ class RunState(BaseModel):
 
 @dataclass(frozen=True)
 class Resumed:
-    """A checkpoint's tensors, by group and name, and its state."""
+    """What a run goes on from.
+
+    tensors   by group and name
+    folder    the checkpoint's own
+    damaged   by folder, why a newer checkpoint was left
+    """
 
     tensors: Mapping[str, Mapping[str, Tensor]]
     state: RunState
+    folder: Path
+    damaged: Mapping[Path, str]
 
 
 def read_resumed(checkpoints: CheckpointFolder) -> Resumed:
-    """The last checkpoint of a run; raises ModelFileError SK-M002, SK-M004."""
-    checkpoint = checkpoints.load()
-    return Resumed(checkpoint.tensors, checked(checkpoint, checkpoints))
+    """The newest whole checkpoint of a run; raises ModelFileError SK-M002, SK-M004."""
+    found = checkpoints.find()
+    state = checked(found.checkpoint, found.folder)
+    return Resumed(found.checkpoint.tensors, state, found.folder, found.damaged)
 
 
-def checked(checkpoint: Checkpoint, checkpoints: CheckpointFolder) -> RunState:
+def checked(checkpoint: Checkpoint, folder: Path) -> RunState:
     """The state, every field of the right kind; raises ModelFileError SK-M002 naming the first."""
     try:
         return RunState.model_validate_json(json.dumps(dict(checkpoint.state)))
@@ -71,7 +80,7 @@ def checked(checkpoint: Checkpoint, checkpoints: CheckpointFolder) -> RunState:
         where = ".".join(map(str, first["loc"]))
         raise ModelFileError(
             "SK-M002",
-            f"the last checkpoint in {checkpoints.folder} is damaged (state.json, {where}: "
+            f"{folder} holds a state of another kind (state.json, {where}: "
             f"{first['msg'].lower()}).",
-            f"Write the name of another folder there into {checkpoints.folder / 'last'}.",
+            f"Remove that folder to go on from the checkpoint before it: rm -r {folder}",
         ) from error

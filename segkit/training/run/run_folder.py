@@ -20,6 +20,7 @@ from segkit.storage import replace_text, storage_errors, sweep
 from segkit.training.checkpoint.checkpoints import CheckpointFolder
 from segkit.training.monitoring.events import EpochReport
 
+CONFIG = "config.yaml"
 COLUMNS = (
     "epoch",
     "step",
@@ -42,7 +43,7 @@ class RunFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.config_file = folder / "config.yaml"
+        self.config_file = folder / CONFIG
         self.model = folder / "model"
         self.samples = folder / "samples"
         self.confusion = folder / "confusion.csv"
@@ -141,6 +142,13 @@ class RunFolder:
             opened.flush()
             yield
 
+    def sweep(self) -> None:
+        """Removes what interrupted writes left."""
+        sweep(self.folder)
+        self.checkpoints.sweep()
+        for each in self.samples.glob("*/"):
+            sweep(each)
+
     def write_config(self, config: TrainConfig) -> None:
         """Saves the settings, resolved."""
         with storage_errors(self.config_file):
@@ -190,6 +198,14 @@ class RunFolder:
             except ValueError:  # the last line of a process that was killed in the middle of it
                 continue
         return reports
+
+
+def near_run(folder: Path) -> str:
+    """The words "Did you mean RUN? ": the run that a path lies in, or those right below it."""
+    above = [each for each in list(folder.parents)[:2] if (each / "config.yaml").is_file()]
+    below = sorted(each.parent for each in folder.glob("*/config.yaml"))
+    shown = " or ".join(map(str, [*above[:1], *below[:3]]))
+    return f"Did you mean {shown}? " if shown else ""
 
 
 def _plain(value: Any) -> Any:

@@ -17,7 +17,7 @@ from segkit.model.folder import save_model
 from segkit.model.network import SegmentationModel
 from segkit.scoring.evaluator import Scores
 from segkit.storage import storage_errors
-from segkit.training.checkpoint.checkpoints import Checkpoint
+from segkit.training.checkpoint.checkpoints import KEEP, Checkpoint
 from segkit.training.checkpoint.position import Position
 from segkit.training.monitoring.events import EpochReport, Events
 from segkit.training.monitoring.samples import write_samples
@@ -25,23 +25,27 @@ from segkit.training.preparation.setup import Setup
 from segkit.training.run.run_folder import RunFolder
 from segkit.version import __version__
 
-# While a checkpoint is written, the two before it and the best are still there.
-CHECKPOINT_ROOM = 2.5
+# AdamW keeps two moments of each parameter, and SGD one.
+MOMENTS = {"adamw": 2, "sgd": 1}
 
 
-def disk_needed(model: SegmentationModel) -> int:
-    """Bytes that a run's checkpoints take at most."""
+def disk_needed(setup: Setup) -> int:
+    """Bytes that a run's checkpoints and models take at most."""
+    model, config = setup.model, setup.config
     weights = sum(each.nbytes for each in model.state_dict().values())
-    # Model, average and two moments.
-    return int(CHECKPOINT_ROOM * 4 * weights)
+    learning = sum(each.nbytes for each in model.parameters())
+    average = weights if config.ema_decay else 0
+    checkpoint = weights + average + MOMENTS.get(config.optimizer, 2) * learning
+    # While one is written, those that are kept are still there, and a model beside its successor.
+    return (KEEP + 1) * checkpoint + 2 * weights
 
 
 class Writer:
     """Writes model, checkpoints, logs and pictures of a training into `run`.
 
     forced   differences from how the run began that were accepted: its model says so
-    events   is told where a picture or a line of the log could not be written: neither is worth a
-             training; all else that cannot be written ends it with StorageError
+    events   is told where a picture could not be written, which is not worth a training; all else
+             that cannot be written ends it with StorageError
     """
 
     def __init__(
@@ -51,19 +55,19 @@ class Writer:
 
     def refuse_small_disk(self) -> None:
         """Raises StorageError SK-S001 where the checkpoints to come would not fit."""
-        needed = disk_needed(self.setup.model)
+        needed = disk_needed(self.setup)
         free = shutil.disk_usage(self.run.folder).free
         if free < needed:
             raise StorageError(
                 "SK-S001",
-                f"the disk that holds {self.run.folder} has {free / 2**20:,.0f} MiB free, and "
-                f"the checkpoints of this model need {needed / 2**20:,.0f}.",
+                f"the disk that holds {self.run.folder} has {free:,} bytes free, and the "
+                f"checkpoints of this model need {needed:,}.",
                 "Make room, or give a folder on another disk with --out.",
             )
 
-    def save_checkpoint(self, checkpoint: Checkpoint, step: int, *, best: bool) -> None:
+    def save_checkpoint(self, checkpoint: Checkpoint, step: int) -> None:
         self.run.refuse_if_gone()
-        self.run.checkpoints.save(step, checkpoint, best=best)
+        self.run.checkpoints.save(step, checkpoint, self.run.model)
 
     def save_model(self, model: SegmentationModel, scores: Scores | None, epoch: int) -> None:
         """Writes the model with what is known of its training; `epoch` from 1."""
@@ -119,10 +123,18 @@ class Writer:
 
     def log(self, report: EpochReport) -> None:
         self.run.refuse_if_gone()
-        try:
-            self.run.append(report)
-        except StorageError as error:
-            self.events.warned(str(error))
+        self.run.append(report)
+
+    def say_how_to_go_on(self, error: StorageError) -> None:
+        """Adds to an error of the disk what is saved, and the command that goes on from it."""
+        run = self.run
+        if error.code not in ("SK-S001", "SK-S002") or not run.config_file.is_file():
+            return
+        steps = run.checkpoints.steps()
+        upto = (
+            f"is whole up to step {int(steps[-1].name[5:])}" if steps else "has no checkpoint yet"
+        )
+        error.fix = f"{error.fix}\n{run.folder} {upto}: segkit train --resume {run.folder}"
 
     def keep_batch(self, batch: Batch) -> Path:
         """Writes a batch that broke the training, to be looked at; returns the file."""
