@@ -26,12 +26,37 @@ def place(tmp_path_factory, tiny_settings, tiny_folder) -> Path:
     root = tmp_path_factory.mktemp("place")
     changes = {"out": str(root / "runs" / "cells"), "epochs": 1}
     train(layered(None, tiny_settings | changes))
+    numbered = numbered_cells(root / "cells")
+    train(
+        layered(
+            None,
+            tiny_settings
+            | {"out": str(root / "runs" / "objects"), "epochs": 1, "data": str(numbered)}
+            | {"separate": "distance"},
+        )
+    )
     (root / "runs" / "other").symlink_to(root / "runs" / "cells")
     (root / "DIR").symlink_to(tiny_folder)
     pixels_HWC = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     for name in ("new.png", "photos/a.png", "photos/b.png", "scans/c.tif"):
         (root / name).parent.mkdir(exist_ok=True)
         Image.fromarray(pixels_HWC).save(root / name)
+    return root
+
+
+def numbered_cells(root: Path) -> Path:
+    """Six pictures of four squares, two of which touch, with masks that number them."""
+    random = np.random.default_rng(1)
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    for count in range(6):
+        number_HW = np.zeros((48, 48), np.uint8)
+        for number, (top, left) in enumerate([(4, 4), (4, 14), (28, 6), (30, 30)], 1):
+            number_HW[top : top + 10, left + count : left + count + 10] = number
+        noise_HW = random.integers(0, 60, number_HW.shape)
+        image_HW = np.where(number_HW > 0, 180, 40) + noise_HW
+        Image.fromarray(image_HW.astype(np.uint8)).save(root / f"images/{count}.png")
+        Image.fromarray(number_HW).save(root / f"masks/{count}.png")
     return root
 
 
@@ -46,12 +71,16 @@ def commands(page: str) -> list[str]:
     return [line for line in lines if line.startswith("segkit ")]
 
 
-PAGES = ("answers.md", "evaluate.md", "predict.md")
+PAGES = ("answers.md", "evaluate.md", "objects.md", "predict.md")
+# A training of the pages is as small as the fixture's.
+NETWORK = '--encoder "unet(depth=2, width=4)" --decoder unet'
+SMALL = f"{NETWORK} --epochs 1 --batch 2 --size 32 --workers 0"
 
 
 @pytest.mark.parametrize("line", [line for page in PAGES for line in commands(page)])
 def test_a_command_ends_well(place, tmp_path, line):
-    words = shlex.split(re.sub(r"--out \S+", f"--out {tmp_path / 'out'}", line))
+    small = f"{line} {SMALL}" if line.startswith("segkit train") else line
+    words = shlex.split(re.sub(r"--out \S+", f"--out {tmp_path / 'out'}", small))
     ran = subprocess.run(
         [sys.executable, "-m", *words], cwd=place, capture_output=True, text=True, timeout=300
     )

@@ -33,13 +33,18 @@ OVERLAP = "Share of a tile that neighbours have in common."
 )
 @click.option("--overwrite", is_flag=True, help="Replace results that are there already.")
 @click.option("--resume", is_flag=True, help="Go on where an earlier command stopped.")
-@click.option("--objects", is_flag=True, help="Count and measure objects: objects.csv.")
+@click.option("--objects", is_flag=True, help="Number and measure objects: objects/, objects.csv.")
 @click.option(
     "--least-area",
     default=1,
     show_default=True,
     type=click.IntRange(1),
     help="Leave out objects of fewer pixels.",
+)
+@click.option(
+    "--background",
+    metavar="NAME|LABEL",
+    help="The class that is no object. [default: as in training]",
 )
 @click.option("--geojson", is_flag=True, help="Also write the objects' outlines as GeoJSON.")
 @click.option("--coco", is_flag=True, help="Also write the objects as coco.json.")
@@ -79,8 +84,9 @@ def command(run: str, images: tuple[str, ...], out: Path, as_json: bool, **given
     RUN is the folder that `segkit train` printed. OUT gets masks/ (PNG at the image's own size, its
     pixels the classes, shown in the palette's colours), overlays/ and predictions.json.
 
-    summary.csv has a line for each image. --objects, --geojson and --coco take the connected pixels
-    of every class but the first, the background, for objects.
+    summary.csv has a line for each image. --objects, --geojson and --coco take for objects what a
+    model trained with --separate tells apart, which writes objects/ by itself; of other models the
+    connected pixels of every class but the background.
 
     Images too large for the memory are cut by --tile; tiles overlap, and their logits are blended.
 
@@ -105,7 +111,7 @@ def command(run: str, images: tuple[str, ...], out: Path, as_json: bool, **given
     if as_json:
         say(json.dumps(report.as_json(), indent=2))
     else:
-        say(_summary(report, out, objects=output.objects))
+        say(_summary(report, out, objects=output.objects or bool(report.record.separation)))
     return 3 if report.failed else 0
 
 
@@ -124,7 +130,7 @@ def _summary(report: Report, out: Path, *, objects: bool) -> str:
         lines.append(f"pictures in {out / 'overlays'}")
     lines.append(f"sizes and class shares in {out / 'summary.csv'} and predictions.json")
     if objects:
-        lines.append(f"objects in {out / 'objects.csv'}")
+        lines.append(f"objects in {out / 'objects.csv'}, their numbers in {out / 'objects'}")
     if report.failed:
         images = "image" if len(report.failed) == 1 else "images"
         lines.append(f"\n{len(report.failed)} {images} could not be predicted:")

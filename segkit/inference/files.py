@@ -20,11 +20,13 @@ from segkit.device import choose_device, choose_precision
 from segkit.errors import DataError, SegkitError, StorageError, UsageError
 from segkit.inference.certainty import as_labels, probabilities
 from segkit.inference.journal import Journal, fingerprint
+from segkit.inference.objects import background_label
 from segkit.inference.output import REPORT, Failed, Output, Predicted
 from segkit.inference.output_tables import write_tables
 from segkit.inference.prediction import Prediction
 from segkit.inference.predictor import Predictor
 from segkit.inference.reading import Given, as_trained, asked_intensity
+from segkit.inference.separated import Found, find
 from segkit.inference.sources import Source, find_sources
 from segkit.inference.tiling import Tiling
 from segkit.model.folder import load_model
@@ -77,6 +79,7 @@ class PredictionSettings:
     intensity  "per-image" or "fixed(BLACK, WHITE)"; None: as recorded with the model
     max_pixels  the largest image allowed, pixels
     tta        whether to take the mean over the image and its three mirrored versions
+    background  the class that is no object, by name or number; None: as recorded with the model
     """
 
     model: str
@@ -88,6 +91,7 @@ class PredictionSettings:
     intensity: str | None = None
     max_pixels: int = MAX_PIXELS
     tta: bool = False
+    background: str | None = None
 
     @property
     def shaping(self) -> dict[str, object]:
@@ -98,6 +102,7 @@ class PredictionSettings:
             "overlap": self.overlap if self.tile else None,
             "intensity": self.intensity,
             "tta": self.tta,
+            "background": self.background,
         }
 
 
@@ -156,8 +161,11 @@ def predict_files(
     report.failed, and the others go on. Raises UsageError SK-C012 before anything is written,
     StorageError where the disk refuses.
     """
-    output.refuse_clashes(sources)
     record = predictor.model.record
+    background = background_label(asked.background, record.label_names, record.background)
+    # Who had it learn to tell objects apart wants to see them.
+    output = replace(output, objects=output.objects or bool(record.separation))
+    output.refuse_clashes(sources)
     report = Report(asked.model, record, str(predictor.device), predictor.precision)
     conditions = {"model": fingerprint(predictor.model), **asked.shaping, **output.kept}
     with Journal.opened(output.folder, conditions, resume=output.resume) as journal:
@@ -169,13 +177,14 @@ def predict_files(
             finished += 1
             progress(finished, len(sources))
 
-        answers = _predicted(predictor, waiting, output, asked, intensity, batch, report, on_image)
+        told = replace(asked, background=str(background))
+        answers = _predicted(predictor, waiting, output, told, intensity, batch, report, on_image)
         for source, prediction in answers:
             journal.add(source, *output.write(source, prediction))
             on_image()
         lines = partial(journal.lines, sources)
         report.images = [Predicted(**line["image"]) for line in lines()]
-        write_tables(output, report.failed, record.label_names, lines)
+        write_tables(output, report.failed, record.label_names, background, lines)
         with storage_errors(output.folder):
             replace_text(output.folder / REPORT, json.dumps(report.as_json(), indent=2) + "\n")
     return report
@@ -194,6 +203,7 @@ def _predicted(
     """What the model says of each source that can be read; the others go into the report."""
     record = predictor.model.record
     given, classes = as_trained(record, intensity), tuple(record.label_names)
+    background = int(asked.background or record.background)
     reading = recorded_reading(record.training, asked.max_pixels)
     palette = palette_for(record.label_count, record.palette)
 
@@ -203,17 +213,39 @@ def _predicted(
     certain = asked.tta or output.needs_probabilities
     for group in _alike(_readable(sources, read, report, on_failure), 1 if certain else batch):
         images = [image for _, image in group]
-        found: list[NDArray[np.float32] | None] = [None] * len(group)
+        maps: list[NDArray[np.float32] | None] = [None] * len(group)
         if certain:
-            found = [probabilities(predictor, each, mirrors=asked.tta) for each in images]
-        if asked.tta:
-            label_maps = [as_labels(each) for each in found if each is not None]
-        else:
-            pixels = [each.pixels for each in images]
-            label_maps = predictor.label_maps(pixels, images[0].full_scale)
-        for (source, image), label_HW, map_KHW in zip(group, label_maps, found, strict=True):
-            spacing = read_spacing(source.path)
-            yield source, Prediction(label_HW, classes, palette, image, map_KHW, spacing)
+            maps = [probabilities(predictor, each, mirrors=asked.tta) for each in images]
+        found = _found(predictor, images, maps if asked.tta else None)
+        for (source, image), each, map_KHW in zip(group, found, maps, strict=True):
+            spacing, numbers = read_spacing(source.path), each.numbers(predictor, background)
+            yield (
+                source,
+                Prediction(
+                    each.label_HW, classes, palette, image, map_KHW, spacing, background, numbers
+                ),
+            )
+
+
+def _found(
+    predictor: Predictor,
+    images: Sequence[Given],
+    averaged: Sequence[NDArray[np.float32] | None] | None,
+) -> list[Found]:
+    """Labels of images of one size, and the maps of a model that separates objects.
+
+    averaged   probabilities that the labels are to come from, where mirrors were asked for
+    """
+    scale = images[0].full_scale
+    known: list[NDArray[np.integer] | None] = [None] * len(images)
+    if averaged is not None:
+        known = [as_labels(each) for each in averaged if each is not None]
+    elif not predictor.model.record.separation:
+        known = [*predictor.label_maps([each.pixels for each in images], scale)]
+    return [
+        find(predictor, image.pixels, scale, label_HW=label_HW)
+        for image, label_HW in zip(images, known, strict=True)
+    ]
 
 
 def _readable(

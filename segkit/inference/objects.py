@@ -1,4 +1,4 @@
-"""Objects of a label map: connected pixels of one class, counted, measured and placed."""
+"""Objects: connected pixels of one class, or what a model separates; measured and placed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.files.spacing import Spacing
+from segkit.errors import UsageError, did_you_mean
+from segkit.separation.watershed import connected
 
+Box = tuple[int, int, int, int]
 # Classes of a network that tells touching objects apart by their outermost pixels.
 CORE, BOUNDARY = 1, 2
 
 
 @dataclass(frozen=True)
 class Object:
-    """Pixels of one class that touch each other, at a side or a corner.
+    """Pixels that are one object: of one class and touching each other, or told by the model.
 
     number      in its image, from 1
     label       its class; name: that class's name
@@ -37,7 +40,7 @@ class Object:
     size: float | None
     unit: str
     centre: tuple[float, float]
-    box: tuple[int, int, int, int]
+    box: Box
     at_border: bool
     mask_hw: NDArray[np.bool_]
 
@@ -47,38 +50,94 @@ def find_objects(
     classes: Sequence[str],
     spacing: Spacing | None = None,
     least_area: int = 1,
+    *,
+    background: int = 0,
+    number_HW: NDArray[np.integer] | None = None,
 ) -> tuple[Object, ...]:
-    """The objects of every class but the first, which is the background, class by class.
+    """The objects of every class but the background.
 
     least_area   smaller ones are left out, pixels
+    background   the label of what is no object
+    number_HW    which object each pixel belongs to, 0 none, where a model separates them: then each
+                 is of the class that most of its pixels have
 
-    Of a network with the classes background, foreground and boundary the boundary keeps touching
-    objects apart: its pixels belong to the nearest foreground they hang together with.
+    Without, an object is what hangs together, class by class. Of a network with the classes
+    background, foreground and boundary the boundary keeps touching objects apart: its pixels belong
+    to the nearest foreground they hang together with.
     """
     found: list[Object] = []
-    for label, number_HW in _numbered(label_HW, classes):
-        for mask_hw, box in _parts(number_HW):
-            area = int(mask_hw.sum())
-            if area < least_area:
-                continue
-            y_N, x_N = np.nonzero(mask_hw)
-            top, left, bottom, right = box
-            height, width = label_HW.shape
-            found.append(
-                Object(
-                    number=len(found) + 1,
-                    label=label,
-                    name=classes[label],
-                    area=area,
-                    size=area * spacing.y * spacing.x if spacing else None,
-                    unit=f"{spacing.unit}\u00b2" if spacing else "",
-                    centre=(float(y_N.mean()) + top, float(x_N.mean()) + left),
-                    box=box,
-                    at_border=top == 0 or left == 0 or bottom == height or right == width,
-                    mask_hw=mask_hw,
-                )
+    for mask_hw, box in _placed(label_HW, classes, background, number_HW):
+        area = int(mask_hw.sum())
+        if area < least_area:
+            continue
+        y_N, x_N = np.nonzero(mask_hw)
+        top, left, bottom, right = box
+        height, width = label_HW.shape
+        label = _label(label_HW[top:bottom, left:right][mask_hw], classes)
+        found.append(
+            Object(
+                number=len(found) + 1,
+                label=label,
+                name=classes[label],
+                area=area,
+                size=area * spacing.y * spacing.x if spacing else None,
+                unit=f"{spacing.unit}\u00b2" if spacing else "",
+                centre=(float(y_N.mean()) + top, float(x_N.mean()) + left),
+                box=box,
+                at_border=top == 0 or left == 0 or bottom == height or right == width,
+                mask_hw=mask_hw,
             )
+        )
     return tuple(found)
+
+
+def numbered_map(objects: Sequence[Object], size: Sequence[int]) -> NDArray[np.unsignedinteger]:
+    """(H, W) of this size, each object's number at its pixels, 0 elsewhere; 16 bits where they
+    suffice, else 32."""
+    most = max((each.number for each in objects), default=0)
+    number_HW = np.zeros(tuple(size), np.uint16 if most < 2**16 else np.uint32)
+    for each in objects:
+        top, left, bottom, right = each.box
+        number_HW[top:bottom, left:right][each.mask_hw] = each.number
+    return number_HW
+
+
+def background_label(wanted: str | int | None, classes: Sequence[str], recorded: int) -> int:
+    """The label of the background that a user names, by its class or its number; else the one
+    recorded. Raises UsageError SK-C009 for a class that there is not."""
+    if wanted is None:
+        return recorded
+    known = {name: label for label, name in enumerate(classes)}
+    known |= {str(label): label for label in range(len(classes))}
+    if str(wanted) not in known:
+        raise UsageError(
+            "SK-C009",
+            f"background is '{wanted}', and the model has no such class.",
+            f"{did_you_mean(str(wanted), classes)}It has {', '.join(classes)}, or a number from 0 "
+            f"to {len(classes) - 1}.",
+        )
+    return known[str(wanted)]
+
+
+def _placed(
+    label_HW: NDArray[np.integer],
+    classes: Sequence[str],
+    background: int,
+    number_HW: NDArray[np.integer] | None,
+) -> Iterator[tuple[NDArray[np.bool_], Box]]:
+    """(mask within the box, box) of each object."""
+    if number_HW is not None:
+        yield from _parts(number_HW)
+        return
+    for connected_HW in _numbered(label_HW, classes, background):
+        yield from _parts(connected_HW)
+
+
+def _label(labels_N: NDArray[np.integer], classes: Sequence[str]) -> int:
+    """The class that most of an object's pixels have; boundaries count as what they bound."""
+    if separates_by_boundary(classes):
+        return CORE
+    return int(np.bincount(labels_N).argmax())
 
 
 def separates_by_boundary(classes: Sequence[str]) -> bool:
@@ -87,21 +146,15 @@ def separates_by_boundary(classes: Sequence[str]) -> bool:
 
 
 def _numbered(
-    label_HW: NDArray[np.integer], classes: Sequence[str]
-) -> Iterator[tuple[int, NDArray[np.int32]]]:
-    """(class, map of object numbers from 1) for each class that has objects."""
+    label_HW: NDArray[np.integer], classes: Sequence[str], background: int
+) -> Iterator[NDArray[np.int32]]:
+    """A map of object numbers from 1 for each class that has objects."""
     if separates_by_boundary(classes):
-        yield CORE, _by_boundary(label_HW)
+        yield _by_boundary(label_HW)
         return
     for label in np.unique(label_HW):
-        if label != 0:
-            yield int(label), connected(label_HW == label)
-
-
-def connected(where_HW: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """A number from 1 for each group of pixels that touch at a side or a corner; 0 elsewhere."""
-    _, number_HW = cv2.connectedComponents(where_HW.astype(np.uint8), connectivity=8)
-    return np.asarray(number_HW, dtype=np.int32)
+        if label != background:
+            yield connected(label_HW == label)
 
 
 def _by_boundary(label_HW: NDArray[np.integer]) -> NDArray[np.int32]:
@@ -125,8 +178,8 @@ def _by_boundary(label_HW: NDArray[np.integer]) -> NDArray[np.int32]:
 
 
 def _parts(
-    number_HW: NDArray[np.int32],
-) -> Iterator[tuple[NDArray[np.bool_], tuple[int, int, int, int]]]:
+    number_HW: NDArray[np.integer],
+) -> Iterator[tuple[NDArray[np.bool_], Box]]:
     """(mask within the box, box) of each number, in the order of their first pixels."""
     places_N = np.flatnonzero(number_HW)
     numbers_N = number_HW.reshape(-1)[places_N]

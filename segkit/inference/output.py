@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segkit.errors import UsageError
-from segkit.inference.objects import Object, find_objects
+from segkit.inference.objects import Object, numbered_map
 from segkit.inference.outlines import coco_annotation, geojson
 from segkit.inference.prediction import Prediction
 from segkit.inference.sources import Source
@@ -64,7 +64,8 @@ class Output:
     overlays       pictures of the image with the classes laid over it, in overlays/
     overwrite      files that are there already may be replaced
     resume         what an earlier command has done in the folder is left as it is
-    objects        objects.csv: connected pixels of every class but the first
+    objects        objects.csv and objects/, TIFF of the objects' numbers: of every class but the
+                   background, connected pixels or what the model separates
     least_area     smaller objects are left out, pixels
     geojson, coco  the objects' outlines, in geojson/ and coco.json
     probabilities  of every class, in probabilities/ as float32 TIFF with a page a class
@@ -108,6 +109,7 @@ class Output:
         if self.overlays:
             yield self.overlay(source)
         for wanted, kind, suffix in (
+            (self.objects, "objects", ".tif"),
             (self.geojson, "geojson", ".geojson"),
             (self.probabilities, "probabilities", ".tif"),
             (self.uncertainty, "uncertainty", ".png"),
@@ -161,15 +163,14 @@ class Output:
         if self.uncertainty and prediction.uncertainty is not None:
             grey_HW = np.rint(255 * prediction.uncertainty).astype(np.uint8)
             self._write(source, "uncertainty", ".png", lambda p: Image.fromarray(grey_HW).save(p))
-        objects: tuple[Object, ...] = ()
-        if self.counts_objects:
-            objects = find_objects(
-                prediction.labels, prediction.classes, prediction.spacing, self.least_area
-            )
+        size = prediction.labels.shape
+        objects = prediction.objects_from(self.least_area) if self.counts_objects else ()
+        if self.objects:
+            number_HW = numbered_map(objects, size)
+            self._write(source, "objects", ".tif", lambda p: _number_tiff(p, number_HW))
         if self.geojson:
             text = json.dumps(geojson(objects, prediction.palette))
             self._write(source, "geojson", ".geojson", lambda p: p.write_text(text, "utf-8"))
-        size = prediction.labels.shape
         drawn = [coco_annotation(each, *size) for each in objects] if self.coco else []
         return self._result(source, prediction), [object_row(each) for each in objects], drawn
 
@@ -223,6 +224,10 @@ def object_row(each: Object) -> list[object]:
 def as_plain(result: Predicted) -> dict[str, Any]:
     """In plain types."""
     return asdict(result)
+
+
+def _number_tiff(file: Path, number_HW: NDArray[np.unsignedinteger]) -> None:
+    tifffile.imwrite(file, number_HW, photometric="minisblack", compression="zlib")
 
 
 def _tiff(file: Path, probability_KHW: NDArray[np.float32] | None) -> None:

@@ -15,14 +15,18 @@ Lines = Callable[[], Iterator[dict[str, Any]]]
 
 
 def write_tables(
-    output: Output, failed: Sequence[Failed], classes: Sequence[str], lines: Lines
+    output: Output,
+    failed: Sequence[Failed],
+    classes: Sequence[str],
+    background: int,
+    lines: Lines,
 ) -> None:
     """Writes the tables that are wanted, image by image, so that none has to be held whole.
 
     lines   gives the lines of the journal, as often as it is called
     """
     with storage_errors(output.folder):
-        text = as_csv_text([*_summary(output, classes, lines), *_failures(failed)])
+        text = as_csv_text([*_summary(output, classes, background, lines), *_failures(failed)])
         replace_text(output.folder / "summary.csv", text)
         if output.objects:
             with (
@@ -34,15 +38,19 @@ def write_tables(
                     file = line["image"]["file"]
                     table.write(as_csv_text([[file, *row] for row in line["objects"]]))
         if output.coco:
-            replace_text(output.folder / "coco.json", json.dumps(_coco(classes, lines)))
+            replace_text(output.folder / "coco.json", json.dumps(_coco(classes, background, lines)))
 
 
-def _summary(output: Output, classes: Sequence[str], lines: Lines) -> Iterator[list[object]]:
+def _summary(
+    output: Output, classes: Sequence[str], background: int, lines: Lines
+) -> Iterator[list[object]]:
     header: list[object] = ["image", "status", "height", "width", "mask"]
     header += ["pixel_height", "pixel_width", "unit"]
     header += ["doubt_mean", "doubt_p95"] * output.uncertainty
     header += [f"share/{name}" for name in classes]
-    counted = list(classes[1:]) if output.counts_objects else []
+    counted: list[str] = []
+    if output.counts_objects:
+        counted = [name for label, name in enumerate(classes) if label != background]
     for name in counted:
         header += [f"objects/{name}", f"mean_area_pixels/{name}"]
     yield header
@@ -66,7 +74,7 @@ def _failures(failed: Sequence[Failed]) -> list[list[object]]:
     return [[each.file, f"{each.code}: {each.what}"] for each in failed]
 
 
-def _coco(classes: Sequence[str], lines: Lines) -> dict[str, Any]:
+def _coco(classes: Sequence[str], background: int, lines: Lines) -> dict[str, Any]:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, line in enumerate(lines(), start=1):
@@ -75,5 +83,7 @@ def _coco(classes: Sequence[str], lines: Lines) -> dict[str, Any]:
         images.append({"id": number, "file_name": image["file"], **size})
         for each in line["coco"]:
             annotations.append({"id": len(annotations) + 1, "image_id": number, **each})
-    categories = [{"id": label, "name": name} for label, name in enumerate(classes) if label]
+    categories = [
+        {"id": label, "name": name} for label, name in enumerate(classes) if label != background
+    ]
     return {"images": images, "annotations": annotations, "categories": categories}

@@ -20,9 +20,11 @@ from segkit.data.intensity import Intensity
 from segkit.device import choose_precision
 from segkit.errors import OutOfMemory, UsageError
 from segkit.inference.certainty import as_labels, probabilities
+from segkit.inference.objects import background_label
 from segkit.inference.prediction import Prediction
 from segkit.inference.predictor import Predictor
 from segkit.inference.reading import Given, as_trained, asked_intensity
+from segkit.inference.separated import Found, find
 from segkit.inference.tiling import Tiling
 from segkit.model.folder import load_model
 from segkit.model.network import SegmentationModel
@@ -47,6 +49,7 @@ def predict(
     overlap: float = 0.25,
     precision: str = "auto",
     intensity: str | None = None,
+    background: str | int | None = None,
 ) -> Any:
     """What a model says of an image, as a Prediction; of several, as a list of them.
 
@@ -62,6 +65,7 @@ def predict(
     precision      auto, fp32, bf16 or fp16
     intensity      which stored values are black and white: "per-image" or "fixed(BLACK, WHITE)";
                    None: as recorded with the model
+    background     the class that is no object, by name or number; None: as recorded
 
     The model is put into evaluation mode. Channels are fitted to it as in training. Raises
     DataError (unreadable, SK-D011 channels, SK-D034 values the model does not know), OutOfMemory
@@ -80,7 +84,11 @@ def predict(
     device = next(model.parameters()).device
     predictor = _predictor(model, device, choose_precision(precision, device))
     several = isinstance(image, list | tuple)
-    answer = _Answer(predictor, asked_intensity(intensity), probabilities, tta, tile, overlap)
+    record = model.record
+    ground = background_label(background, record.label_names, record.background)
+    answer = _Answer(
+        predictor, asked_intensity(intensity), probabilities, tta, tile, overlap, ground
+    )
     images: Sequence[Any] = image if isinstance(image, list | tuple) else [image]
     found = [answer(each, place) for place, each in enumerate(images)]
     return found if several else found[0]
@@ -97,7 +105,9 @@ class _Answer:
         tta: bool,
         tile: int | None,
         overlap: float,
+        background: int,
     ) -> None:
+        self.background = background
         self.predictor, self.tile, self.overlap = predictor, tile, overlap
         self.with_probabilities, self.tta = with_probabilities, tta
         self.record = predictor.model.record
@@ -106,34 +116,39 @@ class _Answer:
     def __call__(self, image: Any, place: int) -> Prediction:
         pixels_HWC, name = _read(image, place, recorded_reading(self.record.training))
         given = self.given(pixels_HWC, name)
-        probability_KHW = None
+        probability_KHW, tile = None, self.tile or _tile_for(given)
         if self.with_probabilities or self.tta:
             probability_KHW = probabilities(self.predictor, given, mirrors=self.tta)
-        if probability_KHW is not None and self.tta:
-            label_HW = as_labels(probability_KHW)
-        elif probability_KHW is not None:
-            label_HW = self.predictor.label_maps([given.pixels], given.full_scale)[0]
-        else:
-            label_HW = self._labels(given, self.tile or _tile_for(given))
+            tile = None
+        averaged = probability_KHW if self.tta else None
+        label_HW = None if averaged is None else as_labels(averaged)
+        found = self._found(given, tile, label_HW)
         return Prediction(
-            label_HW,
+            found.label_HW,
             tuple(self.record.label_names),
             palette_for(self.record.label_count, self.record.palette),
             given,
             probability_KHW if self.with_probabilities else None,
             read_spacing(Path(image).expanduser()) if isinstance(image, str | Path) else None,
+            self.background,
+            found.numbers(self.predictor, self.background),
         )
 
-    def _labels(self, given: Given, tile: int | None) -> NDArray[np.integer]:
-        """In tiles of this side, of half of it where the memory does not suffice, and so on."""
+    def _found(
+        self, given: Given, tile: int | None, label_HW: NDArray[np.integer] | None = None
+    ) -> Found:
+        """In tiles of this side, of half of it where the memory does not suffice, and so on.
+
+        label_HW   the labels, where they are known already
+        """
         tiling = Tiling(tile, self.overlap) if tile else None
         try:
-            return self.predictor.label_maps([given.pixels], given.full_scale, tiling)[0]
+            return find(self.predictor, given.pixels, given.full_scale, tiling, label_HW)
         except OutOfMemory:
             smaller = (tile or 2 * TILE) // 2
             if self.tile or smaller < LEAST_TILE:
                 raise
-        return self._labels(given, smaller)
+        return self._found(given, smaller, label_HW)
 
 
 # The rewritten networks of models in use, each with what it was made of.

@@ -32,6 +32,9 @@ class Prediction:
     probabilities  (K, H, W) float32, adding up to 1 at each pixel; None where not asked for
     given          the image as the network was given it
     spacing        how large a pixel is, where the file says it: OME-TIFF, ImageJ, microscopes' TIFF
+    background     the label of what is no object
+    separated      (H, W) int32, which object each pixel belongs to, 0 none, by the model's own
+                   separation; None of a model that separates no objects
     """
 
     labels: NDArray[np.integer]
@@ -40,11 +43,25 @@ class Prediction:
     given: Given
     probabilities: NDArray[np.float32] | None = None
     spacing: Spacing | None = None
+    background: int = 0
+    separated: NDArray[np.int32] | None = None
 
     @cached_property
     def objects(self) -> tuple[Object, ...]:
-        """The objects of every class but the first: connected pixels, with area, centre and box."""
-        return find_objects(self.labels, self.classes, self.spacing)
+        """The objects of every class but the background, with area, centre and box: as the model
+        separates them where it does, else connected pixels."""
+        return self.objects_from(1)
+
+    def objects_from(self, least_area: int) -> tuple[Object, ...]:
+        """`objects` of so many pixels at least, numbered anew."""
+        return find_objects(
+            self.labels,
+            self.classes,
+            self.spacing,
+            least_area,
+            background=self.background,
+            number_HW=self.separated,
+        )
 
     @cached_property
     def uncertainty(self) -> NDArray[np.float32] | None:

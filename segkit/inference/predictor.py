@@ -94,6 +94,12 @@ class Predictor:
             logits_BKHW = torch.cat((torch.zeros_like(logits_BKHW), logits_BKHW), dim=1)
         return logits_BKHW
 
+    @torch.no_grad()
+    def maps(self, output: CoarseLogits, size: Sequence[int]) -> Tensor:
+        """maps_BMHW of images of this size, (H, W), by which the model separates objects."""
+        with autocast(self.device, self.precision):
+            return self.network.maps(output, size)
+
     def _normalized(self, pixels_BCHW: Tensor, full_scale: float) -> Tensor:
         """Pixels of any type as the network takes them, on the device."""
         pixels_BCHW = on_device(pixels_BCHW, self.device, self.channels_last)

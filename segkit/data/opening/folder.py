@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import blake2b
@@ -13,8 +14,9 @@ from segkit.data.files.pairing import EXPECTED, Pair
 from segkit.data.findings import WARNING, as_error
 from segkit.data.layouts.layout import Layout
 from segkit.data.masks.label_rule import Labelling, LabelRule, QuickLabels
+from segkit.data.opening.background import background_of
 from segkit.data.opening.fitting import Item
-from segkit.data.opening.inspection import Inspection, inspect
+from segkit.data.opening.inspection import Inspection, inspect, label_counts
 from segkit.data.opening.item_reader import ItemReader, cached_reader, plain_reader
 from segkit.data.opening.opened import ALL, Data, crop_size_for, warned
 from segkit.data.opening.skipping import Skipped, skipped_note, without_bad_samples
@@ -138,7 +140,16 @@ def data_of(
             for split, pairs in layout.splits.items()
         },
         rule=labelling.rule.digest(),
+        background=background_of(labelling.classes, _pixels(seen, labelling)),
     )
+
+
+def _pixels(seen: Inspection, labelling: Labelling) -> Counter[int]:
+    """Of each label, in all masks."""
+    pixels: Counter[int] = Counter()
+    for item in seen.items.values():
+        pixels.update(label_counts(seen.masks[item.pair.mask], labelling))
+    return pixels
 
 
 def _digest(seen: Inspection, pair: Pair) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from segkit.data.files.masks import RGB
 from segkit.data.files.pixel_cache import open_cache, set_folder
 from segkit.data.findings import WARNING, as_error
 from segkit.data.intensity import Intensity, find_intensity, percentiles
+from segkit.data.opening.background import background_of
 from segkit.data.opening.cached_split import CachedSplit, bytes_of, names_of
 from segkit.data.opening.opened import ALL, Data, crop_size_for, warned
 from segkit.data.opening.samples import SampleFacts, SampleLook, fingerprint, look_at_samples
@@ -212,6 +214,9 @@ def data_of_named(named: Named, look: SampleLook, options: DataOptions = PLAIN_O
             split: tuple((each.id, each.digest + each.mask_digest) for each in facts if each)
             for split, facts in look.facts.items()
         },
+        background=background_of(
+            train.classes, sum((Counter(found.counts) for found in readable), Counter())
+        ),
     )
 
 

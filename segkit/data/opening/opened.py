@@ -35,6 +35,7 @@ class Data:
     contents      by split, each sample's id and a digest of its pixels and its mask's values, in
                   order; empty where the pixels are drawn from a seed
     rule          how stored values become labels, as a digest
+    background    the label of what is no object
     """
 
     classes: tuple[str, ...]
@@ -50,6 +51,7 @@ class Data:
     skipped: tuple[Skipped, ...] = ()
     contents: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     rule: str = ""
+    background: int = 0
 
     @property
     def full_scale(self) -> float:
