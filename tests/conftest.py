@@ -71,6 +71,7 @@ def install_fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstallFake
 
 
 TINY = {
+    "recipe": "plain",
     "encoder": "unet(depth=3, width=6)",
     "decoder": "unet(dropout=0.2)",
     "metric": "miou,pixel_accuracy",

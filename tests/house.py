@@ -24,6 +24,7 @@ FLOORS = (
     ("data",),
     ("inference",),
     ("scoring",),
+    ("recipes",),
     ("training",),
     ("importers", "describe", "export", "launchers"),
     ("bench",),

@@ -90,6 +90,7 @@ def train_briefly(request: Mapping[str, Any], stage: Callable[[str], None]) -> d
     with tempfile.TemporaryDirectory(prefix="segkit-bench-") as folder:
         config = TrainConfig(
             **request["parts"],
+            recipe="plain",
             data=settings["data"],
             epochs=settings["epochs"],
             batch=settings["batch"],

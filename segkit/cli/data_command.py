@@ -90,7 +90,7 @@ def preview(
 ) -> None:
     """Write a picture of samples as training sees them (of the demo set without FOLDER)."""
     from segkit.data.augmentation.crops import training_ignore_index
-    from segkit.data.augmentation.recipes import find_recipe
+    from segkit.data.augmentation.presets import find_preset
     from segkit.data.checks.sheets import sheet_of_samples
     from segkit.data.opening.open import open_data
     from segkit.errors import UsageError
@@ -99,11 +99,11 @@ def preview(
 
     if out.suffix.lower() != ".png":
         raise UsageError("SK-C009", f"--out {out} is no .png file.", "Give a name that ends so.")
-    recipe = find_recipe(augmentation, crops)
+    preset = find_preset(augmentation, crops)
     data = open_data(folder, data_options(dataset, asked))
     ignored = training_ignore_index(data)
     side = size or data.default_size
-    picture = sheet_of_samples(data, recipe, side, ignored, count=count, seed=seed)
+    picture = sheet_of_samples(data, preset, side, ignored, count=count, seed=seed)
     with storage_errors(outside(out, folder)):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_picture(out, picture)

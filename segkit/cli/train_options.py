@@ -51,12 +51,12 @@ DATA = (
     data(
         "--crops",
         type=click.Choice(["anywhere", "foreground", "classes"]),
-        help="Where crops are cut. [default: anywhere]",
+        help="Where crops are cut. [default: by the data]",
     ),
     data(
         "--augmentation",
         metavar=AUGMENTATIONS,
-        help="[default: standard; light on the demo set]",
+        help="[default: by the data; light on the demo set]",
     ),
     data("--in-channels", type=int, help="Channels of the images. [default: as the files]"),
     data(
@@ -109,7 +109,7 @@ DATA = (
     ),
 )
 NETWORK = (
-    network("--encoder", type=ComponentName("encoders"), help="[default: densenet121]"),
+    network("--encoder", type=ComponentName("encoders"), help="[default: by data and weights]"),
     network("--decoder", type=ComponentName("decoders"), help="[default: unet]"),
     network("--upsampler", type=ComponentName("upsamplers"), help="[default: bilinear]"),
     network(
@@ -125,6 +125,11 @@ NETWORK = (
     network("--thaw-epoch", type=int, help="Epoch in which they begin to learn. [default: never]"),
 )
 TRAINING = (
+    training(
+        "--recipe",
+        type=click.Choice(["auto", "plain"]),
+        help="What decides where no option does: the data, or fixed defaults. [default: auto]",
+    ),
     training("--loss", type=ComponentName("losses"), help="As 0.5*dice+ce. [default: dice+ce]"),
     training(
         "--metric",
@@ -147,7 +152,9 @@ TRAINING = (
         metavar="N",
         help="Learn N images by heart, and score on them: can it learn at all? [default: all]",
     ),
-    training("--batch", type=int, help="Images a step, all processes together. [default: 8]"),
+    training(
+        "--batch", type=int, help="Images a step, all processes together. [default: by the data]"
+    ),
     training("--lr", type=float, help="Highest learning rate. [default: 0.001]"),
     training(
         "--optimizer",

@@ -22,6 +22,11 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    recipe: Literal["auto", "plain"] = Field(
+        default="auto",
+        description="auto decides what is not given by the data, and says why; plain takes the "
+        "defaults below",
+    )
     data: str | None = Field(
         default=None, description="folder of images and masks; null is the built-in demo set"
     )
@@ -106,7 +111,8 @@ class TrainConfig(BaseModel):
     )
     augmentation: str = Field(
         default="auto",
-        description="none, light, standard, strong, microscopy; auto: standard, light on the demo",
+        description="none, light, standard, strong, microscopy, changed as standard(flips=none); "
+        "auto: standard, light on the demo",
     )
     ignore_index: int | Literal["auto"] | None = Field(
         default="auto",

@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from segkit.data.augmentation.crops import cut_out, training_ignore_index
-from segkit.data.augmentation.recipes import Recipe, find_recipe
+from segkit.data.augmentation.presets import Preset, find_preset
 from segkit.data.batches import Batch, BatchUnderWay, collate, no_mask
 from segkit.data.capabilities import sizes_of
 from segkit.data.sample_order import sample_stream, start_again, steps_per_epoch
@@ -36,7 +36,7 @@ class TrainingLoader:
 
     size          side of the square crops, pixels
     batch         images a step over all processes: a multiple of world_size
-    augmentation  a preset: none, light, standard, strong or microscopy; or a recipe of one's own,
+    augmentation  a preset: none, light, standard, strong or microscopy; or one of one's own,
                   which says itself where its crops are cut
     crops         where they are cut: anywhere, or more often at the foreground, or at each of an
                   image's classes equally often
@@ -58,7 +58,7 @@ class TrainingLoader:
         size: int,
         batch: int,
         seed: int,
-        augmentation: str | Recipe = "standard",
+        augmentation: str | Preset = "standard",
         crops: str = "anywhere",
         ignore_index: int | None = None,
         workers: int = 0,
@@ -79,7 +79,7 @@ class TrainingLoader:
         own = training_ignore_index(dataset)
         self.ignore_index = own if ignore_index is None else ignore_index
         if isinstance(augmentation, str):
-            augmentation = find_recipe(augmentation, crops)
+            augmentation = find_preset(augmentation, crops)
         self._notes = Notes(workers)
         items = _TrainingItems(dataset, size, augmentation, self.ignore_index, seed, self._notes)
         self._plan = _Plan()
@@ -168,12 +168,12 @@ class _TrainingItems(torch.utils.data.Dataset[Batch | SegkitError]):
         self,
         dataset: Dataset,
         size: int,
-        recipe: Recipe,
+        preset: Preset,
         ignore_index: int,
         seed: int,
         notes: Notes,
     ) -> None:
-        self.dataset, self.size, self.recipe, self.notes = dataset, size, recipe, notes
+        self.dataset, self.size, self.preset, self.notes = dataset, size, preset, notes
         self.ignore_index, self.seed = ignore_index, seed
         self.rng = np.random.Generator(np.random.PCG64(0))
         in_8_bits = len(dataset.classes) < 256 and 0 <= ignore_index < 256
@@ -197,7 +197,7 @@ class _TrainingItems(torch.utils.data.Dataset[Batch | SegkitError]):
         start_again(self.rng, self.seed, number, index)
         whole = stored(self.dataset, index)
         try:
-            return cut_out(whole, self.size, self.recipe, self.ignore_index, self.rng, into_HWC)
+            return cut_out(whole, self.size, self.preset, self.ignore_index, self.rng, into_HWC)
         except DataError as error:
             if error.code == OUT_OF_RANGE:
                 # Seen whole, it is named by its pixel in the file, not in the part cut out.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from segkit.data.augmentation.crops import augment
-from segkit.data.augmentation.recipes import RECIPES, Recipe, find_recipe
+from segkit.data.augmentation.presets import PRESETS, Preset, find_preset
 from segkit.errors import UsageError
 from segkit.interfaces import Sample
 
@@ -23,13 +23,13 @@ def patches(height: int = 70, width: int = 90, channels: int = 3) -> Sample:
     return Sample(image_HWC, mask_HW, "patches", mask_HW * 1000)
 
 
-def geometry(name: str) -> Recipe:
+def geometry(name: str) -> Preset:
     """The preset without its colours, so that pixel values still tell the label."""
     quiet = dict.fromkeys(("brightness", "contrast", "saturation", "tint", "gamma"), 0.0)
-    return replace(RECIPES[name], **quiet, blur=0.0, noise=0.0)
+    return replace(PRESETS[name], **quiet, blur=0.0, noise=0.0)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("size", [16, 64, 120])
 def test_image_mask_and_objects_move_together(name, size):
     shares = []
@@ -53,25 +53,25 @@ def test_the_agreement_above_would_notice_a_mask_left_behind():
     assert (np.abs(told_HW - sample.mask[:64, :64]) < 0.3).mean() < 0.5
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", PRESETS)
 def test_no_label_is_ever_made_up(name):
     sample = patches()
     sample = replace(sample, mask=np.where(sample.mask == 2, 200, sample.mask))
     for seed in range(10):
-        moved = augment(sample, 96, RECIPES[name], IGNORE, np.random.default_rng(seed))
+        moved = augment(sample, 96, PRESETS[name], IGNORE, np.random.default_rng(seed))
         assert set(np.unique(moved.mask)) <= {0, 1, 3, 4, 200, IGNORE}
         assert moved.mask.dtype == np.int64
 
 
 @pytest.mark.parametrize("ignore", [-100, 255, 70_000])
 def test_any_ignored_label_fills_what_lies_beyond(ignore):
-    moved = augment(patches(20, 20), 32, RECIPES["none"], ignore, np.random.default_rng(0))
+    moved = augment(patches(20, 20), 32, PRESETS["none"], ignore, np.random.default_rng(0))
     assert (moved.mask == ignore).sum() == 32 * 32 - 20 * 20
 
 
 def test_no_augmentation_is_a_plain_crop():
     sample = patches()
-    moved = augment(sample, 32, RECIPES["none"], IGNORE, np.random.default_rng(5))
+    moved = augment(sample, 32, PRESETS["none"], IGNORE, np.random.default_rng(5))
     windows = np.lib.stride_tricks.sliding_window_view(sample.mask, (32, 32))
     found = (windows == moved.mask).all(axis=(2, 3))
     (top, left), *_ = np.argwhere(found)
@@ -81,7 +81,7 @@ def test_no_augmentation_is_a_plain_crop():
 def test_crops_reach_every_edge():
     sample = replace(patches(), mask=np.arange(70 * 90).reshape(70, 90))
     corners = [
-        augment(sample, 60, RECIPES["none"], IGNORE, np.random.default_rng(s)).mask[0, 0]
+        augment(sample, 60, PRESETS["none"], IGNORE, np.random.default_rng(s)).mask[0, 0]
         for s in range(400)
     ]
     rows, columns = np.divmod(corners, 90)
@@ -96,7 +96,7 @@ def test_every_depth_and_number_of_channels_works(name, channels, dtype):
     sample = patches(channels=channels)
     sample = replace(sample, image=sample.image.astype(dtype))
     for seed in range(3):
-        moved = augment(sample, 48, RECIPES[name], IGNORE, np.random.default_rng(seed))
+        moved = augment(sample, 48, PRESETS[name], IGNORE, np.random.default_rng(seed))
         assert moved.image.shape == (48, 48, channels)
         assert moved.image.dtype == dtype
         assert np.isfinite(moved.image.astype(float)).all()
@@ -105,7 +105,7 @@ def test_every_depth_and_number_of_channels_works(name, channels, dtype):
 def test_sixteen_bits_are_not_squeezed_into_eight():
     sample = patches()
     deep = replace(sample, image=sample.image.astype(np.uint16) * 250)
-    moved = augment(deep, 48, RECIPES["standard"], IGNORE, np.random.default_rng(1))
+    moved = augment(deep, 48, PRESETS["standard"], IGNORE, np.random.default_rng(1))
     assert moved.image.max() > 10_000
 
 
@@ -113,7 +113,7 @@ def test_the_generator_decides_everything_and_the_sample_stays_as_it_was():
     sample = patches()
     before = sample.image.copy(), sample.mask.copy()
     first, again, other = (
-        augment(sample, 64, RECIPES["strong"], IGNORE, np.random.default_rng(s)) for s in (1, 1, 2)
+        augment(sample, 64, PRESETS["strong"], IGNORE, np.random.default_rng(s)) for s in (1, 1, 2)
     )
     assert np.array_equal(first.image, again.image)
     assert not np.array_equal(first.image, other.image)
@@ -123,14 +123,14 @@ def test_the_generator_decides_everything_and_the_sample_stays_as_it_was():
 
 def test_a_constant_image_survives_every_preset():
     flat = Sample(np.zeros((40, 40, 3), np.float32), np.zeros((40, 40), np.int64), "flat")
-    for recipe in RECIPES.values():
-        moved = augment(flat, 32, recipe, IGNORE, np.random.default_rng(0))
+    for preset in PRESETS.values():
+        moved = augment(flat, 32, preset, IGNORE, np.random.default_rng(0))
         assert np.isfinite(moved.image).all()
 
 
 def test_a_single_row_of_pixels_can_be_padded():
     thin = Sample(np.zeros((1, 40, 3), np.uint8), np.zeros((1, 40), np.int64), "thin")
-    moved = augment(thin, 32, RECIPES["standard"], IGNORE, np.random.default_rng(0))
+    moved = augment(thin, 32, PRESETS["standard"], IGNORE, np.random.default_rng(0))
     assert moved.image.shape == (32, 32, 3)
 
 
@@ -142,5 +142,30 @@ def test_a_picture_is_not_shrunk_below_the_crop():
 
 def test_an_unknown_preset_is_refused_with_the_near_one():
     with pytest.raises(UsageError, match="no augmentation is called 'standart'") as error:
-        find_recipe("standart")
+        find_preset("standart")
     assert error.value.fix.startswith("Did you mean 'standard'?")
+
+
+def test_parts_of_a_preset_can_be_written_otherwise():
+    changed = find_preset(
+        "standard(flips=none, scale=[0.8, 1.25], quarters=true, noise=0)", "classes"
+    )
+    wanted = {"flips": "none", "scale": (0.8, 1.25), "quarters": True, "noise": 0.0}
+    assert changed == replace(PRESETS["standard"], **wanted, aim="classes")
+
+
+@pytest.mark.parametrize(
+    ("written", "code", "told"),
+    [
+        ("light(flip=both)", "SK-C005", "Did you mean 'flips'?"),
+        ("light(flips=sideways)", "SK-C006", "one of none, horizontal, both"),
+        ("light(scale=[2, 1])", "SK-C006", "two numbers from 0.1 to 10"),
+        ("light(noise=1.5)", "SK-C006", "a number from 0 to 1"),
+        ("light(quarters=1)", "SK-C006", "true or false"),
+    ],
+)
+def test_a_wrong_part_of_a_preset_is_refused(written, code, told):
+    with pytest.raises(UsageError) as refused:
+        find_preset(written)
+    assert refused.value.code == code
+    assert told in str(refused.value)

@@ -9,7 +9,7 @@ import pytest
 
 from segkit.data.augmentation import crops
 from segkit.data.augmentation.crops import augment, fitting
-from segkit.data.augmentation.recipes import AIMS, RECIPES, find_recipe
+from segkit.data.augmentation.presets import AIMS, PRESETS, find_preset
 from segkit.data.loader import TrainingLoader
 from segkit.errors import SegkitError, UsageError
 from segkit.interfaces import Sample
@@ -36,9 +36,9 @@ class OneImage:
 
 
 def share_with(aim: str, label: int, *, size: int = 32, crops: int = 300) -> float:
-    recipe, sample = find_recipe("none", aim), OneImage()[0]
+    preset, sample = find_preset("none", aim), OneImage()[0]
     masks = [
-        augment(sample, size, recipe, IGNORE, np.random.default_rng(seed)).mask
+        augment(sample, size, preset, IGNORE, np.random.default_rng(seed)).mask
         for seed in range(crops)
     ]
     return float(np.mean([(mask_HW == label).any() for mask_HW in masks]))
@@ -53,10 +53,10 @@ def test_crops_by_classes_show_each_class_about_equally_often():
 
 def test_every_second_crop_by_foreground_is_centred_on_it():
     by_chance = 1 - (1 - 35**2 / 169**2) * (1 - 71**2 / 169**2)
-    recipe, sample = find_recipe("none", "foreground"), OneImage()[0]
+    preset, sample = find_preset("none", "foreground"), OneImage()[0]
     shown = [
         np.isin(
-            augment(sample, 33, recipe, IGNORE, np.random.default_rng(seed)).mask[16, 16], [1, 2]
+            augment(sample, 33, preset, IGNORE, np.random.default_rng(seed)).mask[16, 16], [1, 2]
         )
         for seed in range(2000)
     ]
@@ -69,16 +69,16 @@ def test_every_second_crop_by_foreground_is_centred_on_it():
 @pytest.mark.parametrize("mask_HW", [np.zeros((40, 50), np.int64), np.full((40, 50), IGNORE)])
 def test_a_picture_without_foreground_or_without_labels_is_cut_too(aim, mask_HW):
     sample = Sample(np.zeros((40, 50, 3), np.uint8), mask_HW, "empty")
-    moved = augment(sample, 32, find_recipe("strong", aim), IGNORE, np.random.default_rng(1))
+    moved = augment(sample, 32, find_preset("strong", aim), IGNORE, np.random.default_rng(1))
     assert set(np.unique(moved.mask)) <= set(np.unique(mask_HW)) | {IGNORE}
 
 
 @pytest.mark.parametrize("aim", ["foreground", "classes"])
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", PRESETS)
 def test_placed_crops_stay_within_the_picture_and_fit_every_preset(aim, name):
     sample = OneImage()[0]
     for seed in range(20):
-        moved = augment(sample, 64, find_recipe(name, aim), IGNORE, np.random.default_rng(seed))
+        moved = augment(sample, 64, find_preset(name, aim), IGNORE, np.random.default_rng(seed))
         counted_HW = moved.mask != IGNORE
         # The image holds the label itself; colours aside, it moved with its mask.
         assert moved.image.shape == (64, 64, 1) and counted_HW.any()
@@ -98,7 +98,7 @@ def test_crops_depend_on_seed_epoch_and_index_alone_whatever_the_workers():
 
 def test_an_unknown_way_of_placing_crops_is_refused_with_the_nearest():
     with pytest.raises(UsageError, match="crops cannot be placed by 'class'") as caught:
-        find_recipe("none", "class")
+        find_preset("none", "class")
     assert caught.value.fix == "Did you mean 'classes'? There are anywhere, foreground, classes."
 
 
@@ -130,7 +130,7 @@ def test_a_broken_step_of_the_pipeline_reaches_the_user_as_that_error(monkeypatc
 
 def test_the_u_net_papers_deformation_moves_pixels_by_about_what_it_says():
     # 10 pixels of standard deviation on tiles of 512, so 0.02 of the side; 3 x 3 control points.
-    spread = RECIPES["microscopy"].elastic * 512
+    spread = PRESETS["microscopy"].elastic * 512
     assert spread == pytest.approx(10, abs=0.5)
     moves_NHW = np.stack(
         [crops._bumps(512, spread, np.random.default_rng(seed)) for seed in range(300)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from segkit.data.augmentation.recipes import AIMS, RECIPES
+from segkit.data.augmentation.presets import AIMS, PRESETS
 from segkit.data.settings import KEYS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
@@ -18,5 +18,5 @@ def test_the_page_explains_every_key_of_data_yaml_and_no_other():
 
 
 def test_the_page_names_every_preset_and_way_of_cropping():
-    for name in (*RECIPES, *AIMS[1:]):
+    for name in (*PRESETS, *AIMS[1:]):
         assert name in PAGE.partition("## Crops and augmentation")[2].partition("\n## ")[0]

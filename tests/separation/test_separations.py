@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from segkit.data.augmentation.recipes import find_recipe
 
 from segkit.data.augmentation.crops import cut_out
-from segkit.data.augmentation.recipes import find_recipe
 from segkit.data.stored import of_sample
 from segkit.errors import UsageError
 from segkit.interfaces import Sample

@@ -1,7 +1,7 @@
 """Changes of colour, for images of any depth and number of channels.
 
 Contrast, brightness, tint and saturation are one matrix per image, so that OpenCV passes over the
-pixels once; gamma, blur and noise follow where the recipe has them.
+pixels once; gamma, blur and noise follow where the preset has them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from segkit.data.augmentation.recipes import Recipe
+from segkit.data.augmentation.presets import Preset
 
 # The table of noise: how many values, which byte is 0, and steps of a byte to the deviation.
 NOISE_VALUES, NOISE_MIDDLE, NOISE_STEPS = 2**21, 128, 32
@@ -20,24 +20,24 @@ NOISE_VALUES, NOISE_MIDDLE, NOISE_STEPS = 2**21, 128, 32
 
 def change_colours(
     image_HWC: np.ndarray,
-    recipe: Recipe,
+    preset: Preset,
     rng: np.random.Generator,
     into_HWC: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The image with its colours changed as recipe and generator say; type and shape stay.
+    """The image with its colours changed as preset and generator say; type and shape stay.
 
     into_HWC   where the result may be written, of its type and shape; it need not be
     """
     top = _white(image_HWC)
-    if recipe.contrast or recipe.brightness or recipe.tint or recipe.saturation:
-        image_HWC = _mix(image_HWC, _matrix(image_HWC, top, recipe, rng), into_HWC)
-    if recipe.gamma:
-        exponent = rng.uniform(1 - recipe.gamma, 1 + recipe.gamma)
+    if preset.contrast or preset.brightness or preset.tint or preset.saturation:
+        image_HWC = _mix(image_HWC, _matrix(image_HWC, top, preset, rng), into_HWC)
+    if preset.gamma:
+        exponent = rng.uniform(1 - preset.gamma, 1 + preset.gamma)
         image_HWC = _gamma(image_HWC, exponent, top)
-    if recipe.blur and rng.random() < recipe.blur:
+    if preset.blur and rng.random() < preset.blur:
         sigma = rng.uniform(0.3, 1.2)
         image_HWC = by_channels(image_HWC, lambda part: cv2.GaussianBlur(part, (0, 0), sigma))
-    if recipe.noise and rng.random() < recipe.noise:
+    if preset.noise and rng.random() < preset.noise:
         image_HWC = _noisy(image_HWC, rng.uniform(0, 0.03) * top, rng)
     return image_HWC
 
@@ -53,7 +53,7 @@ def by_channels(image_HWC: np.ndarray, work: Callable[[np.ndarray], np.ndarray])
 
 
 def _matrix(
-    image_HWC: np.ndarray, top: float, recipe: Recipe, rng: np.random.Generator
+    image_HWC: np.ndarray, top: float, preset: Preset, rng: np.random.Generator
 ) -> np.ndarray:
     """(C, C + 1): each new channel as a sum of the old ones and a constant."""
     channels = image_HWC.shape[2]
@@ -63,9 +63,9 @@ def _matrix(
     mean = total / some_HWC.size
     # Plain numbers: for so few, arrays take longer to make than to compute.
     draws = (2 * rng.random(3 + channels) - 1).tolist()
-    contrast, saturation = 1 + recipe.contrast * draws[0], 1 + recipe.saturation * draws[2]
-    constant = mean - contrast * mean + recipe.brightness * top * draws[1]
-    tints = [1 + recipe.tint * draw if channels > 1 else 1.0 for draw in draws[3:]]
+    contrast, saturation = 1 + preset.contrast * draws[0], 1 + preset.saturation * draws[2]
+    constant = mean - contrast * mean + preset.brightness * top * draws[1]
+    tints = [1 + preset.tint * draw if channels > 1 else 1.0 for draw in draws[3:]]
     # What each channel gives to another, and to itself.
     other, own = 0.0, contrast
     if channels == 3:

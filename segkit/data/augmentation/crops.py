@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from segkit.data.augmentation.colour_changes import by_channels, change_colours
-from segkit.data.augmentation.recipes import Recipe
+from segkit.data.augmentation.presets import Preset
 from segkit.data.stored import Stored, Window, of_sample
 from segkit.errors import SegkitError
 from segkit.interfaces import Sample
@@ -59,17 +59,17 @@ def training_ignore_index(dataset: Labelled) -> int:
 
 
 def augment(
-    sample: Sample, size: int, recipe: Recipe, ignore_index: int, rng: np.random.Generator
+    sample: Sample, size: int, preset: Preset, ignore_index: int, rng: np.random.Generator
 ) -> Sample:
     """A crop of size x size pixels, augmented; the sample itself is not modified."""
-    crop = cut_out(of_sample(sample), size, recipe, ignore_index, rng)
+    crop = cut_out(of_sample(sample), size, preset, ignore_index, rng)
     return replace(crop, mask=None if crop.mask is None else crop.mask.astype(np.int64))
 
 
 def cut_out(
     stored: Stored,
     size: int,
-    recipe: Recipe,
+    preset: Preset,
     ignore_index: int,
     rng: np.random.Generator,
     into_HWC: np.ndarray | None = None,
@@ -78,11 +78,11 @@ def cut_out(
 
     into_HWC   where the crop's image is to go: it may lie there already, or have to be copied
     """
-    image_HWC, planes = _crop(stored, size, recipe, ignore_index, rng)
-    image_HWC, planes = _flip(image_HWC, planes, recipe, rng)
+    image_HWC, planes = _crop(stored, size, preset, ignore_index, rng)
+    image_HWC, planes = _flip(image_HWC, planes, preset, rng)
     if into_HWC is not None and _kind(into_HWC) != _kind(image_HWC):
         into_HWC = None
-    image_HWC = change_colours(image_HWC, recipe, rng, into_HWC)
+    image_HWC = change_colours(image_HWC, preset, rng, into_HWC)
     mask_HW, *others = planes
     if mask_HW.dtype != np.uint8:
         mask_HW = mask_HW.astype(np.int64)
@@ -129,25 +129,25 @@ def _exact(plane_HW: np.ndarray, fill: int) -> np.ndarray:
 
 
 def _crop(
-    stored: Stored, size: int, recipe: Recipe, ignore_index: int, rng: np.random.Generator
+    stored: Stored, size: int, preset: Preset, ignore_index: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """A random square of the picture, scaled (and turned, and deformed) to size x size.
 
     The planes are the mask and, where there are any, the object numbers.
     """
     height, width = stored.image.shape[:2]
-    low, high = recipe.scale
+    low, high = preset.scale
     # A picture is not shrunk below the crop: what lies beyond it teaches nothing.
     low = max(low, min(1.0, size / min(height, width)))
     scale = low * (high / low) ** rng.random() if low < high else low
     side = max(1, round(size / scale))
-    point = _point(stored, recipe, ignore_index, rng)
+    point = _point(stored, preset, ignore_index, rng)
     top, left = (
         _place(height, side, rng, point and point[0]),
         _place(width, side, rng, point and point[1]),
     )
-    if recipe.rotation or recipe.elastic:
-        return _warp(stored, size, (top, left, side), recipe, ignore_index, rng)
+    if preset.rotation or preset.elastic:
+        return _warp(stored, size, (top, left, side), preset, ignore_index, rng)
     image_HWC = _reflected(stored.image, top, left, side)
     planes = [_filled(stored.mask, top, left, side, stored.labels, ignore_index)]
     if stored.instances is not None:
@@ -166,14 +166,14 @@ def _crop(
 
 
 def _point(
-    stored: Stored, recipe: Recipe, ignore_index: int, rng: np.random.Generator
+    stored: Stored, preset: Preset, ignore_index: int, rng: np.random.Generator
 ) -> tuple[int, int] | None:
     """The pixel (y, x) that the crop is to show, or None for a crop anywhere."""
-    if recipe.aim == "anywhere" or (recipe.aim == "foreground" and rng.random() < 0.5):
+    if preset.aim == "anywhere" or (preset.aim == "foreground" and rng.random() < 0.5):
         return None
     mask_HW = stored.labels(stored.mask[ALL, ALL])
     counted_HW = mask_HW != ignore_index
-    if recipe.aim == "foreground":
+    if preset.aim == "foreground":
         wanted_HW = counted_HW & (mask_HW != 0)
     else:
         present = np.unique(mask_HW[counted_HW])
@@ -235,7 +235,7 @@ def _warp(
     stored: Stored,
     size: int,
     box: tuple[int, int, int],
-    recipe: Recipe,
+    preset: Preset,
     ignore_index: int,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -243,10 +243,10 @@ def _warp(
     top, left, side = box
     step = side / size
     y_HW, x_HW = np.mgrid[0:size, 0:size].astype(np.float32)
-    if recipe.elastic:
-        y_HW += _bumps(size, recipe.elastic * size, rng)
-        x_HW += _bumps(size, recipe.elastic * size, rng)
-    angle = np.deg2rad(rng.uniform(-recipe.rotation, recipe.rotation)) if recipe.rotation else 0.0
+    if preset.elastic:
+        y_HW += _bumps(size, preset.elastic * size, rng)
+        x_HW += _bumps(size, preset.elastic * size, rng)
+    angle = np.deg2rad(rng.uniform(-preset.rotation, preset.rotation)) if preset.rotation else 0.0
     middle = (size - 1) / 2
     y_HW, x_HW = y_HW - middle, x_HW - middle
     turned_y = np.cos(angle) * y_HW - np.sin(angle) * x_HW
@@ -283,14 +283,14 @@ def _bumps(size: int, spread: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def _flip(
-    image_HWC: np.ndarray, planes: list[np.ndarray], recipe: Recipe, rng: np.random.Generator
+    image_HWC: np.ndarray, planes: list[np.ndarray], preset: Preset, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     turns: list[Callable[[np.ndarray], np.ndarray]] = []
-    if recipe.flips in ("horizontal", "both") and rng.random() < 0.5:
+    if preset.flips in ("horizontal", "both") and rng.random() < 0.5:
         turns.append(lambda array: cv2.flip(array, 1))
-    if recipe.flips == "both" and rng.random() < 0.5:
+    if preset.flips == "both" and rng.random() < 0.5:
         turns.append(lambda array: cv2.flip(array, 0))
-    if recipe.quarters and (quarters := int(rng.integers(4))):
+    if preset.quarters and (quarters := int(rng.integers(4))):
         turns.append(lambda array: cv2.rotate(array, QUARTERS[quarters]))
     for turn in turns:
         image_HWC = by_channels(image_HWC, turn)

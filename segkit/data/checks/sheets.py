@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from segkit.data.augmentation.crops import augment, training_ignore_index
-from segkit.data.augmentation.recipes import Recipe
+from segkit.data.augmentation.presets import Preset
 from segkit.data.files.images import read_image
 from segkit.data.files.masks import RGB
 from segkit.data.intensity import white_of
@@ -53,7 +53,7 @@ def sheet_of_data(data: Data, count: int = 12) -> Picture:
 
 
 def sheet_of_samples(
-    data: Data, recipe: Recipe, size: int, ignore_index: int, *, count: int = 6, seed: int = 0
+    data: Data, preset: Preset, size: int, ignore_index: int, *, count: int = 6, seed: int = 0
 ) -> Picture:
     """A row per sample of the training split: as stored, then three times as training sees it."""
     dataset = data.split("train" if "train" in data.splits else "all")
@@ -62,7 +62,7 @@ def sheet_of_samples(
     for index in range(0, len(dataset), step)[:count]:
         sample = dataset[index]
         views = [sample] + [
-            augment(sample, size, recipe, ignore_index, np.random.default_rng([seed, index, draw]))
+            augment(sample, size, preset, ignore_index, np.random.default_rng([seed, index, draw]))
             for draw in range(3)
         ]
         tiles += [_shown(view, data, ignore_index, sample.id) for view in views]

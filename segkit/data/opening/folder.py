@@ -141,6 +141,10 @@ def data_of(
         },
         rule=labelling.rule.digest(),
         background=background_of(labelling.classes, _pixels(seen, labelling)),
+        counts={
+            split: tuple(label_counts(seen.masks[pair.mask], labelling) for pair in pairs)
+            for split, pairs in layout.splits.items()
+        },
     )
 
 

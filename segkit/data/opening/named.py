@@ -217,6 +217,10 @@ def data_of_named(named: Named, look: SampleLook, options: DataOptions = PLAIN_O
         background=background_of(
             train.classes, sum((Counter(found.counts) for found in readable), Counter())
         ),
+        counts={
+            split: tuple(each.counts for each in facts if each)
+            for split, facts in look.facts.items()
+        },
     )
 
 

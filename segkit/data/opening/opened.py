@@ -36,6 +36,7 @@ class Data:
                   order; empty where the pixels are drawn from a seed
     rule          how stored values become labels, as a digest
     background    the label of what is no object
+    counts        by split, pixels of each label in each sample; empty where nothing counted them
     """
 
     classes: tuple[str, ...]
@@ -52,6 +53,7 @@ class Data:
     contents: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     rule: str = ""
     background: int = 0
+    counts: Mapping[str, tuple[Mapping[int, int], ...]] = field(default_factory=dict)
 
     @property
     def full_scale(self) -> float:

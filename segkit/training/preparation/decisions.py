@@ -83,9 +83,11 @@ def length_of_training(config: TrainConfig, data: Data) -> Length:
 
 
 def run_name(config: TrainConfig) -> str:
-    """A folder's name for a run without --out: data and encoder."""
+    """A folder's name for a run without --out: data and encoder, or recipe where that decides."""
     data = Path(config.data).name if config.data else "demo"
-    encoder = config.encoder.partition("(")[0].replace("/", "-").replace(":", "-")
+    known = config.recipe == "plain" or "encoder" in config.model_fields_set
+    named = config.encoder if known else config.recipe
+    encoder = named.partition("(")[0].replace("/", "-").replace(":", "-")
     return f"runs/{data}-{encoder}"
 
 

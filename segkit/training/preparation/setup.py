@@ -23,6 +23,7 @@ from segkit.errors import DataError
 from segkit.model.activation_checkpointing import checkpoint_activations
 from segkit.model.compose import build_loss, build_model
 from segkit.model.network import SegmentationModel
+from segkit.recipes.deciding import Decision, with_recipe
 from segkit.registry.components import default_registry
 from segkit.registry.expression import parse_list, parse_sum
 from segkit.registry.pins import as_pinned, other_versions, plugins_of
@@ -41,9 +42,10 @@ from segkit.training.preparation.separating import with_separation
 class Setup:
     """All that a training works with.
 
-    config   with everything that was left to segkit now decided
-    model    on the device, nothing frozen yet
-    length   how long it is, and why
+    config     with everything that was left to segkit now decided
+    model      on the device, nothing frozen yet
+    length     how long it is, and why
+    decisions  of the recipe, each with its reason
     """
 
     config: TrainConfig
@@ -54,6 +56,7 @@ class Setup:
     loader: TrainingLoader
     evaluator: Evaluator
     length: Length
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def epochs(self) -> int:
@@ -103,6 +106,8 @@ def set_up(
             events.warned(note)
     _refuse_unknown_names(named)
     data = _open(named)
+    config, decisions = with_recipe(config, data, group)
+    named = as_pinned(config, index)
     length = length_of_training(config, data)
     config = with_separation(decided(config, data, group), data)
     loader = loader_of(config, data, group)
@@ -121,7 +126,9 @@ def set_up(
     config = config.model_copy(update=written)
     # Each process draws its own dropout.
     seed_everything(config.seed + group.rank)
-    setup = Setup(config, group, data, model, loss.to(group.device), loader, evaluator, length)
+    setup = Setup(
+        config, group, data, model, loss.to(group.device), loader, evaluator, length, decisions
+    )
     at_once = setup.batch_per_process // config.accumulate
     refuse_single_values(model, data.in_channels, int(config.size or 0), at_once)
     if config.freeze:

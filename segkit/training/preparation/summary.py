@@ -25,6 +25,7 @@ def sentences(setup: Setup) -> list[tuple[str, str]]:
         ("device", f"{describe(setup.group.device)}, {config.precision}{processes}"),
         ("training", _length_sentence(setup)),
     ]
+    lines += [("recipe", each.sentence()) for each in setup.decisions]
     if config.compile != "no":
         lines.append(("compiled", "the first step takes minutes"))
     if config.checkpoint_activations:

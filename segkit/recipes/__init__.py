@@ -1,0 +1,1 @@
+"""Recipes: what the data decide of a training, and why."""

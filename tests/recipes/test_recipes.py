@@ -1,0 +1,220 @@
+"""`--recipe auto` on drawn sets: what it decides, that options win, what it cannot promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segkit.config import TrainConfig, read_config
+from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
+from segkit.distributed import Group
+from segkit.errors import DataError
+from segkit.recipes.deciding import with_recipe
+from segkit.recipes.fingerprint import fingerprint_of
+from segkit.recipes.rules import RULES
+from segkit.training.training import train
+
+Pictures = Sequence[tuple[np.ndarray, np.ndarray]]
+ALONE = Group(0, 1, 1, torch.device("cpu"))
+
+
+@pytest.fixture
+def folder(tmp_path) -> Callable[..., Path]:
+    """folder(pictures, val=1): writes (image, mask) pairs, the last `val` for validation."""
+
+    def write(pictures: Pictures, val: int = 1) -> Path:
+        for number, (image, mask) in enumerate(pictures):
+            split = "val" if number >= len(pictures) - val else "train"
+            for kind, array in (("images", image), ("masks", mask)):
+                (tmp_path / kind / split).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(tmp_path / kind / split / f"{number:03d}.png")
+        return tmp_path
+
+    return write
+
+
+def cells(count: int, side: int = 64, radius: int = 8, colour: bool = False) -> Pictures:
+    """Bright discs anywhere on noise: a world without an up."""
+    rng = np.random.default_rng(1)
+    pictures = []
+    for _ in range(count):
+        image = rng.normal(60, 8, (side, side))
+        mask = np.zeros((side, side), np.uint8)
+        for _ in range(3):
+            y, x = rng.integers(radius, side - radius, 2).tolist()
+            cv2.circle(mask, (x, y), radius, 1, -1)
+        image = (image + 80 * mask).clip(0, 255).astype(np.uint8)
+        pictures.append((np.stack([image] * 3, axis=2) if colour else image, mask))
+    return pictures
+
+
+def landscapes(count: int) -> Pictures:
+    """Bright sky above ground, the horizon now higher, now lower."""
+    rng = np.random.default_rng(2)
+    pictures = []
+    for _ in range(count):
+        mask = np.zeros((64, 64), np.uint8)
+        mask[int(rng.integers(24, 40)) :] = 1
+        image = rng.normal(200, 8, (64, 64, 3)) - 120 * mask[:, :, None]
+        pictures.append((image.clip(0, 255).astype(np.uint8), mask))
+    return pictures
+
+
+def letters(count: int) -> Pictures:
+    """An F somewhere: never mirrored."""
+    rng = np.random.default_rng(3)
+    pictures = []
+    for _ in range(count):
+        mask = np.zeros((64, 64), np.uint8)
+        y, x = rng.integers(4, 36, 2).tolist()
+        mask[y : y + 20, x : x + 4] = mask[y : y + 4, x : x + 14] = 1
+        mask[y + 9 : y + 12, x : x + 10] = 1
+        pictures.append(((40 + 150 * mask).astype(np.uint8), mask))
+    return pictures
+
+
+def decided(root: Path, **given: object) -> tuple[TrainConfig, dict[str, str], list[str]]:
+    """(settings, reason by setting, cautions) of a training on the folder without weights."""
+    config = TrainConfig.model_validate({"data": str(root), "weights": "none", **given})
+    config, decisions = with_recipe(config, open_data(root), ALONE)
+    reasons = {each.setting: each.reason for each in decisions if each.setting}
+    return config, reasons, [each.reason for each in decisions if not each.setting]
+
+
+def test_a_world_without_an_up_is_turned_and_mirrored(folder):
+    config, reasons, _ = decided(folder(cells(16, colour=True)))
+    assert "flips=both" in config.augmentation
+    assert "nothing tells up from down" in reasons["augmentation"]
+
+
+def test_landscapes_are_mirrored_and_not_turned_upside_down(folder):
+    config, reasons, _ = decided(folder(landscapes(16)))
+    assert "both" not in config.augmentation
+    assert "none" not in config.augmentation
+    assert "nearly every picture" in reasons["augmentation"]
+
+
+def test_writing_is_never_mirrored(folder):
+    config, reasons, _ = decided(folder(letters(48)))
+    assert "flips=none" in config.augmentation
+    assert "unlike their mirror images" in reasons["augmentation"]
+
+
+def test_an_option_that_is_given_always_wins(folder):
+    given = {"encoder": "unet(depth=2)", "augmentation": "light", "crops": "classes", "batch": 3}
+    config, reasons, _ = decided(folder(cells(4)), **given)
+    assert {name: getattr(config, name) for name in given} == given
+    assert not given.keys() & reasons.keys()
+
+
+def test_plain_leaves_all_as_it_is(folder):
+    root = folder(cells(4))
+    config = TrainConfig(data=str(root), recipe="plain")
+    assert with_recipe(config, open_data(root), ALONE) == (config, ())
+
+
+def test_the_network_is_as_deep_as_the_crops_allow(folder):
+    root = folder(cells(4))
+    depths = {side: decided(root, size=side)[0].encoder for side in (16, 64, 256, 2048)}
+    assert [text[5:12] for text in depths.values()] == [f"depth={depth}" for depth in (3, 4, 6, 6)]
+
+
+def test_decisions_are_the_same_again_and_stand_in_the_runs_settings(folder, tmp_path, one_thread):
+    root = folder(cells(6, side=32, radius=4))
+    small = {"epochs": 1, "samples": 0, "device": "cpu", "workers": 0, "precision": "fp32"}
+    config, reasons, _ = decided(root, **small)
+    assert decided(root, **small)[:2] == (config, reasons)
+    run = train(config.model_copy(update={"out": str(tmp_path / "run"), **small})).folder
+    written = read_config(run / "config.yaml")
+    assert {n: getattr(written, n) for n in reasons} == {n: getattr(config, n) for n in reasons}
+    assert with_recipe(written, open_data(root), ALONE) == (written, ())
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_few_images_are_no_promise(folder, count):
+    _, _, cautions = decided(folder(cells(count + 1)))
+    assert cautions[0].startswith(f"{count} image")
+    assert "cannot be promised" in cautions[0]
+
+
+def test_one_class_alone_is_said(folder):
+    ground = [(image, np.zeros_like(mask)) for image, mask in cells(12)]
+    root = folder(ground)
+    with pytest.raises(DataError, match="there is nothing to learn"):
+        decided(root)
+    data = open_data(root, DataOptions(num_classes=2))
+    _, decisions = with_recipe(TrainConfig(data=str(root), weights="none"), data, ALONE)
+    assert any("whatever it predicts" in each.reason for each in decisions)
+
+
+def test_masks_empty_in_all_but_one_are_said(folder):
+    pictures = [(image, mask * (number == 0)) for number, (image, mask) in enumerate(cells(13))]
+    _, _, cautions = decided(folder(pictures))
+    assert any("in 1 image of 12" in each and "may never be learnt" in each for each in cautions)
+
+
+def test_sizes_far_apart_are_said_and_work(folder):
+    config, _, cautions = decided(folder([*cells(3, side=40), *cells(2, side=2000), *cells(1)]))
+    assert any("sides range from 40 to 2000 pixels" in each for each in cautions)
+    assert config.encoder.startswith("unet")
+
+
+def test_a_class_that_hardly_occurs_is_said_and_aimed_at(folder):
+    pictures = [(image, 0 * mask) for image, mask in cells(40, side=200)]
+    pictures[7][1][50:52, 50:52] = 1
+    pictures[-1][1][50:60, 50:60] = 1
+    config, reasons, cautions = decided(folder(pictures), size=64)
+    assert any("0.00026 % of the pixels, in 1 image of 39" in each for each in cautions)
+    assert config.crops == "foreground"
+    assert "covers 0.00026 %" in reasons["crops"]
+
+
+def test_frames_of_one_recording_are_said(folder):
+    (image, mask), *others = cells(14)
+    walk = [np.roll(image, 2 * step, axis=1) for step in range(14)]
+    masks = [np.roll(mask, 2 * step, axis=1) for step in range(14)]
+    _, _, cautions = decided(folder(list(zip(walk, masks, strict=True))))
+    assert any("frames of a recording" in each for each in cautions)
+    assert not any("recording" in each for each in decided(folder(others))[2])
+
+
+def test_12_bits_in_16_bit_files_are_measured_as_shares_of_white(folder):
+    deep = [((image.astype(np.uint16) * 16), mask) for image, mask in cells(5)]
+    shallow = fingerprint_of(open_data(folder(cells(5))))
+    found = fingerprint_of(open_data(folder(deep)))
+    assert found.depth == "uint16"
+    assert found.mean == pytest.approx(shallow.mean, rel=0.01)
+
+
+def test_objects_are_counted_and_measured(folder):
+    image, mask = np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.uint8)
+    mask[8:24, 8:24] = mask[30:46, 40:56] = 1
+    found = fingerprint_of(open_data(folder([(image + 90 * mask, mask), *cells(1)])))
+    assert found.shares[1] == 2 * 16**2 / 64**2
+    assert found.objects[1].an_image == 2
+    assert found.objects[1].diameter == pytest.approx(16 * 2 / np.sqrt(np.pi))
+
+
+def test_a_step_holds_no_more_than_a_twentieth_of_the_pixels(folder):
+    root = folder(cells(101, side=32, radius=4))
+    batches = {side: decided(root, size=side)[0].batch for side in (32, 64)}
+    assert batches == {32: 5, 64: 2}
+
+
+def test_the_page_of_recipes_shows_every_rule():
+    page = " ".join((Path(__file__).parents[2] / "docs" / "recipes.md").read_text().split())
+    assert [rule.setting for rule in RULES if f"| `{rule.setting}` |" not in page] == []
+    assert [rule.setting for rule in RULES if rule.support not in page] == []
+
+
+def test_every_rule_names_what_it_rests_on():
+    assert all(len(rule.support) > 40 for rule in RULES)
+    assert all(rule.setting in TrainConfig.model_fields for rule in RULES)
+    assert len({rule.setting for rule in RULES}) == len(RULES)
