@@ -60,7 +60,7 @@ def command() -> None:
     "--crops",
     default="anywhere",
     show_default=True,
-    metavar="anywhere|foreground|classes",
+    metavar="anywhere|foreground|classes|middle",
     help="Where crops are cut.",
 )
 @click.option(

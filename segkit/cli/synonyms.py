@@ -155,7 +155,7 @@ VALUES: dict[str, dict[str, str]] = {
     },
     "--compile": dict.fromkeys(("true", "on", "1"), "yes") | dict.fromkeys(("false", "off"), "no"),
     "--optimizer": {"adam": "adamw", "momentum": "sgd"},
-    "--crops": dict.fromkeys(("center", "centre", "random"), "anywhere"),
+    "--crops": {"center": "middle", "centre": "middle", "random": "anywhere"},
     "--from": {"timm": "smp", "pytorch": "auto", "unet": "milesial", "torch": "auto"},
 }
 

@@ -50,7 +50,7 @@ DATA = (
     data("--size", type=int, help="Side of the square crop, pixels. [default: fits the data]"),
     data(
         "--crops",
-        type=click.Choice(["anywhere", "foreground", "classes"]),
+        type=click.Choice(["anywhere", "foreground", "classes", "middle"]),
         help="Where crops are cut. [default: by the data]",
     ),
     data(

@@ -121,10 +121,10 @@ class TrainConfig(BaseModel):
     num_classes: int | None = Field(
         default=None, ge=1, description="how many classes the masks hold; null asks the data"
     )
-    crops: Literal["anywhere", "foreground", "classes"] = Field(
+    crops: Literal["anywhere", "foreground", "classes", "middle"] = Field(
         default="anywhere",
-        description="where training crops are cut: anywhere, more often at any class but 0, or at "
-        "each of an image's classes equally often",
+        description="where training crops are cut: anywhere, more often at any class but 0, at "
+        "each of an image's classes equally often, or at the image's middle in every epoch",
     )
     cache: Literal["auto", "on", "off"] = Field(
         default="auto",

@@ -173,8 +173,12 @@ class SegmentationModel(nn.Module):
         """
         padded_BCHW = self._pad(image_BCHW)
         height, width = (side - 2 * self.margin for side in padded_BCHW.shape[-2:])
+        return self.head(self.decoder(self.features(padded_BCHW))), (height, width)
+
+    def features(self, padded_BCHW: Tensor) -> Features:
+        """The encoder's; a training whose encoder is frozen puts what it remembers in its place."""
         features: Features = self.encoder(padded_BCHW)
-        return self.head(self.decoder(features)), (height, width)
+        return features
 
     @torch.no_grad()
     def labels(self, image_BCHW: Tensor) -> Tensor:

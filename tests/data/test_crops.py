@@ -99,7 +99,8 @@ def test_crops_depend_on_seed_epoch_and_index_alone_whatever_the_workers():
 def test_an_unknown_way_of_placing_crops_is_refused_with_the_nearest():
     with pytest.raises(UsageError, match="crops cannot be placed by 'class'") as caught:
         find_preset("none", "class")
-    assert caught.value.fix == "Did you mean 'classes'? There are anywhere, foreground, classes."
+    known = "anywhere, foreground, classes, middle"
+    assert caught.value.fix == f"Did you mean 'classes'? There are {known}."
 
 
 @pytest.mark.parametrize(
@@ -141,3 +142,16 @@ def test_the_u_net_papers_deformation_moves_pixels_by_about_what_it_says():
     assert abs(moves_NHW.mean()) < 1
     # Smooth: neighbours move nearly alike, so no label is torn.
     assert np.abs(np.diff(moves_NHW, axis=2)).max() < 0.5
+
+
+@pytest.mark.parametrize(("size", "top", "left"), [(20, 15, 75), (60, -5, 55)])
+def test_a_crop_of_the_middle_is_the_same_whatever_the_seed(size, top, left):
+    image_HW = np.arange(50 * 170, dtype=np.uint16).reshape(50, 170)
+    sample = Sample(image_HW[..., None], np.ones((50, 170), np.int64), "wide")
+    crops = [
+        augment(sample, size, find_preset("none", "middle"), IGNORE, np.random.default_rng(seed))
+        for seed in range(5)
+    ]
+    assert all(np.array_equal(crops[0].image, each.image) for each in crops)
+    inside_HW = crops[0].image[max(0, -top) : max(0, -top) + min(size, 50), :, 0]
+    assert np.array_equal(inside_HW, image_HW[max(top, 0) : max(top, 0) + size, left : left + size])

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-from segkit.data.augmentation.recipes import find_recipe
 
 from segkit.data.augmentation.crops import cut_out
+from segkit.data.augmentation.presets import find_preset
 from segkit.data.stored import of_sample
 from segkit.errors import UsageError
 from segkit.interfaces import Sample
@@ -116,7 +116,7 @@ def test_objects_that_touch_stay_apart_through_augmentation():
     true_HW = SCENES["300 that touch"].astype(np.int64)
     image_HWC = np.zeros((*true_HW.shape, 1), np.uint8)
     sample = of_sample(Sample(image_HWC, (true_HW > 0).astype(np.int64), "cells", true_HW))
-    recipe = find_recipe("microscopy")
+    recipe = find_preset("microscopy")
     crop = cut_out(sample, 96, recipe, 255, np.random.default_rng(3))
     assert set(np.unique(crop.instances)) <= set(np.unique(true_HW))
     assert len(np.unique(crop.instances)) > 20

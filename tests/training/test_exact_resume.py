@@ -15,6 +15,8 @@ from segkit.training.training import resume, train
         (8, (2, 2), {"checkpoint_steps": 1, "precision": "bf16"}),
         (7, (2, 0), {"augmentation": "strong", "optimizer": "sgd"}),
         (4, (1, 0), {"freeze": "encoder", "thaw_epoch": 2, "channels_last": False}),
+        # Cached features, which the second process computes anew, and in other batches.
+        (7, (2, 0), {"freeze": "encoder", "augmentation": "none", "crops": "middle", "size": 32}),
     ],
 )
 def test_an_interrupted_run_ends_bitwise_as_an_uninterrupted_one(

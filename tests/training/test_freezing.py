@@ -1,6 +1,7 @@
 """What is frozen stands still, whatever is called on the model around it."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -8,7 +9,10 @@ from torch import nn
 
 import segkit
 from segkit.errors import UsageError
+from segkit.model.network import SegmentationModel
+from segkit.training.optimization.cached_features import CachedFeatures
 from segkit.training.optimization.freezing import freeze, thaw
+from segkit.training.training import train
 
 
 def small_model():
@@ -100,3 +104,81 @@ def test_a_frozen_model_saves_and_loads_as_any_other(tmp_path):
     freeze(model, "encoder")
     loaded = segkit.load_model(segkit.save_model(model, tmp_path / "model"))
     assert torch.equal(loaded(image()), model.eval()(image()))
+
+
+def recurring(settings, **changes):
+    """Settings under which every epoch shows a frozen encoder the same pixels."""
+    same = {"freeze": "encoder", "augmentation": "none", "crops": "middle", "size": 32}
+    return settings(**same, **changes)
+
+
+def encoded_images(monkeypatch) -> list[int]:
+    """Filled, from here on, with how many images an encoder in training is given at a time."""
+    seen: list[int] = []
+    known = SegmentationModel.features
+
+    def counting(model, padded_BCHW):
+        if torch.is_grad_enabled():
+            seen.append(len(padded_BCHW))
+        return known(model, padded_BCHW)
+
+    monkeypatch.setattr(SegmentationModel, "features", counting)
+    of_one = CachedFeatures._of
+
+    def counted(cached, image_1CHW):
+        held = cached.held
+        found = of_one(cached, image_1CHW)
+        seen.extend([1] if cached.held > held else [])
+        return found
+
+    monkeypatch.setattr(CachedFeatures, "_of", counted)
+    return seen
+
+
+def test_a_frozen_encoder_sees_each_unchanging_image_once(settings, monkeypatch, tmp_path):
+    seen = encoded_images(monkeypatch)
+    # Twelve images, in each of four epochs.
+    train(recurring(settings, out=str(tmp_path / "run")))
+    assert seen == [1] * 12
+
+
+@pytest.mark.parametrize("change", [{"crops": "anywhere"}, {"augmentation": "light"}])
+def test_images_that_change_are_encoded_every_time(settings, monkeypatch, tmp_path, change):
+    seen = encoded_images(monkeypatch)
+    given = recurring(settings, out=str(tmp_path / "run"))
+    train(given.model_copy(update=change))
+    assert sum(seen) == 4 * 12
+
+
+def test_cached_features_change_the_numbers_by_rounding_alone(settings, monkeypatch, tmp_path):
+    def losses(name: str) -> list[float]:
+        train(recurring(settings, out=str(tmp_path / name), decoder="linear"))
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line)["loss"] for line in lines]
+
+    cached = losses("cached")
+    monkeypatch.setattr("segkit.training.loop.learner.features_recur", lambda config: False)
+    assert cached == pytest.approx(losses("plain"), rel=1e-4)
+
+
+def test_features_beyond_the_memory_are_computed_again_and_are_the_same():
+    model = small_model().eval()
+    one = model.encoder(image()[:1]).maps
+    limit = sum(each.nbytes for each in one)
+    cached = CachedFeatures(model.encoder, limit)
+    first, second = (cached.features(image()) for _ in range(2))
+    assert cached.held <= limit
+    for given, again, due in zip(first.maps, second.maps, model.encoder(image()).maps, strict=True):
+        assert torch.equal(given, again)
+        torch.testing.assert_close(given, due)
+
+
+def test_a_copy_of_a_model_asks_its_own_encoder():
+    model = small_model().eval()
+    cached = CachedFeatures(model.encoder, 2**30)
+    with cached.answering_for(model):
+        model(image())
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        next(twin.encoder.parameters()).add_(1.0)
+    assert not torch.equal(twin(image()), model(image())) and cached.held

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.integration
         "encoders/unet": ["unet(width=8)", "unet(width=8, padding=valid, norm=none)"],
         "decoders/unet": ["unet", "unet(norm=group, conv=separable)", "unet(output_stride=2)"],
         "decoders/segnet": ["segnet(any_upsampler=true)"],
+        "decoders/linear": ["linear", "linear(dropout=0.1)"],
         "decoders/fcn": ["fcn(hidden=64)", "fcn(variant=16s, hidden=64, norm=none)"],
         "decoders/deeplabv3plus": [
             "deeplabv3plus(width=64)",

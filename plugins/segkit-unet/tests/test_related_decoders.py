@@ -206,10 +206,37 @@ def test_deeplab_sees_the_whole_image_from_every_pixel():
     assert given.maps[-1].grad[0, :, -1, -1].abs().max() > 0
 
 
-def test_deeplab_refuses_an_encoder_of_one_map():
-    with pytest.raises(UsageError, match="deeplabv3plus joins two maps") as refusal:
-        build("deeplabv3plus", ((8,), (8,)))
-    assert refusal.value.fix == "Give the encoder more levels, such as depth=5."
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["deeplabv3plus", "fcn", "linear"])
+@pytest.mark.parametrize("stride", [8, 16, 32])
+def test_an_encoder_of_one_map_is_enough(name, stride):
+    decoder = build(name, ((8,), (stride,)))
+    given = features((8,), (stride,))
+    assert decoder(given).shape[-2:] == (64 // decoder.stride, 96 // decoder.stride)
+    assert moved(decoder, given, 0)
+
+
+def test_deeplab_over_one_map_enlarges_nothing():
+    decoder = build("deeplabv3plus", ((8,), (16,)), make_upsampler=Unpool, width=16)
+    assert decoder.stride == 16 and not decoder.uses_upsampler
+
+
+@torch.no_grad()
+def test_a_linear_head_is_the_normalised_map_weighed_for_each_class():
+    model = segkit.build_model("unet(width=4, depth=3)", "linear", num_classes=3).train()
+    model.decoder.norm.weight.uniform_()
+    model.decoder.norm.bias.uniform_()
+    image_BCHW = torch.rand(2, 3, 16, 24)
+    map_BCHW = model.encoder(image_BCHW).maps[-1].double()
+    mean_1C11 = map_BCHW.mean((0, 2, 3), keepdim=True)
+    spread_1C11 = (map_BCHW.var((0, 2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
+    shaped = (each.double()[None, :, None, None] for each in model.decoder.norm.parameters())
+    scale_1C11, shift_1C11 = shaped
+    normal_BCHW = (map_BCHW - mean_1C11) / spread_1C11 * scale_1C11 + shift_1C11
+    weight_KC, bias_K = model.head.weight.double()[:, :, 0, 0], model.head.bias.double()
+    due_BKHW = torch.einsum("kc,bchw->bkhw", weight_KC, normal_BCHW) + bias_K[:, None, None]
+    found_BKhw = model(image_BCHW, enlarged=False).logits_BKhw.double()
+    torch.testing.assert_close(found_BKhw, due_BKHW, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("upsampler", ["bilinear", "transposed", "max_unpool"])

@@ -58,6 +58,14 @@ class Place:
         return self.folder / "records" / f"{turn.name}.json"
 
 
+@dataclass(frozen=True)
+class Taken:
+    """Seconds on the wall and of the processor: fewer of these where others were at work."""
+
+    wall: float
+    processor: float
+
+
 class CommandFailed(Exception):
     """A tool's command ended badly, or not in time."""
 
@@ -125,8 +133,9 @@ def _attempt(turn: Turn, tool: Tool, prepared: Prepared, place: Place) -> dict[s
     per_image = zip(overlap.hit_XK, overlap.truth_XK, overlap.predicted_XK, strict=True)
     return {
         "status": "ok",
-        "train_s": round(trained, 1),
-        "predict_s": round(predicted, 1),
+        "train_s": round(trained.wall, 1),
+        "train_processor_s": round(trained.processor, 1),
+        "predict_s": round(predicted.wall, 1),
         "images": list(counts.names),
         "counts": [[part.tolist() for part in each] for each in per_image],
     }
@@ -160,11 +169,11 @@ def timed(
     limit: float,
     log: Any,
     clock: Callable[[], float] = time.perf_counter,
-) -> float:
-    """Seconds that a command took, with all it started; raises CommandFailed."""
+) -> Taken:
+    """What a command took, with all it started and waited for; raises CommandFailed."""
     log.write(f"$ {' '.join(command)}\n")
     log.flush()
-    start = clock()
+    start, used = clock(), _processor_seconds()
     with subprocess.Popen(
         command,
         env=dict(environment),
@@ -181,7 +190,13 @@ def timed(
             # Also what it has left behind, which would slow the next one down.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
-    taken = clock() - start
+    taken = Taken(clock() - start, _processor_seconds() - used)
     if status:
         raise CommandFailed(f"status {status}: see logs/{Path(log.name).name}")
     return taken
+
+
+def _processor_seconds() -> float:
+    """Of all processes that this one has started and waited for."""
+    spent = os.times()
+    return spent.children_user + spent.children_system

@@ -171,6 +171,8 @@ def _point(
     """The pixel (y, x) that the crop is to show, or None for a crop anywhere."""
     if preset.aim == "anywhere" or (preset.aim == "foreground" and rng.random() < 0.5):
         return None
+    if preset.aim == "middle":
+        return stored.image.shape[0] // 2, stored.image.shape[1] // 2
     mask_HW = stored.labels(stored.mask[ALL, ALL])
     counted_HW = mask_HW != ignore_index
     if preset.aim == "foreground":

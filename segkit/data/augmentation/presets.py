@@ -8,7 +8,7 @@ from typing import Any
 from segkit.errors import UsageError, did_you_mean
 from segkit.registry.expression import parse_component
 
-AIMS = ("anywhere", "foreground", "classes")
+AIMS = ("anywhere", "foreground", "classes", "middle")
 FLIPS = ("none", "horizontal", "both")
 # Of the parts that are no share or probability: degrees.
 LARGEST = {"rotation": 180}
@@ -19,8 +19,8 @@ class Preset:
     """What may happen to a training sample; 0 or False switches a part off.
 
     aim          what a crop is placed by: "anywhere", "foreground" (every second crop by a pixel
-                 of any class but 0) or "classes" (by a pixel of a class of the image, each class as
-                 likely)
+                 of any class but 0), "classes" (by a pixel of a class of the image, each class as
+                 likely) or "middle" (of the image, in every epoch)
     scale        smallest and largest enlargement, drawn evenly on the logarithm
     rotation     largest turn to either side, degrees
     flips        "none", "horizontal" or "both"

@@ -25,6 +25,11 @@ from segkit.training.checkpoint.state import (
     restore_optimizer,
     restore_random,
 )
+from segkit.training.optimization.cached_features import (
+    CachedFeatures,
+    features_recur,
+    memory_for_features,
+)
 from segkit.training.optimization.compiling import compiled
 from segkit.training.optimization.ema import WeightAverage
 from segkit.training.optimization.freezing import freeze, thaw
@@ -64,6 +69,10 @@ class Learner:
         self.frozen = bool(self.config.freeze) and not self._thaws_by(epoch)
         if self.frozen:
             freeze(self.model, str(self.config.freeze))
+        self.cached: CachedFeatures | None = None
+        if self.frozen and features_recur(self.config):
+            limit = memory_for_features(self.group.device) // self.group.world_size
+            self.cached = CachedFeatures(self.model.encoder, limit)
         self.parallel = self._parallel()
         self.average = WeightAverage(self.model, self.config.ema_decay)
         self.optimizer = make_optimizer(
@@ -80,7 +89,7 @@ class Learner:
         """Puts the network into training, and thaws what is frozen where its epoch has come."""
         if self.frozen and self._thaws_by(epoch):
             thaw(self.model)
-            self.frozen = False
+            self.frozen, self.cached = False, None
             # The old wrapper's hooks go with it, and they must go before the new one's come.
             self.parallel = self.model
             gc.collect()
@@ -158,7 +167,8 @@ class Learner:
         target_BHW = batch.target_BHW.to(device, non_blocking=True)
         with autocast(device, self.config.precision):
             pixels_BCHW = self.model.normalize(image_BCHW, self.setup.data.full_scale)
-            output: Any = output_for(self.loss, self.parallel, pixels_BCHW)
+            with self.cached.answering_for(self.model) if self.cached else nullcontext():
+                output: Any = output_for(self.loss, self.parallel, pixels_BCHW)
         if instances_BHW is not None and takes_instances(self.loss):
             instances_BHW = instances_BHW.to(device, non_blocking=True)
         return loss_of(self.loss, output, target_BHW, instances_BHW)

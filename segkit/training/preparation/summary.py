@@ -7,6 +7,7 @@ from segkit.model.activation_checkpointing import able_to_checkpoint
 from segkit.model.network import SegmentationModel
 from segkit.reporting.tables import in_units
 from segkit.reporting.words import counted
+from segkit.training.optimization.cached_features import features_recur
 from segkit.training.preparation.setup import Setup
 
 
@@ -33,7 +34,8 @@ def sentences(setup: Setup) -> list[tuple[str, str]]:
         lines.append(("memory", f"activations of the {able} are computed twice"))
     if config.freeze:
         until = f" until epoch {config.thaw_epoch}" if config.thaw_epoch else ""
-        lines.append(("frozen", f"{config.freeze}{until}"))
+        once = "; its features are computed once an image" if features_recur(config) else ""
+        lines.append(("frozen", f"{config.freeze}{until}{once}"))
     return lines
 
 

@@ -1,4 +1,4 @@
-"""The U-Net (Ronneberger et al. 2015, arXiv:1505.04597), FCN, SegNet, DeepLabV3+, and VGG."""
+"""The U-Net (Ronneberger et al. 2015, arXiv:1505.04597), FCN, SegNet, DeepLabV3+, linear; VGG."""
 
 from segkit.api import Decoder, Encoder, Factory, hookimpl
 from segkit_unet.decoder import UnetDecoder
@@ -6,6 +6,7 @@ from segkit_unet.deeplab import DeepLabV3PlusDecoder
 from segkit_unet.encoder import UnetEncoder
 from segkit_unet.fcn import FcnDecoder
 from segkit_unet.interpolating import InterpolatingUnetDecoder
+from segkit_unet.linear import LinearDecoder
 from segkit_unet.segnet import SegnetDecoder
 from segkit_unet.vgg import ENCODERS as VGG_ENCODERS
 
@@ -16,6 +17,7 @@ DECODERS: dict[str, Factory[Decoder]] = {
     "fcn": FcnDecoder,
     "segnet": SegnetDecoder,
     "deeplabv3plus": DeepLabV3PlusDecoder,
+    "linear": LinearDecoder,
 }
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segkit.api import Features, MakeUpsampler, UsageError
+from segkit.api import Features, MakeUpsampler, Upsampler
 from segkit_unet.convolution import (
     Conv,
     ConvBlock,
@@ -52,11 +52,12 @@ class AtrousPyramid(nn.Module):
 
 
 class DeepLabV3PlusDecoder(nn.Module):
-    """DeepLabV3+ (Chen et al. 2018, arXiv:1802.02611), on any encoder of at least two levels.
+    """DeepLabV3+ (Chen et al. 2018, arXiv:1802.02611), on any encoder.
 
     Atrous spatial pyramid pooling on the coarsest map, enlarged to the map of stride 4 (or the
     nearest finer, or the finest), concatenated with 48 channels of it, and convolved twice. The
-    model enlarges the logits from there.
+    model enlarges the logits from there. Over an encoder of one map there is no finer one: what is
+    left is DeepLabV3 (Chen et al. 2017, arXiv:1706.05587).
 
     width     channels of the pyramid and of the result
     low       channels the finer map is reduced to
@@ -85,23 +86,30 @@ class DeepLabV3PlusDecoder(nn.Module):
         check_probability("deeplabv3plus", "dropout", dropout)
         style = Style(norm=norm, conv=conv)
         self.level = low_level(strides)
+        self.uses_upsampler = finer = self.level < len(strides) - 1
         self.rates = rates_for(strides[-1]) if rates is None else rates
         check_positive("deeplabv3plus", rates=min(self.rates))
         self.channels, self.stride = width, strides[self.level]
         self.pyramid = AtrousPyramid(channels[-1], width, self.rates, style, dropout)
-        self.reduce = nn.Sequential(*style.pointwise(channels[self.level], low))
+        low = low if finer else 0
+        if finer:
+            self.reduce = nn.Sequential(*style.pointwise(channels[self.level], low))
         self.refine = ConvBlock(width + low, width, style)
         initialise(self)
-        self.upsampler = make_upsampler(
-            in_channels=width, out_channels=width, scale=strides[-1] // self.stride
-        )
-        refuse_unpooling("deeplabv3plus", self.upsampler)
+        self.upsampler: Upsampler | None = None
+        if finer:
+            self.upsampler = make_upsampler(
+                in_channels=width, out_channels=width, scale=strides[-1] // self.stride
+            )
+            refuse_unpooling("deeplabv3plus", self.upsampler)
 
     def forward(self, features: Features) -> Tensor:
-        low_BCHW = self.reduce(features.maps[self.level])
-        size = tuple(low_BCHW.shape[-2:])
-        high_BCHW = self.upsampler(self.pyramid(features.maps[-1]), size=size)
-        result_BCHW: Tensor = self.refine(torch.cat([low_BCHW, high_BCHW], dim=1))
+        maps = [self.pyramid(features.maps[-1])]
+        if self.upsampler is not None:
+            low_BCHW = self.reduce(features.maps[self.level])
+            size = tuple(low_BCHW.shape[-2:])
+            maps = [low_BCHW, self.upsampler(maps[0], size=size)]
+        result_BCHW: Tensor = self.refine(torch.cat(maps, dim=1))
         return result_BCHW
 
 
@@ -113,11 +121,5 @@ def rates_for(stride: int) -> tuple[int, int, int]:
 
 def low_level(strides: Sequence[int]) -> int:
     """The level the decoder ends at: the coarsest of stride 4 or less, else the finest."""
-    if len(strides) < 2:
-        raise UsageError(
-            "SK-C007",
-            f"deeplabv3plus joins two maps, and the encoder has one, of stride {strides[0]}.",
-            "Give the encoder more levels, such as depth=5.",
-        )
     fine = [level for level, stride in enumerate(strides[:-1]) if stride <= LOW_STRIDE]
     return fine[-1] if fine else 0

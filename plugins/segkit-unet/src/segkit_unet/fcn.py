@@ -20,7 +20,8 @@ class FcnDecoder(nn.Module):
     enlarged, added up, and enlarged to full resolution at once. The skips' scores start at zero, as
     in the paper.
 
-    variant   32s, 16s or 8s: the stride up to which maps are added, and the final enlargement
+    variant   32s, 16s or 8s: the stride up to which maps are added, and the final enlargement;
+              none: 8s, or the next that the encoder has a map for
     width     channels of the scores (the paper: one per class)
     hidden    channels of the two layers between the coarsest map and its score (the paper: 4096,
               the first of them 7x7 instead of 3x3)
@@ -37,7 +38,7 @@ class FcnDecoder(nn.Module):
         channels: Sequence[int],
         strides: Sequence[int],
         make_upsampler: MakeUpsampler,
-        variant: Literal["32s", "16s", "8s"] = "8s",
+        variant: Literal["32s", "16s", "8s"] | None = None,
         width: int = 32,
         hidden: int = 512,
         norm: Norm = "batch",
@@ -47,14 +48,7 @@ class FcnDecoder(nn.Module):
         super().__init__()
         check_positive("fcn", width=width, hidden=hidden)
         check_probability("fcn", "dropout", dropout)
-        finest = int(variant.removesuffix("s"))
-        if finest not in strides:
-            raise UsageError(
-                "SK-C007",
-                f"fcn(variant={variant}) scores a map of stride {finest}, and the encoder's have "
-                f"strides {', '.join(map(str, strides))}.",
-                _other_variant(strides),
-            )
+        finest = _finest(variant, strides)
         style = Style(norm=norm, conv=conv)
         self.channels, self.dropout = width, dropout
         self.fully6 = nn.Sequential(*style.layer(channels[-1], hidden))
@@ -101,8 +95,20 @@ class Addition(nn.Module):
         return sum_BCHW
 
 
-def _other_variant(strides: Sequence[int]) -> str:
-    possible = [f"variant={stride}s" for stride in (32, 16, 8) if stride in strides]
+def _finest(variant: str | None, strides: Sequence[int]) -> int:
+    """The stride that scores are added up to; raises UsageError SK-C007 for one without a map."""
+    possible = [stride for stride in (8, 16, 32) if stride in strides]
+    if variant is None and possible:
+        return possible[0]
+    finest = int((variant or "8s").removesuffix("s"))
+    if finest in strides:
+        return finest
+    fix = "Choose an encoder with a map of stride 8, 16 or 32."
     if possible:
-        return f"Write fcn({possible[0]}), or give the encoder more levels."
-    return "Choose an encoder with a map of stride 8, 16 or 32."
+        fix = f"Write fcn(variant={possible[-1]}s), or give the encoder more levels."
+    raise UsageError(
+        "SK-C007",
+        f"fcn(variant={finest}s) scores a map of stride {finest}, and the encoder's have "
+        f"strides {', '.join(map(str, strides))}.",
+        fix,
+    )
