@@ -341,12 +341,15 @@ class MetricTraits:
     takes             "labels" or "logits": what update's first argument is
     needs_instances   True where update takes instances_BHW too, as its third argument (int64, 0
                       background, one number per object; None where the data have none)
+    takes_objects     True where update takes objects_BHW too, as its fourth argument: the objects
+                      that the model tells apart, numbered so; None where it tells none apart
     """
 
     convention: str = ""
     higher_is_better: bool = True
     takes: str = "labels"
     needs_instances: bool = False
+    takes_objects: bool = False
 
     @classmethod
     def of(cls, metric: object) -> MetricTraits:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segkit.device import autocast, ran_out_of_memory
+from segkit.inference.objects import find_objects, numbered_map, separates_by_boundary
 from segkit.inference.predictor import Predictor, as_pixels
 from segkit.inference.tiling import Span, Tiling, tiled_labels, window
+from segkit.model.network import CoarseLogits
 from segkit.separation.named import build_separation
 
 
@@ -47,22 +49,57 @@ def find(
         if label_HW is None:
             (label_HW,) = predictor.label_maps([image_HWC], full_scale, tiling)
         return Found(label_HW, None)
-    pixels_BCHW = as_pixels(image_HWC[None])
     try:
-        with torch.no_grad():
-            if tiling is None or tiling.holds(pixels_BCHW):
-                label_BHW, output = predictor.labelled(pixels_BCHW, full_scale)
-                label = label_BHW[0]
-                maps_MHW = predictor.maps(output, pixels_BCHW.shape[-2:])[0]
-            else:
-                label, maps_MHW = _in_tiles(predictor, pixels_BCHW[0], full_scale, tiling)
+        label_BHW, maps_BMHW, _ = _passed(predictor, as_pixels(image_HWC[None]), full_scale, tiling)
         if label_HW is None:
-            label_HW = label.cpu().numpy()
-        return Found(label_HW, maps_MHW.float().cpu().numpy())
+            label_HW = label_BHW[0].cpu().numpy()
+        return Found(label_HW, maps_BMHW[0].float().cpu().numpy())
     except (RuntimeError, MemoryError) as error:
         if not ran_out_of_memory(error):
             raise
         raise predictor.too_large(image_HWC, tiling) from error
+
+
+def separates(predictor: Predictor) -> bool:
+    """Whether the model tells objects apart that touch."""
+    record = predictor.model.record
+    return bool(record.separation) or separates_by_boundary(record.classes)
+
+
+def separated(
+    predictor: Predictor, pixels_BCHW: Tensor, full_scale: float
+) -> tuple[Tensor, Tensor, CoarseLogits | None]:
+    """label_BHW and objects_BHW, numbered from 1, of a model that separates objects, on the device;
+    and the network's output, where images were not cut into tiles."""
+    record, output, maps_BMHW = predictor.model.record, None, None
+    if record.separation:
+        label_BHW, maps_BMHW, output = _passed(predictor, pixels_BCHW, full_scale, predictor.tiling)
+    elif predictor.tiling is None:
+        label_BHW, output = predictor.labelled(pixels_BCHW, full_scale)
+    else:
+        label_BHW = predictor.labels(pixels_BCHW, full_scale)
+    numbers = []
+    for image, label_HW in enumerate(label_BHW.cpu().numpy()):
+        maps_MHW = None if maps_BMHW is None else maps_BMHW[image].float().cpu().numpy()
+        number_HW = Found(label_HW, maps_MHW).numbers(predictor, record.background)
+        if number_HW is None:
+            objects = find_objects(label_HW, record.classes)
+            number_HW = numbered_map(objects, label_HW.shape).astype(np.int32)
+        numbers.append(torch.from_numpy(number_HW).long())
+    return label_BHW, torch.stack(numbers).to(label_BHW.device), output
+
+
+@torch.no_grad()
+def _passed(
+    predictor: Predictor, pixels_BCHW: Tensor, full_scale: float, tiling: Tiling | None
+) -> tuple[Tensor, Tensor, CoarseLogits | None]:
+    """label_BHW, maps_BMHW and, of whole images, the network's output."""
+    if tiling is None or tiling.holds(pixels_BCHW):
+        label_BHW, output = predictor.labelled(pixels_BCHW, full_scale)
+        return label_BHW, predictor.maps(output, pixels_BCHW.shape[-2:]), output
+    found = [_in_tiles(predictor, each, full_scale, tiling) for each in pixels_BCHW]
+    labels, maps = zip(*found, strict=True)
+    return torch.stack(labels), torch.stack(maps), None
 
 
 def _in_tiles(

@@ -16,6 +16,7 @@ from segkit.device import choose_precision, default_workers, describe, device_er
 from segkit.distributed import Group, process_group
 from segkit.errors import DataError, UsageError
 from segkit.inference.predictor import Predictor
+from segkit.inference.separated import separates
 from segkit.inference.tiling import Tiling
 from segkit.model.folder import load_model
 from segkit.model.network import SegmentationModel
@@ -28,6 +29,7 @@ from segkit.scoring.details import Details, Keeper
 from segkit.scoring.evaluation import evaluate as evaluate_batches
 from segkit.scoring.evaluator import Evaluator, Scores
 
+OBJECT_METRICS = ("seg", "ap", "pq")
 LESS_MEMORY = "Use a smaller --batch, --tile 512, or --precision bf16."
 
 
@@ -171,7 +173,7 @@ def _scored(
         predictor,
         loader,
         Evaluator(
-            asked.metric or _with_classes((settings or TrainConfig()).metric),
+            asked.metric or _usual((settings or TrainConfig()).metric, separates(predictor)),
             num_classes=labels,
             ignore_index=data.ignore_index,
             group=group,
@@ -262,11 +264,13 @@ def _loader(asked: EvaluationSettings, data: Data, group: Group) -> EvaluationLo
     )
 
 
-def _with_classes(metric: str) -> str:
-    """The run's metrics, and the overlap of every class where a plugin offers it."""
+def _usual(metric: str, objects: bool) -> str:
+    """The run's metrics, those of objects where the model tells them apart, and the overlap of
+    every class; each where a plugin offers it."""
     named = {each.name for each in parse_list(metric)}
     offered = {entry.name for entry in default_registry().index.of_kind("metrics")}
-    return metric if "iou" in named or "iou" not in offered else f"{metric}, iou"
+    wanted = (*(OBJECT_METRICS if objects else ()), "iou")
+    return ", ".join([metric, *(each for each in wanted if each in offered and each not in named)])
 
 
 def _settings(folder: Path) -> TrainConfig | None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from segkit.data.batches import Batch
 from segkit.errors import UsageError
 from segkit.inference.predictor import Predictor
+from segkit.inference.separated import separated, separates
 from segkit.model.label_range import labels_out_of_range
 from segkit.model.labels import most_likely
 from segkit.scoring.confusion import as_bytes
@@ -48,8 +49,12 @@ def evaluate(
     images = 0
     for batch in batches:
         refuse_labels_out_of_range(batch, evaluator.num_classes, evaluator.ignore_index)
-        logits_BKHW = output = None
-        if evaluator.takes_logits:
+        logits_BKHW = output = objects_BHW = None
+        if evaluator.takes_objects and separates(predictor):
+            label_BHW, objects_BHW, output = separated(predictor, batch.image_BCHW, full_scale)
+            if evaluator.takes_logits and output is not None:
+                logits_BKHW = predictor.enlarged(output, batch.image_BCHW.shape[-2:])
+        elif evaluator.takes_logits:
             output = predictor.output(batch.image_BCHW, full_scale)
             logits_BKHW = predictor.enlarged(output, batch.image_BCHW.shape[-2:])
             label_BHW = most_likely(logits_BKHW)
@@ -62,7 +67,7 @@ def evaluate(
         if evaluator.num_classes == 1:
             # The only class is everywhere, whatever its logit.
             label_BHW = torch.zeros_like(label_BHW)
-        evaluator.update(label_BHW, batch, logits_BKHW)
+        evaluator.update(label_BHW, batch, logits_BKHW, objects_BHW)
         if keeper is not None:
             if keeper.takes_logits and logits_BKHW is None:
                 # A pass of its own, so that the labels are exactly those that are scored without.

@@ -75,16 +75,28 @@ class Evaluator:
         """Whether one of the metrics does: all others are content with label maps."""
         return any(traits.takes == "logits" for traits in self.traits.values())
 
+    @property
+    def takes_objects(self) -> bool:
+        """Whether one of the metrics looks at predicted objects."""
+        return any(traits.takes_objects for traits in self.traits.values())
+
     def reset(self) -> None:
         """Forgets all batches."""
         self.confusion.reset()
         for metric in self.metrics.values():
             metric.reset()
 
-    def update(self, label_BHW: Tensor, batch: Batch, logits_BKHW: Tensor | None = None) -> None:
+    def update(
+        self,
+        label_BHW: Tensor,
+        batch: Batch,
+        logits_BKHW: Tensor | None = None,
+        objects_BHW: Tensor | None = None,
+    ) -> None:
         """Adds a batch, on the device of the labels.
 
         logits_BKHW   what the labels come from; needed where `takes_logits`
+        objects_BHW   the objects that the model tells apart, 0 none; None where it does not
         """
         if logits_BKHW is None and self.takes_logits:
             raise ValueError("a metric takes logits, and only labels are given")
@@ -103,7 +115,8 @@ class Evaluator:
             if traits.takes == "logits" and logits_BKHW is not None:
                 prediction = logits_BKHW.float()
             instances = (instances_BHW,) if traits.needs_instances else ()
-            self.metrics[name].update(prediction, target_BHW, *instances)
+            objects = (objects_BHW,) if traits.takes_objects else ()
+            self.metrics[name].update(prediction, target_BHW, *instances, *objects)
 
     def scores(self, images: int) -> Scores:
         """Sums over processes, then computes; every process gets the same.

@@ -46,8 +46,12 @@ def prediction_for(metric: Any, label_BHW: Tensor, classes: int) -> Tensor:
     return confident_logits(label_BHW, classes)
 
 
-def instances_for(metric: Any, target_BHW: Tensor) -> tuple[Tensor, ...]:
-    return (instances_of(target_BHW),) if MetricTraits.of(metric).needs_instances else ()
+def instances_for(metric: Any, target_BHW: Tensor) -> tuple[Tensor | None, ...]:
+    traits = MetricTraits.of(metric)
+    if not traits.needs_instances:
+        return ()
+    # None: a model that tells no objects apart, as most do not.
+    return (instances_of(target_BHW), None) if traits.takes_objects else (instances_of(target_BHW),)
 
 
 def near(one: float, other: float) -> bool:

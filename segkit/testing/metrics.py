@@ -48,8 +48,8 @@ def keeps_the_protocol(subject: Subject) -> None:
 def says_what_it_is_in_known_words(subject: Subject) -> None:
     """Its convention is a sentence, `takes` is labels or logits, the others are True or False.
 
-    Mend: convention = "one sentence", takes = "labels" or "logits", higher_is_better and
-    needs_instances True or False.
+    Mend: convention = "one sentence", takes = "labels" or "logits", higher_is_better,
+    needs_instances and takes_objects True or False, the last only beside needs_instances.
     """
     metric = build(subject)
     try:
@@ -60,9 +60,13 @@ def says_what_it_is_in_known_words(subject: Subject) -> None:
         isinstance(traits.convention, str) and "\n" not in traits.convention,
         f"convention is {traits.convention!r}, no text of one line",
     )
-    for name in ("higher_is_better", "needs_instances"):
+    for name in ("higher_is_better", "needs_instances", "takes_objects"):
         value = getattr(traits, name)
         require(isinstance(value, bool), f"{name} is {value!r}, neither True nor False")
+    require(
+        traits.needs_instances or not traits.takes_objects,
+        "it takes objects_BHW as fourth argument, and no instances_BHW as third",
+    )
 
 
 def nothing_seen_is_not_a_number(subject: Subject) -> None:

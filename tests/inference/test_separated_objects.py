@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 import segkit
+from segkit.data.batches import collate
 from segkit.data.opening.background import background_of
 from segkit.errors import UsageError
 from segkit.inference.files import PredictionSettings, predict_files
@@ -19,8 +20,11 @@ from segkit.inference.objects import background_label, find_objects, numbered_ma
 from segkit.inference.output import Output
 from segkit.inference.predictor import Predictor
 from segkit.inference.sources import find_sources
-from segkit.interfaces import Features, Normalization
+from segkit.inference.tiling import Tiling
+from segkit.interfaces import Features, Normalization, Sample
 from segkit.model.network import ModelRecord, Part, SegmentationModel
+from segkit.scoring.evaluation import evaluate
+from segkit.scoring.evaluator import Evaluator
 from segkit.separation.distance import Distance
 from segkit.separation.watershed import in_order
 
@@ -144,3 +148,21 @@ def test_the_background_asked_for_is_no_object():
     true_HW = cells()
     answer = segkit.predict(perfect_model(False), picture(true_HW), background="cell")
     assert [each.name for each in answer.objects] == ["background"]
+
+
+@pytest.mark.parametrize("tiling", [None, Tiling(48)])
+def test_an_evaluation_scores_the_objects_that_the_model_tells_apart(alone, tiling):
+    true_HW = cells().astype(np.int64)
+    sample = Sample(picture(true_HW), (true_HW > 0).astype(np.int64), "cells", true_HW)
+    evaluator = Evaluator("seg, ap, pq, miou", num_classes=2, ignore_index=None, group=alone)
+
+    def scores(separates):
+        predictor = Predictor(perfect_model(separates), torch.device("cpu"), tiling=tiling)
+        return evaluate(predictor, [collate([sample])], evaluator, full_scale=255).values
+
+    apart, joined = scores(separates=True), scores(separates=False)
+    assert min(apart["seg"], apart["pq"], apart["ap/50"]) > 0.97
+    # One answer covers all six: the largest is a sixth of it.
+    assert joined["seg"] == pytest.approx(1 / 6, abs=0.03)
+    assert joined["pq"] == joined["ap"] == 0
+    assert apart["miou"] == joined["miou"] == 1

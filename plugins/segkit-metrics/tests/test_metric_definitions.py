@@ -181,6 +181,36 @@ def seg(data: Drawn) -> float:
     return mean(each)
 
 
+def index_of_each_pair(label_HW, true_HW, data) -> tuple[list[float], int]:
+    """The Jaccard index of every true with every predicted object, and how many objects there are.
+
+    Two that do not meet have 0, and are left out.
+    """
+    true, answers = regions(true_HW, data), regions(label_HW, data)
+    pairs = [(one & other).sum() / (one | other).sum() for one in true for other in answers]
+    return [each for each in pairs if each > 0], len(true) + len(answers)
+
+
+def average_precision(data: Drawn) -> float:
+    images = []
+    for label_HW, true_HW in data.pairs():
+        indices, objects = index_of_each_pair(label_HW, true_HW, data)
+        hits = [sum(each > 0.5 + 0.05 * step for each in indices) for step in range(10)]
+        if objects:
+            images.append(np.mean([found / (objects - found) for found in hits]))
+    return mean(images)
+
+
+def panoptic_quality(data: Drawn) -> float:
+    total, pairs, all_objects = 0.0, 0, 0
+    for label_HW, true_HW in data.pairs():
+        indices, objects = index_of_each_pair(label_HW, true_HW, data)
+        hits = [each for each in indices if each > 0.5]
+        total, pairs, all_objects = total + sum(hits), pairs + len(hits), all_objects + objects
+    missed_or_false = all_objects - 2 * pairs
+    return total / (pairs + missed_or_false / 2) if all_objects else math.nan
+
+
 def calibration_error(data: Drawn) -> float:
     sure, right = [], []
     for logits_KHW, true_HW in zip(data.logits, data.truth, strict=True):
@@ -208,6 +238,8 @@ DEFINITIONS = {
     "boundary_iou": boundary_iou,
     "hausdorff95": hausdorff,
     "seg": seg,
+    "ap": average_precision,
+    "pq": panoptic_quality,
     "ece": calibration_error,
 }
 

@@ -9,12 +9,25 @@ import numpy as np
 from segkit.config import TrainConfig
 from segkit.data.opening.opened import Data
 from segkit.errors import UsageError
+from segkit.registry.index import Index
+from segkit.scoring.evaluate_model import OBJECT_METRICS
 from segkit.separation.depth import usual_depth
 from segkit.separation.named import spelled_out
 from segkit.separation.training import no_instances
 
 # Images whose objects are measured.
 MEASURED = 32
+
+
+def with_object_metrics(config: TrainConfig, index: Index) -> TrainConfig:
+    """The settings with the objects' scores, SEG first, where it separates objects, nobody asked
+    for other metrics, and plugins offer these."""
+    offered = {entry.name for entry in index.of_kind("metrics")}
+    usual = TrainConfig.model_fields["metric"].default
+    found = [name for name in OBJECT_METRICS if name in offered]
+    if not config.separate or config.metric != usual or not found:
+        return config
+    return config.model_copy(update={"metric": ", ".join([*found, usual])})
 
 
 def with_separation(config: TrainConfig, data: Data) -> TrainConfig:

@@ -35,7 +35,7 @@ from segkit.training.monitoring.events import Events
 from segkit.training.optimization.compiling import refuse_to_compile
 from segkit.training.optimization.freezing import named_parts
 from segkit.training.preparation.decisions import Length, decided, length_of_training
-from segkit.training.preparation.separating import with_separation
+from segkit.training.preparation.separating import with_object_metrics, with_separation
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,7 @@ def set_up(
         make_deterministic()
     refuse_to_compile(config.compile, group.device)
     index = default_registry().index
+    config = with_object_metrics(config, index)
     named = as_pinned(config, index)
     if group.writes:
         for note in other_versions(config):
@@ -224,7 +225,7 @@ def _build(
         if issubclass(each.category, UserWarning) and group.writes:
             events.warned(str(each.message))
     start = started_from or model.record.weights
-    model.record = replace(model.record, weights=dict(start))
+    model.record = replace(model.record, weights=dict(start), background=data.background)
     if config.checkpoint_activations:
         checkpoint_activations(model)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format

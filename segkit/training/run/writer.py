@@ -94,7 +94,6 @@ class Writer:
                 classes=tuple(data.classes),
                 palette=tuple(tuple(colour) for colour in data.palette),
                 ignore_index=data.ignore_index,
-                background=data.background,
                 training=training,
             )
             if scores is not None:

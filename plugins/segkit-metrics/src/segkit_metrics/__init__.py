@@ -5,7 +5,7 @@ from __future__ import annotations
 from segkit.api import Factory, Metric, hookimpl
 from segkit_metrics.boundaries import BoundaryIoU, Hausdorff95
 from segkit_metrics.calibration import CalibrationError
-from segkit_metrics.objects import ObjectJaccard
+from segkit_metrics.objects import AveragePrecision, ObjectJaccard, PanopticQuality
 from segkit_metrics.overlap import (
     Dice,
     FrequencyWeightedIoU,
@@ -30,6 +30,8 @@ METRICS: dict[str, Factory[Metric]] = {
     "hausdorff95": Hausdorff95,
     "ece": CalibrationError,
     "seg": ObjectJaccard,
+    "ap": AveragePrecision,
+    "pq": PanopticQuality,
 }
 
 
