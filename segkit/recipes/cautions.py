@@ -16,9 +16,13 @@ SIZES_APART = 8
 TOUCHING = 0.2
 
 
-def cautions(found: Fingerprint, classes: Sequence[str]) -> list[str]:
-    """A sentence each."""
-    return [*_of_images(found), *_of_classes(found, classes), *_of_objects(found)]
+def cautions(found: Fingerprint, classes: Sequence[str], *, separated: bool) -> list[str]:
+    """A sentence each.
+
+    separated   the network learns to tell objects apart that touch
+    """
+    apart = [] if separated else _of_objects(found)
+    return [*_of_images(found), *_of_classes(found, classes), *apart]
 
 
 def _of_images(found: Fingerprint) -> Iterator[str]:
@@ -30,8 +34,8 @@ def _of_images(found: Fingerprint) -> Iterator[str]:
         )
     elif found.alike < RECORDING:
         yield (
-            "the images follow one another as frames of a recording do: scores say how it works on "
-            "this recording, and not on the next one"
+            "the images follow one another as frames of a recording or slices of a stack do: "
+            "scores say how it works on this one, and not on the next"
         )
     if found.longest > SIZES_APART * found.shorter[0]:
         yield (
@@ -65,6 +69,6 @@ def _of_classes(found: Fingerprint, classes: Sequence[str]) -> Iterator[str]:
 def _of_objects(found: Fingerprint) -> Iterator[str]:
     if found.touching is not None and found.touching > TOUCHING:
         yield (
-            f"{found.touching:.0%} of the objects touch another one: a mask of classes cannot tell "
-            "them apart"
+            f"{found.touching:.0%} of the objects touch another one, and a mask of classes cannot "
+            "tell them apart: --separate distance teaches the network to (docs/objects.md)"
         )

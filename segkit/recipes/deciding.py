@@ -64,7 +64,10 @@ def with_recipe(
     changes = {each.setting: each.value for each in decisions}
     if "encoder" in changes and not pretrained:
         changes["weights"] = "none"
-    told = [Decision("", None, text) for text in cautions(fingerprint, data.classes)]
+    told = [
+        Decision("", None, text)
+        for text in cautions(fingerprint, data.classes, separated=bool(config.separate))
+    ]
     return config.model_copy(update=changes), (*decisions, *told)
 
 

@@ -67,10 +67,13 @@ def _encoder(known: Known) -> Decided:
     levels = 1 + int(math.log2(max(side, 1) / DEEPEST_SIDE)) if side > DEEPEST_SIDE else 1
     depth = min(MOST_LEVELS, max(FEWEST_LEVELS, levels))
     deepest = max(1, side >> (depth - 1))
+    start = "a random start"
+    if known.settings["weights"] == "auto":
+        start += f", since the weights of {known.settings['encoder']} are not at hand (--weights "
+        start += "imagenet says where they are to be had)"
     return (
         f"unet(depth={depth}, width={WIDTH})",
-        f"starts at random, where a plain U-Net learns sooner than a DenseNet; crops of {side} "
-        f"pixels are {deepest} at level {depth}",
+        f"{start}; crops of {side} pixels are {deepest} at level {depth}",
     )
 
 
@@ -97,7 +100,7 @@ def _crops(known: Known) -> Decided:
     if not rare or len(print_.taught) < 2:
         return "anywhere", f"no class covers less than {RARE:.0%}"
     least = min(rare, key=lambda label: print_.shares[label])
-    told = f"{known.classes[least]} covers {_percent(print_.shares[least])} of the images"
+    told = f"{known.classes[least]} covers {_percent(print_.shares[least])} of the pixels"
     # "foreground" means any class but 0.
     return ("foreground" if print_.ground == 0 else "classes"), told
 

@@ -208,6 +208,43 @@ def test_a_step_holds_no_more_than_a_twentieth_of_the_pixels(folder):
     assert batches == {32: 5, 64: 2}
 
 
+def test_touching_objects_are_said_unless_they_are_separated(folder):
+    pictures = []
+    for image, _ in cells(12):
+        numbers = np.zeros((64, 64), np.uint8)
+        numbers[8:24, 8:24], numbers[8:24, 24:40], numbers[44:60, 44:60] = 1, 2, 3
+        pictures.append((image, numbers))
+    root = folder(pictures)
+    data = open_data(root, DataOptions(instances="foreground"))
+    told = []
+    for separate in (None, "distance"):
+        config = TrainConfig(data=str(root), weights="none", separate=separate)
+        found = with_recipe(config, data, ALONE)[1]
+        told.append([each.reason for each in found if "touch another" in each.reason])
+    assert told[0][0].startswith("67% of the objects touch another one")
+    assert told[1] == []
+
+
+def test_several_processes_share_a_step_equally(folder):
+    root = folder(cells(6))
+    three = Group(0, 3, 3, torch.device("cpu"))
+    config = TrainConfig(data=str(root), weights="none", accumulate=2)
+    assert with_recipe(config, open_data(root), three)[0].batch % 6 == 0
+
+
+def test_missing_weights_are_said_with_where_to_get_them(folder, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    config, reasons, _ = decided(folder(cells(4)), weights="auto")
+    assert "--weights imagenet says where" in reasons["encoder"]
+    assert config.weights == "none"
+
+
+def test_weights_that_are_given_keep_their_encoder(folder):
+    config, reasons, _ = decided(folder(cells(4)), weights="imagenet")
+    assert (config.encoder, config.weights) == ("densenet121", "imagenet")
+    assert "at hand" in reasons["encoder"]
+
+
 def test_the_page_of_recipes_shows_every_rule():
     page = " ".join((Path(__file__).parents[2] / "docs" / "recipes.md").read_text().split())
     assert [rule.setting for rule in RULES if f"| `{rule.setting}` |" not in page] == []
