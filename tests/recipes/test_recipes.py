@@ -176,6 +176,26 @@ def test_a_class_that_hardly_occurs_is_said_and_aimed_at(folder):
     assert "covers 0.00026 %" in reasons["crops"]
 
 
+HARD_SETS = {
+    "one image": lambda: cells(2),
+    "two images": lambda: cells(3),
+    "40 and 800 pixels": lambda: [*cells(3, side=40), *cells(2, side=800), *cells(1)],
+    "12 bits": lambda: [(image.astype(np.uint16) * 16, mask) for image, mask in cells(5)],
+    "empty but one": lambda: [(i, m * (n in (0, 5))) for n, (i, m) in enumerate(cells(6))],
+    "smaller than a crop": lambda: cells(4, side=20, radius=4),
+}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("hard", HARD_SETS)
+def test_what_a_recipe_decides_can_be_trained(folder, tmp_path, one_thread, hard):
+    root = folder(HARD_SETS[hard]())
+    small = {"epochs": 1, "epoch_steps": 2, "samples": 1, "device": "cpu", "workers": 0}
+    config = TrainConfig(data=str(root), weights="none", out=str(tmp_path / "run"), **small)
+    result = train(config)
+    assert np.isfinite(result.scores[result.score_name])
+
+
 def test_frames_of_one_recording_are_said(folder):
     (image, mask), *others = cells(14)
     walk = [np.roll(image, 2 * step, axis=1) for step in range(14)]
