@@ -70,7 +70,7 @@ def convert(
     if out.resolve().is_relative_to(source.resolve()):
         raise UsageError("SK-C009", f"{out} lies in the data folder.", "Choose another place.")
     in_channels = None
-    drawings = read_annotations(source) if source.exists() else None
+    drawings = read_annotations(source, options.declare) if source.exists() else None
     if drawings is not None:
         pieces = list(_from_drawings(drawings.splits))
         classes, ignore = drawings.classes, None

@@ -93,8 +93,16 @@ class DataSettings:
 KEYS = tuple(f.name for f in fields(DataSettings) if f.name not in ("file", "folder"))
 
 
-def find_settings(root: Path) -> DataSettings:
-    """The settings of a folder that may hold a data.yaml, or of that file; raises SK-D009."""
+def find_settings(root: Path, declare: str | None = None) -> DataSettings:
+    """The settings of a folder that may hold a data.yaml, or of that file; raises SK-D009.
+
+    declare   what is said over them: lines of data.yaml, such as "page: 1"
+    """
+    settings = _found_settings(root)
+    return settings if declare is None else declared(declare, settings)
+
+
+def _found_settings(root: Path) -> DataSettings:
     if root.is_file():
         if root.suffix.lower() not in (".yaml", ".yml"):
             raise DataError(

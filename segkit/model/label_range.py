@@ -31,6 +31,7 @@ def labels_out_of_range(
     ignored = "no label is ignored"
     if ignore_index is not None:
         ignored = f"not the ignored label ({ignore_index})"
+    label = f"{found[0]:g}" if found else "LABEL"
     first = ""
     if len(pixel):
         one = "It" if pixels == 1 else "The first"
@@ -39,6 +40,7 @@ def labels_out_of_range(
         "SK-D012",
         f"{f'{where}: ' if where else ''}{pixels:,} {holds} {said} none of the {num_classes} "
         f"classes (0 to {num_classes - 1}) and {ignored}.{first}",
-        "In data.yaml, declare the label as a class, map it with `label_mapping`, or ignore it "
-        "with `ignore_index`.",
+        f"Ignore it: --label-mapping '{{{label}: ignore}}', or say which class it is: "
+        f"--label-mapping '{{{label}: 0}}'. In the data's own data.yaml, `label_mapping: "
+        f"{{{label}: ignore}}` says the same.",
     )

@@ -88,6 +88,20 @@ def test_labelme_names_of_data_yaml_give_the_order(tmp_path: Path):
     assert converted(tmp_path / "set", tmp_path / "out")["a"].max() == 2
 
 
+def test_labelme_labels_that_are_not_named_are_told_with_the_option_that_names_them(tmp_path: Path):
+    labelled(tmp_path / "set" / "a.png", shape("van", [[2, 2], [9, 2], [9, 9], [2, 9]]))
+    (tmp_path / "set" / "data.yaml").write_text("names: [background, tree, car]\n")
+    with pytest.raises(
+        DataError, match=r"a\.json says 'van', which is not among the 2 names"
+    ) as told:
+        converted(tmp_path / "set", tmp_path / "out")
+    said = 'names: ["tree", "car", "van"]'
+    where = f"--declare '{said}', or `{said}` in {tmp_path / 'set' / 'data.yaml'}."
+    assert told.value.fix == f"If it is a class, name it: {where}"
+    convert(tmp_path / "set", tmp_path / "out", DataOptions(declare=said))
+    assert np.asarray(Image.open(tmp_path / "out" / "masks" / "a.png")).max() == 3
+
+
 @pytest.mark.parametrize(
     ("wrong", "what"),
     [

@@ -161,7 +161,7 @@ def test_yolo_polygons_become_ours_and_are_proposed_where_masks_are_missing(tmp_
     ("line", "said"),
     [
         ("1 0.5 0.5 0.2 0.2", "a.txt:1 holds 4 coordinates: a box"),
-        ("7 0 0 1 0 1 1", "a.txt:1 says class 7, and data.yaml names 2"),
+        ("7 0 0 1 0 1 1", r"a.txt:1 says class 7, and 2 are named \(from 0\)\."),
         ("cat 0 0 1 0 1 1", "a.txt:1 holds no numbers"),
     ],
 )
@@ -170,6 +170,16 @@ def test_wrong_yolo_lines_are_told_and_nothing_is_left_behind(tmp_path, line, sa
     with pytest.raises(DataError, match=said):
         convert(root, tmp_path / "ours", DataOptions())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["yolo"]
+
+
+def test_classes_of_annotations_that_are_not_named_are_named_by_the_option_told(tmp_path):
+    root = make_yolo(tmp_path / "yolo", "3 0 0 1 0 1 1")
+    with pytest.raises(DataError) as caught:
+        convert(root, tmp_path / "ours", DataOptions())
+    said = """names: ["cat", "dog", "class 2", "class 3"]"""
+    assert f"--declare '{said}', or `{said}` in {root / 'data.yaml'}." in caught.value.fix
+    convert(root, tmp_path / "ours", DataOptions(declare=said))
+    assert len(open_data(tmp_path / "ours").classes) == 5
 
 
 def test_what_is_read_back_is_what_was_read(make_set, tmp_path):

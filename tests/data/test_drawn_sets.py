@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_otherwise import drawn_otherwise
 from drawn_sets import DrawnSet, drawn_set, write_set
 
 from segkit.data.opening.open import open_data
@@ -17,18 +20,29 @@ from segkit.errors import DataError
 # Wrong once; each shows what its kind taught.
 ONCE_WRONG: tuple[int, ...] = (
     *(124, 176, 186, 200, 223, 257, 376, 611, 624, 697, 771, 1479, 1896),
-    *(10073, 10161, 11065, 11177, 11348, 11409, 11427, 20636),
+    *(10038, 10073, 10161, 11065, 11177, 11218, 11348, 11409, 11427),
+    *(20127, 20250, 20636, 21106, 40075, 40282),
+    *(50095, 50180, 50450, 50556, 50857, 51376, 51470, 52001, 52584),
 )
+ONCE_WRONG_OTHERWISE: tuple[int, ...] = (516, 1467, 1582, 1702, 1953, 2050, 3145)
 
 
-def wrong_verdict(seed: int, folder: Path) -> str:
+Draw = Callable[[int], DrawnSet]
+NUMBERS = ("smeared_numbers", "smeared_classes")
+
+
+def wrong_verdict(seed: int, folder: Path, draw: Draw) -> str:
     """What is wrong with the verdict on the set of a seed; "" where nothing is."""
-    drawn = drawn_set(seed)
+    drawn = draw(seed)
     root = write_set(drawn, folder, np.random.default_rng([seed, 1]))
     try:
         data = open_data(root, DataOptions(**drawn.options))
     except DataError as error:
         return wrong_refusal(drawn, root, error)
+    # Smoothed numbers of few classes may be classes in their order: then that is asked.
+    few = drawn.kind in NUMBERS and max(int(m.max()) for m in drawn.stored) < 6
+    if few and any("were the masks resized smoothly?" in note for note in data.notes):
+        return ""
     if drawn.truth is None:
         return f"{drawn.kind}: trains with {data.notes}"
     if (len(data.classes), data.ignore_index) != (drawn.classes, drawn.ignored):
@@ -37,7 +51,7 @@ def wrong_verdict(seed: int, folder: Path) -> str:
 
 
 def wrong_refusal(drawn: DrawnSet, root: Path, error: DataError) -> str:
-    if error.code != drawn.code:
+    if error.code not in drawn.code.split(" or "):
         return f"{drawn.kind}: {drawn.code or 'good'}, told {error}"
     if drawn.repaired is None:
         return ""
@@ -66,9 +80,16 @@ def wrong_labels(
     return ""
 
 
-def wrong_among(seeds: range | tuple[int, ...], place: Path) -> dict[int, str]:
-    told = {seed: wrong_verdict(seed, place / str(seed)) for seed in seeds}
-    return {seed: what for seed, what in told.items() if what}
+def wrong_among(
+    seeds: range | tuple[int, ...], place: Path, draw: Draw = drawn_set
+) -> dict[int, str]:
+    found = {}
+    for seed in seeds:
+        folder = place / str(seed)
+        if what := wrong_verdict(seed, folder, draw):
+            found[seed] = what
+        shutil.rmtree(folder)
+    return found
 
 
 def test_a_hundred_drawn_sets_get_their_verdicts(tmp_path):
@@ -77,6 +98,15 @@ def test_a_hundred_drawn_sets_get_their_verdicts(tmp_path):
 
 def test_the_sets_that_once_got_a_wrong_verdict_keep_the_right_one(tmp_path):
     assert wrong_among(ONCE_WRONG, tmp_path) == {}
+
+
+def test_sets_that_another_hand_drew_get_their_verdicts(tmp_path):
+    assert wrong_among((*range(30), *ONCE_WRONG_OTHERWISE), tmp_path, drawn_otherwise) == {}
+
+
+@pytest.mark.slow
+def test_two_thousand_sets_that_another_hand_drew_get_their_verdicts(tmp_path):
+    assert wrong_among(range(30, 2030), tmp_path, drawn_otherwise) == {}
 
 
 @pytest.mark.slow

@@ -93,3 +93,36 @@ def test_few_classes_of_few_images_are_not_asked_for(make_set):
     squares_HW = np.kron(np.arange(8).reshape(4, 2), np.ones((12, 12), int))
     found = inspect(make_set(as_bytes([squares_HW, squares_HW[::-1]]))).findings
     assert "SK-D036" not in {finding.code for finding in found}
+
+
+def told_in_vain(root, **options):
+    found = inspect(root, DataOptions(**options)).findings
+    return [(f.level, f.what, f.fix) for f in found if f.code == "SK-D039"]
+
+
+def test_classes_that_are_declared_and_occur_nowhere_are_told(make_set):
+    mask_HW = np.kron([[0, 1], [2, 1]], np.ones((16, 16), int))
+    root = make_set(as_bytes([mask_HW, mask_HW.T]))
+    assert told_in_vain(root, num_classes=3) == []
+    (told,) = told_in_vain(root, num_classes=300)
+    assert told[0] == "warning"
+    assert told[1].startswith("300 classes are declared, and the masks hold 3 of them: 3 (class 3)")
+    assert told[1].endswith("and 285 more occur in none.")
+    assert told[2].endswith("If there are fewer classes, say so: --num-classes 3.")
+    (told,) = told_in_vain(root, declare="names: [sea, land, ice, fog]")
+    assert told[1].endswith("the masks hold 3 of them: 3 (fog) occurs in none.")
+    # A model's own classes need not all occur where it is scored.
+    assert told_in_vain(root, num_classes=5, of_model=True) == []
+
+
+def test_values_that_are_mapped_and_occur_nowhere_are_told(make_set):
+    mask_HW = np.kron([[0, 1], [2, 1]], np.ones((16, 16), int))
+    root = make_set(as_bytes([mask_HW, mask_HW.T]))
+    (told,) = told_in_vain(root, label_mapping={(5, 5): 1, (0, 1): 0, (40, 49): None})
+    assert told[0] == "warning"
+    assert told[1] == "--label-mapping maps 5, 40-49, which no mask holds; they hold 0, 1, 2."
+    (root / "data.yaml").write_text("label_mapping: {5: 1}\n")
+    (told,) = told_in_vain(root)
+    assert told[1].startswith(f"{root / 'data.yaml'} maps 5, which no mask holds;")
+    (root / "data.yaml").write_text("label_mapping: {2: 1}\n")
+    assert told_in_vain(root) == []

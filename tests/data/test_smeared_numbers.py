@@ -12,7 +12,7 @@ from drawn_sets import few, smears
 
 from segkit.data.files.masks import MaskFacts, count_values
 from segkit.data.files.transitions import transitions
-from segkit.data.masks.smears import find_smear
+from segkit.data.masks.smears import find_smear, may_be_smoothed
 
 
 def facts_of(maps: list[np.ndarray]) -> list[MaskFacts]:
@@ -68,3 +68,52 @@ def test_a_ring_thin_in_some_masks_and_broad_in_others_is_no_smear():
         cv2.circle(map_HW, (80, 80), 70 - thickness, 2, -1)
         maps.append(map_HW)
     assert find_smear(facts_of(maps)) is None
+
+
+def cells_with_walls(wall: int, thickness: int) -> list[np.ndarray]:
+    """Cells of five types, 0 to 5 without the walls' own number."""
+    maps = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        types = np.array([k for k in range(6) if k != wall])
+        square_HW = np.kron(types[rng.integers(0, 5, (9, 9))], np.ones((14, 14), int))
+        for line in range(0, 9 * 14, 14):
+            square_HW[line : line + thickness] = square_HW[:, line : line + thickness] = wall
+        maps.append(square_HW.astype(np.uint8))
+    return maps
+
+
+@pytest.mark.parametrize("wall", [0, 2, 3, 5])
+@pytest.mark.parametrize("thickness", [1, 2])
+def test_cells_with_thin_walls_are_no_smear_whatever_number_the_walls_have(wall, thickness):
+    maps = cells_with_walls(wall, thickness)
+    assert find_smear(facts_of(maps)) is None
+    # The same cells without walls, enlarged smoothly, are.
+    smooth = [
+        cv2.resize(m.astype(np.float32), None, fx=1.7, fy=1.7, interpolation=cv2.INTER_CUBIC)
+        for m in cells_with_walls(wall, 0)
+    ]
+    assert find_smear(facts_of([np.clip(np.rint(m), 0, 5).astype(int) for m in smooth])) is not None
+
+
+@pytest.mark.parametrize("how", [cv2.INTER_CUBIC, cv2.INTER_LANCZOS4])
+def test_numbers_that_overshoot_at_borders_are_found(how):
+    rng = np.random.default_rng(0)
+    maps = scenes(rng, 6, 60, BROAD)
+    large = [
+        cv2.resize(m.astype(np.float32), None, fx=2.3, fy=2.3, interpolation=how) for m in maps
+    ]
+    highest = max(int(m.max()) for m in maps)
+    assert find_smear(facts_of([np.clip(np.rint(m), 0, highest).astype(int) for m in large]))
+
+
+def test_what_may_be_borders_of_cells_or_a_smoothed_mask_is_asked():
+    maps = []
+    for _ in range(2):
+        map_HW = np.zeros((64, 64), np.uint8)
+        map_HW[8:20, 8:20], map_HW[32:60, 32:60], map_HW[34:58, 34:58] = 1, 1, 2
+        maps.append(map_HW)
+    assert find_smear(facts_of(maps)) is None
+    assert may_be_smoothed(facts_of(maps))
+    # A line whose class lies nowhere else is a border that somebody drew.
+    assert not may_be_smoothed(facts_of([map_HW[28:, 28:] for map_HW in maps]))

@@ -129,8 +129,9 @@ def test_a_label_out_of_range_names_its_file(alone):
     assert str(caught.value) == (
         "SK-D012: 0b: 4 pixels hold label 7, which is none of the 3 classes (0 to 2) and not the "
         "ignored label (255). The first lies in row 0, column 0 (from 0).\n"
-        "         In data.yaml, declare the label as a class, map it with `label_mapping`, or "
-        "ignore it with `ignore_index`."
+        "         Ignore it: --label-mapping '{7: ignore}', or say which class it is: "
+        "--label-mapping '{7: 0}'. In the data's own data.yaml, `label_mapping: {7: ignore}` says "
+        "the same."
     )
 
 

@@ -18,9 +18,17 @@ import numpy as np
 REGION = 3
 # Rows and columns looked at, spread over the mask.
 LINES = 256
-KINDS = ("direct", "next", "thin", "ramps", "stairs", "bumps", "unsteady", "narrow")
+KINDS = (
+    *("direct", "next", "thin", "ramps", "stairs", "bumps", "unsteady"),
+    *("narrow", "soft", "broken", "walls"),
+)
 # Pixels of a narrow region: what real bands have and bands left by smoothing have not.
 NARROW = 6
+# What a smooth resize overshoots beyond the two values it goes between, as a share of their
+# distance: Lanczos with four lobes 0.14.
+OVERSHOOT = 0.2
+# Of a wall's runs: those between two lower or two higher values, or all between the same two.
+ELSEWHERE, ONE_PAIR = 0.1, 0.8
 KINDS_BY_VALUE = ("between", "alone", "parting", "inside", "edges")
 
 
@@ -33,15 +41,24 @@ class Transitions:
     thin       one short run of one value inside a region: a line or a dot
     ramps      two regions with runs between them that only rise or only fall from one to the other,
                skipping some value; of colours, each channel
-    stairs     two regions with runs between them, in steps of one: 0 1 2 3, or 0 1 2 1 0
+    stairs     two regions with runs between them, in steps of one that turn once at most: 0 1 2 3,
+               or 0 1 2 1 0
     bumps      several short runs inside a region, that rise to a peak or fall to a hollow
     unsteady   any other sequence of short runs between two regions
     narrow     regions of at most six pixels between a lower and a higher value
+    soft       two regions two or more apart with runs from one to the other between them, which may
+               overshoot both by little, as a smooth resize does: ramps, stairs, and some others
+    broken     two regions two or more apart with other runs between them, not only overshoot
+    walls      of `soft`, those over one run of the mask's most frequent such value, where it also
+               lies between two lower or two higher ones, or always between the same two: walls of
+               cells, and layers
     between    {value: its short runs in ramps and bumps}
     alone      {value: its short runs that are thin}
     parting    {value: its short runs that are all that lies between two regions of other values}
     inside     {value: pixels whose eight neighbours have the same value; none at the mask's rim}
     edges      {value: pixels with another value among their neighbours}
+
+    Colours are no numbers: next, stairs, bumps, narrow, soft, broken and walls are 0 of them.
     """
 
     direct: int = 0
@@ -52,6 +69,9 @@ class Transitions:
     bumps: int = 0
     unsteady: int = 0
     narrow: int = 0
+    soft: int = 0
+    broken: int = 0
+    walls: int = 0
     between: dict[int, int] = field(default_factory=dict)
     alone: dict[int, int] = field(default_factory=dict)
     parting: dict[int, int] = field(default_factory=dict)
@@ -68,7 +88,9 @@ def transitions(values_HW: np.ndarray, *, colour: bool = False) -> Transitions:
         kinds, *values = _along(lines_NW[step // 2 :: step], colour)
         counts += kinds
         runs.append(tuple(values))
-    between, alone, parting = (_tally(np.concatenate(both)) for both in zip(*runs, strict=True))
+    *by_value, single_N3 = (np.concatenate(both) for both in zip(*runs, strict=True))
+    between, alone, parting = map(_tally, by_value)
+    counts[KINDS.index("walls")] = _walls(single_N3, parting)
     found: dict[str, Any] = dict(zip(KINDS, counts.tolist(), strict=True))
     alike_HW = _alike(values_HW)
     edges, alike_HW[[0, -1]], alike_HW[:, [0, -1]] = _tally(values_HW[~alike_HW]), False, False
@@ -104,7 +126,11 @@ def _alike(values_HW: np.ndarray) -> np.ndarray:
 
 
 def _along(lines_NW: np.ndarray, colour: bool) -> tuple[np.ndarray, ...]:
-    """Along rows: the counts of `Transitions`, and the values of its three kinds of runs."""
+    """Along rows: the counts of `Transitions`, and the values of its kinds of runs.
+
+    Those are of ramps and bumps, thin ones, and parting ones; last the single runs of soft
+    crossings, each with the lower and the higher value it lies between.
+    """
     width = lines_NW.shape[1]
     starts_NW = np.ones(lines_NW.shape, bool)
     starts_NW[:, 1:] = lines_NW[:, 1:] != lines_NW[:, :-1]
@@ -121,9 +147,9 @@ def _along(lines_NW: np.ndarray, colour: bool) -> tuple[np.ndarray, ...]:
     close = np.abs(np.diff(value_R, append=value_R[-1:])) == 1
     unit_steps = (_sum_between(~close, first, last) == 0) & (not colour)
     thin = (runs == 1) & ends_equal
-    stairs = (runs > 0) & unit_steps & ~thin
     steady = (runs > 0) & ~ends_equal & _monotone(value_R, first, last, colour)
     bump = (runs > 1) & ends_equal & (_turns(value_R, first, last) == 1) & (not colour)
+    stairs = (steady | bump) & unit_steps
     ramp, bump = steady & ~stairs, bump & ~stairs
     kinds = [
         (runs == 0) & ~unit_steps,
@@ -141,9 +167,55 @@ def _along(lines_NW: np.ndarray, colour: bool) -> tuple[np.ndarray, ...]:
     np.add.at(within_R, last[soft], -1)
     between = value_R[within_R.cumsum()[:-1] > 0]
     parting = (runs == 1) & ~ends_equal
-    narrow = 0 if colour else _narrow(value_R, length_R, starts_R // width)
-    counts = np.array([*(kind.sum() for kind in kinds), narrow])
-    return counts, between, value_R[first[thin] + 1], value_R[first[parting] + 1]
+    if colour:
+        counts = np.array([*(kind.sum() for kind in kinds), 0, 0, 0, 0])
+        single_N3 = np.zeros((0, 3), np.int64)
+    else:
+        narrow = _narrow(value_R, length_R, starts_R // width)
+        soft, broken = _soft(value_R, first, last)
+        counts = np.array([*(kind.sum() for kind in (*kinds, soft, broken)), 0])
+        counts = np.insert(counts, len(kinds), narrow)
+        at = first[soft & (runs == 1)] + 1
+        ends = np.sort([value_R[at - 1], value_R[at + 1]], axis=0)
+        single_N3 = np.stack([value_R[at], *ends], axis=1)
+    return counts, between, value_R[first[thin] + 1], value_R[first[parting] + 1], single_N3
+
+
+def _walls(single_N3: np.ndarray, parting: Mapping[int, int]) -> int:
+    """`Transitions.walls`, of soft crossings over one run: its value, the lower and the higher."""
+    if not len(single_N3):
+        return 0
+    values, counts = np.unique(single_N3[:, 0], return_counts=True)
+    value, count = int(values[counts.argmax()]), int(counts.max())
+    _, alike = np.unique(single_N3[single_N3[:, 0] == value], axis=0, return_counts=True)
+    elsewhere = parting[value] - count
+    is_wall = elsewhere >= ELSEWHERE * parting[value] or alike.max() >= ONE_PAIR * count
+    return count if is_wall else 0
+
+
+def _soft(
+    value_R: np.ndarray, first: np.ndarray, last: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which crossings are soft, and which are broken (see `Transitions`)."""
+    start, end, runs = value_R[first], value_R[last], last - first - 1
+    low, high = np.minimum(start, end), np.maximum(start, end)
+    # One entry for each run between: its crossing, and its value.
+    of = np.repeat(np.arange(len(first)), runs)
+    place = np.arange(len(of)) - np.repeat(np.cumsum(runs) - runs, runs)
+    value = value_R[first[of] + 1 + place]
+    over = OVERSHOOT * (high - low)[of]
+    beyond = (value < low[of] - over) | (value > high[of] + over)
+    clipped = np.clip(value, low[of], high[of])
+    before = np.where(place == 0, start[of], np.roll(clipped, 1))
+    back = (clipped - before) * np.sign(end - start)[of] < 0
+    within = (value > low[of]) & (value < high[of])
+
+    def any_of(flag: np.ndarray) -> np.ndarray:
+        return np.bincount(of, flag, len(first)) > 0
+
+    far = (high - low >= 2) & (runs > 0)
+    steady = far & ~any_of(beyond) & ~any_of(back)
+    return steady & any_of(within), far & ~steady
 
 
 def _narrow(value_R: np.ndarray, length_R: np.ndarray, line_R: np.ndarray) -> int:

@@ -16,10 +16,12 @@ from segkit.data.files.facts import look_at_image
 from segkit.data.files.pairing import list_files
 from segkit.data.layouts.drawings import (
     BACKGROUND,
+    MOST_CLASSES,
     Area,
     Drawing,
     Drawings,
     drawn,
+    naming,
     polygons,
     refuse_many,
 )
@@ -28,13 +30,16 @@ from segkit.data.layouts.labelme import labelme
 from segkit.data.layouts.layout import SPLITS
 from segkit.data.layouts.named_images import NamedImages
 from segkit.data.layouts.shapes import from_run_lengths
-from segkit.data.settings import find_settings
+from segkit.data.settings import DataSettings, find_settings
 from segkit.errors import DataError
 from segkit.storage import read_json
 
 
-def read_annotations(source: Path) -> Drawings | None:
-    """The annotations of a folder (or of one COCO file), or None where it holds none we know."""
+def read_annotations(source: Path, declare: str | None = None) -> Drawings | None:
+    """The annotations of a folder (or of one COCO file), or None where it holds none we know.
+
+    declare   what is said over the folder's data.yaml, such as "names: [car, tree]"
+    """
     try:
         coco = _coco_files(source)
         if coco:
@@ -42,8 +47,8 @@ def read_annotations(source: Path) -> Drawings | None:
         if source.is_file():
             return None
         if _yolo_images(source):
-            return _yolo(source)
-        return label_studio(source) or labelme(source)
+            return _yolo(source, declare)
+        return label_studio(source, declare) or labelme(source, declare)
     # A file of the right name that holds something else at some depth.
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(
@@ -200,10 +205,11 @@ def _yolo_images(source: Path) -> dict[Path, Path]:
     return found
 
 
-def _yolo(source: Path) -> Drawings:
+def _yolo(source: Path, declare: str | None) -> Drawings:
     """images/ and labels/, alike but for the suffix; a line is `class x1 y1 x2 y2 …`, 0 to 1."""
-    names = find_settings(source).names
-    refuse_many(len(names), source)
+    settings = find_settings(source, declare)
+    names = settings.names
+    refuse_many(len(names), source, settings.to_write)
     splits: dict[str, list[Drawing]] = {}
     for image, labels in _yolo_images(source).items():
         parts = list(image.relative_to(source).with_suffix("").parts)
@@ -211,27 +217,27 @@ def _yolo(source: Path) -> Drawings:
         split = {"valid": "val"}.get(parts[0], parts[0]) if len(parts) > 1 else "all"
         if split in SPLITS:
             del parts[0]
-        drawing = _yolo_drawing("/".join(parts), image, labels, names)
+        drawing = _yolo_drawing("/".join(parts), image, labels, settings)
         splits.setdefault(split if split in SPLITS else "all", []).append(drawing)
     drawings = {split: tuple(each) for split, each in splits.items()}
     return Drawings("YOLO", (BACKGROUND, *names), drawings)
 
 
-def _yolo_drawing(id: str, image: Path, file: Path, names: Sequence[str]) -> Drawing:
+def _yolo_drawing(id: str, image: Path, file: Path, settings: DataSettings) -> Drawing:
     def draw(height: int, width: int) -> np.ndarray:
         areas = []
         # An image without a file of labels shows background alone.
         lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
         for number, line in enumerate(lines, 1):
             if line.strip():
-                areas.append(_yolo_area(file, number, line, names, height, width))
+                areas.append(_yolo_area(file, number, line, settings, height, width))
         return drawn(areas, height, width)
 
     return Drawing(id, image, draw)
 
 
 def _yolo_area(
-    file: Path, number: int, line: str, names: Sequence[str], height: int, width: int
+    file: Path, number: int, line: str, settings: DataSettings, height: int, width: int
 ) -> Area:
     fix = "A line is: class x1 y1 x2 y2 x3 y3 …, with at least three corners from 0 to 1."
     try:
@@ -241,9 +247,12 @@ def _yolo_area(
     if len(shares) < 6 or len(shares) % 2:
         what = f"{file}:{number} holds {len(shares)} coordinates: a box, or half a corner."
         raise DataError("SK-D009", what, fix)
+    names = settings.names
     if not 0 <= label < len(names):
-        what = f"{file}:{number} says class {label:g}, and data.yaml names {len(names)}."
-        raise DataError("SK-D012", what, "List all classes as `names` in data.yaml.")
+        what = f"{file}:{number} says class {label:g}, and {len(names)} are named (from 0)."
+        more = [f"class {k}" for k in range(len(names), min(int(label), MOST_CLASSES) + 1)]
+        fix = f"If it is one, name them all: {naming((*names, *more), settings.to_write)}."
+        raise DataError("SK-D012", what, fix)
     corners = np.asarray(shares).reshape(-1, 2) * (width, height)
     return polygons(int(label) + 1, [corners.ravel().tolist()])
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from segkit.data.files.reading import declaring
 from segkit.data.layouts.shapes import fill_polygon, polygon_area
 from segkit.errors import DataError
 
@@ -42,14 +44,32 @@ class Area:
     draw: Callable[[np.ndarray], None]
 
 
-def refuse_many(classes: int, source: Path) -> None:
-    """Raises DataError SK-D009 for no classes, or more than a mask of 8 bits holds."""
+def refuse_many(classes: int, source: Path, settings_file: Path | None = None) -> None:
+    """Raises DataError SK-D009 for no classes, or more than a mask of 8 bits holds.
+
+    settings_file   the data.yaml that may name them; None where categories do
+    """
     if not 1 <= classes <= MOST_CLASSES:
-        raise DataError(
-            "SK-D009",
-            f"{source} names {classes} classes, and between 1 and {MOST_CLASSES} can be drawn.",
-            "List them as `names` in data.yaml, or as categories.",
-        )
+        named = "List them as its categories."
+        if settings_file is not None:
+            named = f"Name those that are wanted: {naming(('car', 'tree'), settings_file)}."
+        what = f"{source} names {classes} classes, and between 1 and {MOST_CLASSES} can be drawn."
+        raise DataError("SK-D009", what, named)
+
+
+def unnamed(who: str, label: str, names: Sequence[str], settings_file: Path) -> DataError:
+    """SK-D012 for a label of annotations that is not among the names given."""
+    return DataError(
+        "SK-D012",
+        f"{who} '{label}', which is not among the {len(names)} names given.",
+        f"If it is a class, name it: {naming((*names, label), settings_file)}.",
+    )
+
+
+def naming(names: Sequence[str], settings_file: Path) -> str:
+    """How to say what the classes are called: the option to paste, and the line of data.yaml."""
+    listed = ", ".join(json.dumps(name, ensure_ascii=False) for name in names)
+    return declaring(f"names: [{listed}]", settings_file)
 
 
 def drawn(areas: Sequence[Area], height: int, width: int) -> np.ndarray:

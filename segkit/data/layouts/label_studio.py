@@ -15,7 +15,15 @@ import numpy as np
 
 from segkit.data.files.masks import read_values
 from segkit.data.files.pairing import list_files
-from segkit.data.layouts.drawings import BACKGROUND, Area, Drawing, Drawings, drawn, refuse_many
+from segkit.data.layouts.drawings import (
+    BACKGROUND,
+    Area,
+    Drawing,
+    Drawings,
+    drawn,
+    refuse_many,
+    unnamed,
+)
 from segkit.data.settings import find_settings
 from segkit.errors import DataError
 from segkit.storage import read_json
@@ -25,7 +33,7 @@ BRUSH = re.compile(r"task-(\d+)-annotation-(\d+)-by-(.+?)-([A-Za-z0-9_]+)-(.+)-\
 PAINTED = 128
 
 
-def label_studio(source: Path) -> Drawings | None:
+def label_studio(source: Path, declare: str | None = None) -> Drawings | None:
     """The painted images below a folder; None where there are none.
 
     Classes are the `names` of a data.yaml, else all labels by alphabet.
@@ -41,17 +49,14 @@ def label_studio(source: Path) -> Drawings | None:
         painted.setdefault(task, {}).setdefault(annotation, []).append((label, files[0]))
     if not painted:
         return None
-    declared = tuple(n for n in find_settings(source).names if n != BACKGROUND)
+    settings = find_settings(source, declare)
+    declared = tuple(n for n in settings.names if n != BACKGROUND)
     used = {label for each in painted.values() for layers in each.values() for label, _ in layers}
     names = declared or tuple(sorted(used))
-    refuse_many(len(names), source)
+    refuse_many(len(names), source, settings.to_write)
     unknown = sorted(used - set(names))
     if unknown:
-        raise DataError(
-            "SK-D012",
-            f"{source} holds brushes of '{unknown[0]}', which is not among the names in data.yaml.",
-            "Add it to `names`.",
-        )
+        raise unnamed(f"{source} holds brushes of", unknown[0], names, settings.to_write)
     images = _images(source, others)
     drawings = [
         _drawing(source, task, _only(source, task, each), images, names)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segkit.data.layouts.drawings import BACKGROUND, Drawing, Drawings, drawn, polygons, refuse_many
+from segkit.data.layouts.drawings import (
+    BACKGROUND,
+    Drawing,
+    Drawings,
+    drawn,
+    polygons,
+    refuse_many,
+    unnamed,
+)
 from segkit.data.layouts.layout import SPLITS
 from segkit.data.layouts.named_images import NamedImages
 from segkit.data.settings import find_settings
@@ -21,7 +29,7 @@ LOOKED_AT = 20
 NO_OBJECT = ("_background_", "__ignore__")
 
 
-def labelme(source: Path) -> Drawings | None:
+def labelme(source: Path, declare: str | None = None) -> Drawings | None:
     """The annotated images below a folder; None where there are none.
 
     Classes are the `names` of a data.yaml, else all labels by alphabet. Images without a JSON file
@@ -34,13 +42,19 @@ def labelme(source: Path) -> Drawings | None:
     files = [file for file in every if _is_ours(file)]
     contents = {file: read_json(file) for file in files}
     used = {shape["label"] for content in contents.values() for shape in content["shapes"]}
-    declared = tuple(n for n in find_settings(source).names if n != BACKGROUND)
+    settings = find_settings(source, declare)
+    declared = tuple(n for n in settings.names if n != BACKGROUND)
     names = declared or tuple(sorted(used - {*NO_OBJECT, BACKGROUND}))
-    refuse_many(len(names), source)
+    refuse_many(len(names), source, settings.to_write)
+    label_of = {name: label for label, name in enumerate((BACKGROUND, *names))}
+    for file, content in contents.items():
+        for shape in content["shapes"]:
+            if shape["label"] not in (*label_of, *NO_OBJECT):
+                raise unnamed(f"{file} says", shape["label"], names, settings.to_write)
     images = NamedImages(source)
     splits: dict[str, list[Drawing]] = {}
     for file, content in contents.items():
-        drawing = _drawing(file, content, names, images)
+        drawing = _drawing(file, content, label_of, images)
         splits.setdefault(_split_of(file, source), []).append(drawing)
     return Drawings("LabelMe", (BACKGROUND, *names), {s: tuple(d) for s, d in splits.items()})
 
@@ -59,7 +73,7 @@ def _split_of(file: Path, source: Path) -> str:
 
 
 def _drawing(
-    file: Path, content: Mapping[str, Any], names: Sequence[str], images: NamedImages
+    file: Path, content: Mapping[str, Any], label_of: Mapping[str, int], images: NamedImages
 ) -> Drawing:
     # LabelMe remembers where the image lay; after a move it mostly lies beside the JSON file.
     name = content["imagePath"].replace("\\", "/").rpartition("/")[2]
@@ -70,25 +84,13 @@ def _drawing(
 
     def draw(height: int, width: int) -> np.ndarray:
         shapes = [shape for shape in content["shapes"] if shape["label"] not in NO_OBJECT]
-        areas = [polygons(_label(file, shape, names), [_outline(file, shape)]) for shape in shapes]
+        areas = [polygons(label_of[shape["label"]], [_outline(file, shape)]) for shape in shapes]
         return drawn(areas, height, width)
 
     below, split = image.relative_to(source).with_suffix(""), _split_of(file, source)
     if split != "all" and below.is_relative_to(split):
         below = below.relative_to(split)
     return Drawing(below.as_posix(), image, draw)
-
-
-def _label(file: Path, shape: Mapping[str, Any], names: Sequence[str]) -> int:
-    if shape["label"] == BACKGROUND:
-        return 0
-    if shape["label"] not in names:
-        raise DataError(
-            "SK-D012",
-            f"{file} says '{shape['label']}', which is not among the names in data.yaml.",
-            "Add it to `names`.",
-        )
-    return names.index(shape["label"]) + 1
 
 
 def _outline(file: Path, shape: Mapping[str, Any]) -> list[float]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from segkit.data.files.masks import MaskFacts, unpack
+from segkit.data.masks.repairs import mapping_line, nearest_level, splitting, written
 from segkit.data.masks.smears import Smear
 from segkit.data.setting_values import IGNORED
 from segkit.data.settings import DataSettings
@@ -119,22 +120,22 @@ def smeared(smear: Smear, settings: DataSettings) -> DataError:
             "goes over into another: it was smoothed or resized, or once a JPEG.",
             export,
         )
+    lie = "most of them only where one region goes over into another"
+    if 2 * smear.homeless < len(facts.counts):
+        lie = "and regions far apart in number meet over the values between them"
     what = (
         f"{facts.path} holds {len(facts.counts):,} values between {min(facts.counts)} and "
-        f"{max(facts.counts)}, most of them only where one region goes over into another: it was "
-        "smoothed or resized, or once a JPEG."
+        f"{max(facts.counts)}, {lie}: it was smoothed or resized, or once a JPEG."
     )
+    two = "Or, where they mean foreground and background only"
     if len(levels) == 2:
-        middle = (levels[0] + levels[1] + 1) // 2
-        fix = (
-            f"{export}\nOr, where they mean foreground and background only: --binarize {middle}, "
-            f"or `binarize: {middle}` in {settings.to_write}, splits them there."
-        )
+        fix = f"{export}\n{two}: {splitting(levels, settings)}"
     elif len(levels) <= MOST_LEVELS and min(b - a for a, b in pairwise(levels)) >= APART:
         ranges = nearest_level(levels, min(facts.counts), max(facts.counts))
         fix = f"{export}\nOr take each value for the nearest of the levels " + (
             f"{', '.join(map(str, levels))}: {mapping_line(ranges, settings)}\nA line of another "
-            "class then stays where the lowest and the highest meet."
+            f"class then stays where the lowest and the highest meet.\n{two}: "
+            f"{splitting(levels, settings)}"
         )
     else:
         fix = (
@@ -142,24 +143,6 @@ def smeared(smear: Smear, settings: DataSettings) -> DataError:
             f"{mapping_line({value: value for value in range(max(levels) + 1)}, settings)}"
         )
     return DataError("SK-D008", what, fix)
-
-
-def nearest_level(levels: Sequence[int], lowest: int, highest: int) -> dict[int | str, int | str]:
-    """A mapping of ranges: each value to the place of the level nearest to it."""
-    ends = [lowest, *((a + b + 1) // 2 for a, b in pairwise(levels)), highest + 1]
-    return {f"{a}-{b - 1}": label for label, (a, b) in enumerate(pairwise(ends))}
-
-
-def written(mapping: Mapping[int | str, int | str]) -> str:
-    """A mapping as data.yaml holds it."""
-    pairs = (f'"{k}": {v}' if isinstance(k, str) else f"{k}: {v}" for k, v in mapping.items())
-    return f"{{{', '.join(pairs)}}}"
-
-
-def mapping_line(mapping: Mapping[int | str, int | str], settings: DataSettings) -> str:
-    """The mapping as an option to paste, and as the line of data.yaml that says the same."""
-    told = written(mapping)
-    return f"--label-mapping '{told}', or write into {settings.to_write}: label_mapping: {told}"
 
 
 def one_and_white(masks: Sequence[MaskFacts], settings: DataSettings) -> DataError:
@@ -279,12 +262,21 @@ def cityscapes_ids(
 
 
 def gaps(
-    masks: Sequence[MaskFacts], values: Sequence[int], ignore: int | None, settings: DataSettings
+    masks: Sequence[MaskFacts],
+    values: Sequence[int],
+    ignore: int | None,
+    settings: DataSettings,
+    levels: Sequence[int] = (),
 ) -> DataError:
+    """Values with gaps; `levels` are the two that all may have been, before a smoothing."""
+    smoothed = ""
+    if len(levels) == 2:
+        smoothed = f"If they were two values, then smoothed: {splitting(levels, settings)}\n"
     return DataError(
         "SK-D007",
         f"the masks hold {len(values)} values with gaps between them, {values[0]} to "
         f"{values[-1]}:\n{value_table(masks, values)}",
-        f"If each is a class: {as_classes(values, ignore, settings)}\nIf they are object numbers: "
-        f"--instances foreground, or `instances: foreground` in {settings.to_write}.",
+        f"{smoothed}If each is a class: {as_classes(values, ignore, settings)}\n"
+        "If they are object numbers: --instances foreground, or `instances: foreground` in "
+        f"{settings.to_write}.",
     )

@@ -22,7 +22,7 @@ from segkit.data.masks.encoding_faults import (
     unknown_colours,
 )
 from segkit.data.masks.label_rule import Labelling, LabelRule, as_colours, as_greys
-from segkit.data.masks.plausibility import questions_of_classes
+from segkit.data.masks.plausibility import absent_classes, mapped_in_vain, questions_of_classes
 from segkit.data.masks.smears import find_smear
 from segkit.data.options import DataOptions
 from segkit.data.setting_values import IGNORED
@@ -148,7 +148,9 @@ def _from_values(masks: Sequence[MaskFacts], wishes: Wishes) -> Labelling:
         notes += about_last(masks, wanted - 1)
     table = {value: value for value in counts}
     found = _labelling(LabelRule(table), masks, wishes, names or _named(wanted), ignore, notes)
-    if names or _declared(wishes):
+    if _declared(wishes) and not wishes.of_model:
+        return replace(found, questions=absent_classes(wanted, values, found.classes))
+    if names or wishes.of_model:
         return found
     questions = questions_of_classes(masks, wanted, ignore, wishes.settings)
     return replace(found, questions=questions)
@@ -223,11 +225,11 @@ def _mapped(masks: Sequence[MaskFacts], wishes: Wishes, counts: Mapping[int, int
     }
     if strange:
         raise undeclared(masks, strange, wanted, ignore, settings)
-    by = settings.file if settings.file and not wishes.label_mapping else "--label-mapping"
+    by = str(settings.file) if settings.file and not wishes.label_mapping else "--label-mapping"
     note = f"Masks: {len(counts)} values mapped to {wanted} classes by {by}."
-    return _labelling(
-        LabelRule(table), masks, wishes, settings.names or _named(wanted), ignore, [note]
-    )
+    names = settings.names or _named(wanted)
+    found = _labelling(LabelRule(table), masks, wishes, names, ignore, [note])
+    return replace(found, questions=mapped_in_vain(settings.label_mapping, counts, by))
 
 
 def _labelling(

@@ -20,8 +20,9 @@ def seeming_objects(
 ) -> int:
     """How many objects the values seem to count; 0 where they do not look like it.
 
-    They do where 0 lies beside them nearly everywhere, they run 1, 2, 3, … in each file but not
-    equally far, and each number is one connected blob.
+    They do where 0 lies beside them nearly everywhere, they run 1, 2, 3, … in each file, and each
+    number is one connected blob. They run equally far in all files where they are classes, and by
+    chance in one or two.
 
     A heuristic: what follows from it must show the way out.
     """
@@ -31,7 +32,7 @@ def seeming_objects(
         return 0
     highest = max(max(numbers) for numbers in filled)
     running = sum(numbers == set(range(1, len(numbers) + 1)) for numbers in filled) / len(filled)
-    uneven = len({len(numbers) for numbers in filled}) > 1 or (len(filled) == 1 and highest >= 8)
+    uneven = len({len(numbers) for numbers in filled}) > 1 or (len(filled) <= 2 and highest >= 8)
     if highest < 3 or not uneven or running < 0.7:
         return 0
     blobs = _blob_share(masks, ignore, reading) >= 0.95

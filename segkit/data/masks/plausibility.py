@@ -6,13 +6,13 @@ What is refused here, or asked, says how to answer: by declaring the number of c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from segkit.data.files.masks import MaskFacts
 from segkit.data.findings import WARNING, Finding
-from segkit.data.masks.encoding_faults import as_classes
+from segkit.data.masks.encoding_faults import SHOWN, as_classes
 from segkit.data.masks.object_numbers import seeming_objects
-from segkit.data.masks.smears import LEAST_INSIDE
+from segkit.data.masks.smears import LEAST_INSIDE, may_be_smoothed
 from segkit.data.settings import DataSettings
 from segkit.errors import DataError
 
@@ -53,10 +53,34 @@ def refuse_noise(masks: Sequence[MaskFacts], values: Sequence[int], settings: Da
 def questions_of_classes(
     masks: Sequence[MaskFacts], classes: int, ignore: int | None, settings: DataSettings
 ) -> tuple[Finding, ...]:
-    """A warning (SK-D036) where values read as classes may count objects; else nothing.
+    """Warnings where values read as classes may count objects (SK-D036) or be smoothed (SK-D038).
 
-    They may where there are many for so few masks, and where each is one piece in each mask.
+    They may count where there are many for so few masks, and where each is one piece in each mask.
     """
+    return (*_counted(masks, classes, ignore, settings), *_smoothed(masks, classes, settings))
+
+
+def _smoothed(
+    masks: Sequence[MaskFacts], classes: int, settings: DataSettings
+) -> tuple[Finding, ...]:
+    if masks[0].colour or not may_be_smoothed(masks):
+        return ()
+    what = (
+        f"the masks are read as {classes} classes, and where two meet that are not consecutive, as "
+        "0 and 2, a thin line of one between often parts them. Do the classes lie inside each "
+        "other, or were the masks resized smoothly?"
+    )
+    fix = (
+        "Look at the sheet that `segkit data check` writes. If the lines were never labelled, "
+        "export the masks again by nearest neighbour; if they were, say so: --num-classes "
+        f"{classes}, or `nc: {classes}` in {settings.to_write}."
+    )
+    return (Finding("SK-D038", what, fix, (), WARNING),)
+
+
+def _counted(
+    masks: Sequence[MaskFacts], classes: int, ignore: int | None, settings: DataSettings
+) -> tuple[Finding, ...]:
     if classes > max(FEW_CLASSES, OF_IMAGES * len(masks)):
         why = f"there {_are(len(masks))}: more than {OF_IMAGES} classes an image"
     elif classes > 3 and seeming_objects(masks, ignore, settings.reading()):
@@ -70,6 +94,51 @@ def questions_of_classes(
         f"{classes}` in {settings.to_write}."
     )
     return (Finding("SK-D036", what, fix, (), WARNING),)
+
+
+def absent_classes(
+    declared: int, values: Sequence[int], names: Sequence[str]
+) -> tuple[Finding, ...]:
+    """A warning (SK-D039) where classes that are declared occur in no mask; else nothing."""
+    absent = sorted(set(range(declared)) - set(values))
+    if not absent:
+        return ()
+    what = (
+        f"{declared} classes are declared, and the masks hold {declared - len(absent)} of them: "
+        f"{_listed([f'{k} ({names[k]})' for k in absent])} "
+        f"{'occurs' if len(absent) == 1 else 'occur'} in none."
+    )
+    fix = (
+        "A class without a pixel is never learned and has no score. If there are fewer classes, "
+        f"say so: --num-classes {max(values, default=0) + 1}."
+    )
+    return (Finding("SK-D039", what, fix, (), WARNING),)
+
+
+def mapped_in_vain(
+    mapping: Mapping[tuple[int, int], int | None], counts: Mapping[int, int], by: str
+) -> tuple[Finding, ...]:
+    """A warning (SK-D039) where a mapping names values that no mask holds; else nothing.
+
+    by   the file or the option that holds the mapping
+    """
+    missing = [
+        str(first) if first == last else f"{first}-{last}"
+        for first, last in mapping
+        if not any(first <= value <= last for value in counts)
+    ]
+    if not missing:
+        return ()
+    held = _listed(sorted(counts))
+    what = f"{by} maps {_listed(missing)}, which no mask holds; they hold {held}."
+    fix = "Nothing is wrong if these masks merely lack it; else correct the mapping."
+    return (Finding("SK-D039", what, fix, (), WARNING),)
+
+
+def _listed(values: Sequence[object]) -> str:
+    """A few of the values, and how many more there are."""
+    more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
+    return ", ".join(map(str, values[:SHOWN])) + more
 
 
 def _are(images: int) -> str:

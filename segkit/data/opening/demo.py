@@ -76,7 +76,7 @@ def open_demo(seed: int = 0, *, in_channels: int = 3) -> Data:
         splits=tuple(SPLITS),
         notes=(
             "No --data is given: this is the built-in demo set, drawn from a seed.",
-            f"{SIDE} x {SIDE} pixels, {len(CLASSES)} classes: {sizes}.",
+            f"{SIDE} x {SIDE} pixels (height x width), {len(CLASSES)} classes: {sizes}.",
         ),
         default_size=crop_size_for([(SIDE, SIDE)]),
         datasets=datasets,

@@ -28,7 +28,7 @@ from segkit.data.masks.labels import Wishes, find_labels
 from segkit.data.opening.faults import Judged, in_two_splits, of_one_value, unlearnable
 from segkit.data.opening.fitting import Item, fitting
 from segkit.data.options import PLAIN_OPTIONS, DataOptions
-from segkit.data.settings import DataSettings, declared, find_settings
+from segkit.data.settings import DataSettings, find_settings
 from segkit.errors import DataError
 
 Found = TypeVar("Found")
@@ -136,9 +136,7 @@ def _layout(root: Path, options: DataOptions) -> tuple[DataSettings, Layout]:
     try:
         if root.suffix == ".json" and root.is_file():
             raise DataError("SK-D001", f"{root} is no data.yaml.", EXPECTED)
-        settings = find_settings(root)
-        if options.declare is not None:
-            settings = declared(options.declare, settings)
+        settings = find_settings(root, options.declare)
         return settings, find_layout(root, settings, val_share=options.val_share, seed=options.seed)
     except DataError as error:
         source = root.parent if root.suffix in (".yaml", ".yml") else root
