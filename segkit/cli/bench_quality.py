@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.cli.declaring import TorchCommand, repeated, say
+from segkit.cli.declaring import TorchCommand, say
 
 if TYPE_CHECKING:
     from segkit.bench.quality.contest import Contest, Outcome
@@ -53,8 +53,8 @@ def command(data: Path | None, file: Path | None, as_json: bool, **given: Any) -
     segkit bench quality --sets drive,isbi2012 --tools auto,smp --minutes 2 --seeds 1
 
     Each turn (set, tool, minutes, seed) is kept in OUT/records: the same command goes on where it
-    was ended. OUT/results.json and OUT/score-over-minutes.png are written after each turn. A tool
-    that is not installed is left out, with the command that installs it.
+    was ended. OUT/results.json and OUT/score-over-minutes.png are written after each turn, of all
+    that OUT keeps. A tool that is not installed is left out, with the command that installs it.
     """
     from segkit.bench.quality.contest import hold, unpublished
     from segkit.bench.quality.table import OURS, read_table
@@ -65,7 +65,7 @@ def command(data: Path | None, file: Path | None, as_json: bool, **given: Any) -
         _show(contest)
         return
     tell = (lambda line: say(line, err=True)) if as_json else say
-    outcome = hold(contest, repeated(sys.argv[1:]), tell)
+    outcome = hold(contest, tell)
     if as_json:
         click.echo(json.dumps(outcome.found, indent=1))
         return

@@ -12,6 +12,7 @@ from PIL import Image
 
 from segkit.bench.quality.counting import WrongMasks, count, overlap_of, score_of
 from segkit.bench.quality.preparing import Prepared, prepare
+from segkit.bench.quality.result import differences
 from segkit.bench.quality.running import CommandFailed, missing, timed
 from segkit.bench.quality.table import OURS, DataSet, Tool, read_table
 from segkit.cli.bench_quality import command
@@ -33,6 +34,10 @@ for file in folder.glob("*.png"):
     mask_HW = (np.asarray(Image.open(file)) > level).astype(np.uint8)
     Image.fromarray(mask_HW).save(out / "masks" / file.name)
 """
+
+
+# What a turn puts in the places of a command's words.
+WORDS = {"train": "DIR", "model": "RUN", "minutes": "4", "seed": 1}
 
 
 @pytest.fixture
@@ -115,6 +120,17 @@ def test_a_second_start_repeats_nothing_but_what_was_changed(place):
     assert len((place / "seen.txt").read_text().splitlines()) == 3
 
 
+def test_results_hold_all_that_the_folder_keeps_and_the_command_for_it(place):
+    bench(place, "--sets", "grey", "--tools", "rough")
+    found = bench(place, "--sets", "grey", "--tools", "exact")
+    assert [row["tool"] for row in found["rows"]] == ["exact", "rough"]
+    told, _, threads = found["command"].rpartition(" ")
+    assert told == (
+        "segkit bench quality --sets grey --tools exact,rough --minutes 1 --seeds 1 --threads"
+    )
+    assert int(threads) >= 1
+
+
 def test_a_set_that_may_not_be_published_runs_and_stays_out_of_the_results(place):
     found = bench(place, "--sets", "grey,hidden", "--tools", "exact")
     assert list(found["sets"]) == ["grey"] == list({row["set"] for row in found["rows"]})
@@ -131,6 +147,21 @@ def test_differences_are_paired_and_say_which_is_higher(place):
     assert difference["low"] > 0 and difference["verdict"] == "higher"
 
 
+def test_a_difference_to_what_came_late_is_not_counted():
+    table = read_table()
+    counts = [[[9, 9], [9, 9], [9, 9]], [[8, 8], [8, 8], [8, 8]]]
+
+    def of(tool: str, seconds: float) -> dict:
+        turn = {"set": "drive", "tool": tool, "minutes": 4, "seed": 1}
+        times = {"train_s": seconds, "train_processor_s": seconds, "predict_s": 1.0}
+        return {"turn": turn, "status": "ok", "images": ["a", "b"], "counts": counts, **times}
+
+    for seconds, verdict in ((250.0, "not told apart"), (253.0, "not counted: one was late")):
+        groups = {("drive", tool, 4): [of(tool, s)] for tool, s in (("auto", seconds), ("smp", 9))}
+        [difference] = differences(groups, table, "auto")
+        assert difference["verdict"] == verdict
+
+
 def test_pixels_out_of_the_field_of_view_count_for_nothing(place, tmp_path):
     one = DataSet(
         test=("f",),
@@ -145,10 +176,16 @@ def test_pixels_out_of_the_field_of_view_count_for_nothing(place, tmp_path):
     assert set(np.unique(np.asarray(Image.open(prepared.train / "masks" / "a.png")))) == {0, 1}
 
 
-def test_a_lever_is_the_tool_with_more_options():
+def test_a_lever_left_out_is_an_option_that_segkit_train_takes():
+    from segkit.cli.train_command import command as train
+
     table = read_table().with_levers()
+    assert len(table.lever_names()) >= 4
     for name, options in table.lever_names().items():
         assert table.tools[name].train == (*table.tools["auto"].train, *options)
+    for tool in ("auto", "plain", *table.lever_names()):
+        given = [word.format_map(WORDS) for word in table.tools[tool].train[2:]]
+        train.make_context("train", given, resilient_parsing=False)
 
 
 @pytest.mark.parametrize(

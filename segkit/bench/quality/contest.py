@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from segkit.bench.conditions import conditions
 from segkit.bench.quality.picture import draw
 from segkit.bench.quality.preparing import Prepared, prepare
 from segkit.bench.quality.result import Record, as_json, result
-from segkit.bench.quality.running import Place, Turn, missing, run
-from segkit.bench.quality.table import Table
+from segkit.bench.quality.running import Place, Turn, kept, missing, run, turns_kept
+from segkit.bench.quality.table import WITHOUT, Table
 from segkit.errors import UsageError
 from segkit.reporting.figures import LIGHT
 from segkit.storage import new_file, replace_text
@@ -53,37 +53,58 @@ class Contest:
 
 @dataclass
 class Outcome:
-    """What came of it: every record, and what results.json holds."""
+    """What came of it, earlier starts in the same folder included.
 
-    records: list[Record] = field(default_factory=list)
+    records   by turn
+    found     what results.json holds
+    """
+
+    records: dict[Turn, Record] = field(default_factory=dict)
     found: dict[str, Any] = field(default_factory=dict)
 
 
 Say = Callable[[str], None]
 
 
-def hold(contest: Contest, command: str, say: Say) -> Outcome:
-    """Runs every turn, and writes results.json and the picture after each set's last tool.
+def hold(contest: Contest, say: Say) -> Outcome:
+    """Runs every turn, and writes results.json and the picture after each.
 
     A tool that is not installed is left out, and said; raises UsageError SK-C009 where none is.
     """
     tools = _those_installed(contest, say)
-    prepared: dict[str, Prepared] = {}
-    for name in contest.sets:
-        prepared[name] = prepare(
-            contest.root, name, contest.table.sets[name], contest.place.folder / "data"
-        )
+    table, place = contest.table, contest.place
+    prepared = {name: _prepared(contest, name) for name in contest.sets}
     outcome = Outcome()
-    about = _conditions(command, contest.place)
+    for turn in turns_kept(place.folder):
+        if turn.set not in table.sets or turn.tool not in table.tools:
+            continue
+        if turn.set not in prepared:
+            prepared[turn.set] = _prepared(contest, turn.set)
+        if (known := kept(turn, table.tools[turn.tool], prepared[turn.set], place)) is not None:
+            outcome.records[turn] = known
     turns = [turn for turn in contest.turns if turn.tool in tools]
     for number, turn in enumerate(turns, 1):
-        known = contest.place.record_of(turn).is_file()
-        record = run(turn, contest.table.tools[turn.tool], prepared[turn.set], contest.place)
-        outcome.records.append(record)
-        outcome.found = result(outcome.records, contest.table, prepared, about)
-        say(f"{number}/{len(turns)}  {turn.name}: {_sentence(record, contest.table, known)}")
-        _write(outcome, contest.place.folder)
+        before = turn in outcome.records
+        record = run(turn, table.tools[turn.tool], prepared[turn.set], place)
+        outcome.records[turn] = record
+        say(f"{number}/{len(turns)}  {turn.name}: {_sentence(record, table, before)}")
+        ordered = _ordered(outcome.records, table)
+        about = _conditions([each for each in ordered if table.sets[each.set].publish], place)
+        records = [outcome.records[each] for each in ordered]
+        outcome.found = result(records, table, prepared, about)
+        _write(outcome, place.folder)
     return outcome
+
+
+def _prepared(contest: Contest, name: str) -> Prepared:
+    folder = contest.place.folder / "data"
+    return prepare(contest.root, name, contest.table.sets[name], folder)
+
+
+def _ordered(turns: Iterable[Turn], table: Table) -> list[Turn]:
+    """As the table has sets and tools."""
+    sets, tools = list(table.sets), list(table.tools)
+    return sorted(turns, key=lambda t: (sets.index(t.set), t.minutes, tools.index(t.tool), t.seed))
 
 
 def unpublished(contest: Contest) -> list[str]:
@@ -106,7 +127,19 @@ def _those_installed(contest: Contest, say: Say) -> list[str]:
     return tools
 
 
-def _conditions(command: str, place: Place) -> dict[str, Any]:
+def _conditions(turns: Sequence[Turn], place: Place) -> dict[str, Any]:
+    """The command that would run all these turns, the date and the machine."""
+
+    def written(values: Iterable[object]) -> str:
+        return ",".join(dict.fromkeys(map(str, values)))
+
+    command = (
+        f"segkit bench quality --sets {written(turn.set for turn in turns)} "
+        f"--tools {written(turn.tool for turn in turns)} "
+        f"--minutes {written(format(turn.minutes, 'g') for turn in turns)} "
+        f"--seeds {max((turn.seed for turn in turns), default=1)} --threads {place.threads}"
+    )
+    command += " --levers" * any(WITHOUT in turn.tool for turn in turns)
     environment = conditions("cpu").model_dump()
     packages: Mapping[str, str] = environment["packages"]
     return {

@@ -26,7 +26,7 @@ def draw(found: Mapping[str, Any], theme: Theme) -> bytes:
         for number, tool in enumerate(tools):
             rows = _rows(found, name, tool)
             if rows:
-                _line(axes, rows, tool, number - (len(tools) - 1) / 2, number, theme)
+                _line(axes, rows, number - (len(tools) - 1) / 2, _look(number, theme))
         about = found["sets"][name]
         axes.set_xscale("log")
         times = sorted({row["minutes"] for row in found["rows"]})
@@ -38,7 +38,10 @@ def draw(found: Mapping[str, Any], theme: Theme) -> bytes:
         title(
             axes, name, f"{about['score']}, {about['train']} train, {about['test']} tested", theme
         )
+        axes.set_ylim(0, 1)
         if place == 0:
+            for number, tool in enumerate(tools):
+                axes.plot([], [], label=tool, **_look(number, theme))
             legend(axes, theme, loc="best", fontsize=7)
     return png(made)
 
@@ -55,10 +58,8 @@ def _rows(found: Mapping[str, Any], name: str, tool: str) -> list[Mapping[str, A
 def _line(
     axes: Axes,
     rows: Sequence[Mapping[str, Any]],
-    tool: str,
     aside: float,
-    number: int,
-    theme: Theme,
+    look: Mapping[str, Any],
 ) -> None:
     score = [row["score"] for row in rows]
     low = [row["score"] if row["low"] is None else row["low"] for row in rows]
@@ -70,10 +71,12 @@ def _line(
             [max(0.0, s - each) for s, each in zip(score, low, strict=True)],
             [max(0.0, each - s) for s, each in zip(score, high, strict=True)],
         ],
-        fmt=MARKERS[number % len(MARKERS)] + "-",
-        ms=5,
-        lw=1.2,
         capsize=2,
-        color=theme.colours[number % len(theme.colours)],
-        label=tool,
+        **look,
     )
+
+
+def _look(number: int, theme: Theme) -> dict[str, Any]:
+    """Marker and colour of a tool, by its place."""
+    colour = theme.colours[number % len(theme.colours)]
+    return {"marker": MARKERS[number % len(MARKERS)], "ms": 5, "lw": 1.2, "color": colour}

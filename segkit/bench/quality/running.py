@@ -92,17 +92,33 @@ def missing(tool: Tool, peers: Path) -> str | None:
 
 def run(turn: Turn, tool: Tool, prepared: Prepared, place: Place) -> dict[str, Any]:
     """The turn's record, from an earlier start or made now, and written."""
-    file = place.record_of(turn)
-    asked = {"train": list(tool.train), "predict": list(tool.predict), "threads": place.threads}
-    asked["images"] = [prepared.trained, prepared.tested]
-    if file.is_file():
-        kept: dict[str, Any] = read_json(file)
-        if kept.get("asked") == asked:
-            return kept
+    if (known := kept(turn, tool, prepared, place)) is not None:
+        return known
+    asked = _asked(tool, prepared, place)
     found = {"turn": vars(turn), "asked": asked, **_attempt(turn, tool, prepared, place)}
+    file = place.record_of(turn)
     file.parent.mkdir(parents=True, exist_ok=True)
     replace_text(file, json.dumps(found))
     return found
+
+
+def kept(turn: Turn, tool: Tool, prepared: Prepared, place: Place) -> dict[str, Any] | None:
+    """The record of an earlier start that ran the same commands on as many images and threads."""
+    file = place.record_of(turn)
+    if not file.is_file():
+        return None
+    found: dict[str, Any] = read_json(file)
+    return found if found.get("asked") == _asked(tool, prepared, place) else None
+
+
+def turns_kept(folder: Path) -> list[Turn]:
+    """Every turn that has a record, whatever it was asked with."""
+    return [Turn(**read_json(file)["turn"]) for file in sorted((folder / "records").glob("*.json"))]
+
+
+def _asked(tool: Tool, prepared: Prepared, place: Place) -> dict[str, Any]:
+    commands = {"train": list(tool.train), "predict": list(tool.predict)}
+    return {**commands, "threads": place.threads, "images": [prepared.trained, prepared.tested]}
 
 
 def _attempt(turn: Turn, tool: Tool, prepared: Prepared, place: Place) -> dict[str, Any]:

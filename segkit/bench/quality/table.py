@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from segkit.errors import UsageError, did_you_mean
 
 OURS = Path(__file__).with_name("sets_and_tools.yaml")
+# Between a tool and the lever that it lacks.
+WITHOUT = "-without-"
 SCORE = re.compile(r"(miou)|(iou|dice)\((\d+)\)")
 
 
@@ -74,7 +76,7 @@ class Table(_Entry):
 
     def lever_names(self) -> dict[str, tuple[str, ...]]:
         """By the tool's name: what is added to the whole tool's command."""
-        return {f"{self.levers_of}-without-{name}": each for name, each in self.levers.items()}
+        return {f"{self.levers_of}{WITHOUT}{name}": each for name, each in self.levers.items()}
 
 
 def read_table(file: Path = OURS) -> Table:

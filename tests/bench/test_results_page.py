@@ -1,0 +1,83 @@
+"""docs/results.md says what `segkit bench quality` found, with conditions, and nothing else."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "write_results.py"
+pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="not in a checkout")
+
+
+@pytest.fixture(scope="module")
+def writer():
+    """The script, with the modules beside it, as when it is run."""
+    sys.path.insert(0, str(SCRIPT.parent))
+    yield importlib.import_module("write_results")
+    sys.path.remove(str(SCRIPT.parent))
+
+
+def row(tool: str, score: float, **more) -> dict:
+    times = {"train_s": 88.0, "train_processor_s": 87.0, "predict_s": 3.0, "late": False}
+    place = {"set": "drive", "tool": tool, "minutes": 1.5, "seeds": [1], "score": score}
+    return {**place, "low": score - 0.01, "high": score + 0.01, **times, **more}
+
+
+def difference(less: str, by: float) -> dict:
+    place = {"set": "drive", "minutes": 1.5, "of": "auto", "less": less, "difference": by}
+    return {**place, "low": by - 0.01, "high": by + 0.01, "verdict": "higher"}
+
+
+FOUND = {
+    "command": "segkit bench quality --minutes 1.5",
+    "date": "2026-01-01",
+    "machine": {
+        **{"processor": "a processor", "cores": 2, "memory_bytes": 2**34, "system": "Linux"},
+        **{"python": "3.13", "threads": 1, "packages": {"torch": "2.15"}},
+    },
+    "rules": "The rules.",
+    "sets": {
+        "drive": {"train": 14, "test": 6, "classes": 2, "score": "dice(1)", "split": "By patient."}
+    },
+    "tools": {"auto": "ours", "smp": "theirs", "auto-without-loss": "auto with --loss ce"},
+    "rows": [row("auto", 0.75), row("smp", 0.7), row("auto-without-loss", 0.72)],
+    "differences": [difference("smp", 0.05), difference("auto-without-loss", 0.03)],
+}
+
+
+def test_a_score_stands_with_its_interval_its_cost_and_its_conditions(writer):
+    text = writer.page({"quality-1.json": FOUND})
+    assert "| auto | 1.5 | **0.750** | 0.740 to 0.760 | 1 | 88 | 87 |  |" in text
+    assert (
+        "| smp | 1.5 | **0.700** | 0.690 to 0.710 | 1 | 88 | 87 | +0.050 (+0.040 to +0.060)" in text
+    )
+    assert "a processor, 1 thread, 16 GiB; Python 3.13, torch 2.15; 2026-01-01" in text
+    assert "segkit bench quality --minutes 1.5\n" in text and "By patient." in text
+    assert "arXiv:1802.06955" in text and "Other programs" not in text
+
+
+def test_a_lever_is_what_the_score_loses_without_it(writer):
+    text = writer.page({"quality-1.json": FOUND})
+    assert "| loss (`--loss ce`) | +0.030 (+0.020 to +0.040) |" in text
+    assert "| auto-without-loss |" not in text
+
+
+def test_what_failed_came_late_or_shared_the_machine_is_told(writer):
+    rows = [row("auto", 0.75, late=True, train_processor_s=40.0)]
+    rows.append({"set": "drive", "tool": "smp", "minutes": 1.5, "seeds": [], "failed": "no end"})
+    text = writer.page({"quality-1.json": {**FOUND, "rows": rows, "differences": []}})
+    assert "| 88 (late) | 40 |" in text and "Other programs used the machine" in text
+    assert "| smp | 1.5 | failed: no end |" in text
+
+
+def test_the_page_is_what_the_results_say(writer):
+    results = writer.all_results()
+    assert results
+    assert writer.PAGE.read_text(encoding="utf-8") == writer.page(results)
+    assert all((writer.TABLES / name).is_file() for name in writer.pictures(results))
+
+
+def test_nothing_of_the_cell_tracking_sets_is_written(writer):
+    kept = [file.read_text() for file in (SCRIPT.parent / "results").glob("quality-*.json")]
+    assert kept and not any("ctc" in text for text in [*kept, writer.PAGE.read_text()])
