@@ -28,11 +28,13 @@ class Boundary:
             of the object's own depth
     saddle  two insides are one object where they are joined by more than this share of the
             narrower one's width
+    least   insides less deep than this share of `reach` are none where they touch a deeper one
     """
 
     reach: float = 12.0
     width: float = 0.15
     saddle: float = 0.5
+    least: float = 0.015
 
     maps = 1
 
@@ -51,4 +53,5 @@ class Boundary:
 
     def decode(self, maps_MHW: FloatMap, foreground_HW: Mask) -> Numbers:
         inside_HW = foreground_HW & (maps_MHW[0] <= 0)
-        return flooded(inside_depth(inside_HW), foreground_HW, self.saddle)
+        least = self.least * self.reach
+        return flooded(inside_depth(inside_HW), foreground_HW, self.saddle, least)

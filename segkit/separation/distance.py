@@ -23,11 +23,13 @@ class Distance:
     reach   how deep objects usually are, pixels; distances beyond it count as it
     saddle  two hills are one object where the saddle between them is higher than this share of the
             lower hill's height
+    least   hills lower than this share of `reach` are none where they touch a higher one
     weight  of this loss beside that of the classes
     """
 
     reach: float = 12.0
     saddle: float = 0.6
+    least: float = 0.05
     weight: float = 2.0
 
     maps = 1
@@ -39,4 +41,4 @@ class Distance:
         return self.weight * (maps_BMHW - target_BMHW).abs()[:, 0]
 
     def decode(self, maps_MHW: FloatMap, foreground_HW: Mask) -> Numbers:
-        return flooded(maps_MHW[0], foreground_HW, self.saddle)
+        return flooded(maps_MHW[0], foreground_HW, self.saddle, self.least)

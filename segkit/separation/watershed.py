@@ -7,18 +7,18 @@ from numpy.typing import NDArray
 
 from segkit.separation.contract import FloatMap, Mask, Numbers
 
-# Lower heights count as so much: what is foreground is never without a hill.
-LOWEST = 1e-2
 FOURS, EIGHTS = np.ones((3, 3), bool), np.ones((3, 3), bool)
 FOURS[::2, ::2] = False
 
 
-def flooded(height_HW: FloatMap, foreground_HW: Mask, saddle: float) -> Numbers:
+def flooded(height_HW: FloatMap, foreground_HW: Mask, saddle: float, least: float) -> Numbers:
     """(H, W), an object for each hill of the foreground, numbered by their first pixels.
 
     height_HW   0 or more, higher the farther a pixel lies inside of its object
     saddle      two hills are one object where the saddle between them is higher than this share of
                 the lower one's height, so that it is the same for large and for small objects
+    least       lower places count as so high, above 0: a lower hill is none where it touches a
+                higher one, and the foreground is nowhere without a hill
 
     Hills are the regional maxima that are left when all of them are lowered by that share (Soille
     2003, Morphological Image Analysis, h-maxima; here on the logarithm). Where the height tells
@@ -32,8 +32,8 @@ def flooded(height_HW: FloatMap, foreground_HW: Mask, saddle: float) -> Numbers:
     if box is None:
         return number_HW
     inside_hw = foreground_HW[box]
-    log_hw = np.log(np.maximum(height_HW[box], LOWEST).astype(np.float32))
-    ground = np.float32(np.log(LOWEST) + 2 * np.log(saddle))
+    log_hw = np.log(np.maximum(height_HW[box], least).astype(np.float32))
+    ground = np.float32(np.log(least) + 2 * np.log(saddle))
     log_hw[~inside_hw] = ground
     # A rim of ground, so that a hill that fills all of it has something lower beside it.
     log_hw, wide_hw = np.pad(log_hw, 1, constant_values=ground), np.pad(inside_hw, 1)
