@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
 
 import torch
 
@@ -100,6 +102,51 @@ def memory_in_use(device: torch.device) -> int | None:
         return None
     kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return kibibytes if platform.system() == "Darwin" else kibibytes * 1024
+
+
+def forget_peak(device: torch.device) -> None:
+    """Has `memory_in_use` begin anew, on a GPU and on Linux."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif (file := Path("/proc/self/clear_refs")).exists():
+        with suppress(OSError):  # some containers forbid it
+            file.write_text("5")
+
+
+def memory_to_be_had(device: torch.device, processes: int = 1) -> int:
+    """Bytes that this process may hold: those that are free, and its own.
+
+    processes   that share the machine's memory; a GPU is each one's own
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free + torch.cuda.memory_reserved(device))
+    limits = [int(text) for file in _memory_limits() if (text := _text(file)).isdigit()]
+    found = re.search(r"MemAvailable:\s+(\d+) kB", _text(Path("/proc/meminfo")))
+    if found:
+        own = re.search(r"VmRSS:\s+(\d+) kB", _text(Path("/proc/self/status")))
+        limits.append((int(found[1]) + processes * int(own[1] if own else 0)) * 1024)
+    elif hasattr(os, "sysconf"):
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(limits, default=4 * 2**30) // processes
+
+
+def _memory_limits() -> Iterator[Path]:
+    """The files in which Linux says what a container, or a scheduler's job, may take."""
+    root = Path("/sys/fs/cgroup")
+    for line in ["0::/", "0:memory:/", *_text(Path("/proc/self/cgroup")).splitlines()]:
+        _, kinds, place = line.split(":", 2)
+        if "memory" in kinds.split(","):
+            yield root / "memory" / place.lstrip("/") / "memory.limit_in_bytes"
+        elif not kinds:
+            yield root / place.lstrip("/") / "memory.max"
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def default_workers(device: torch.device, local_processes: int) -> int:

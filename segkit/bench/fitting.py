@@ -18,7 +18,9 @@ WORTH_COUNTING = 64 * 2**20
 
 def refuse_too_large(config: TrainConfig) -> None:
     """Raises OutOfMemory SK-T002 where a step of two classes already exceeds the whole memory."""
-    if config.size is None or config.size**2 * config.batch < WORTH_COUNTING:
+    if config.size is None or config.batch == "auto":
+        return
+    if config.size**2 * config.batch < WORTH_COUNTING:
         return
     device = choose_device(config.device)
     memory = _memory(device)

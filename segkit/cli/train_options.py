@@ -153,7 +153,9 @@ TRAINING = (
         help="Learn N images by heart, and score on them: can it learn at all? [default: all]",
     ),
     training(
-        "--batch", type=int, help="Images a step, all processes together. [default: by the data]"
+        "--batch",
+        type=IntegerOr("auto"),
+        help="Images a step, all processes together; auto: all that fit. [default: by the data]",
     ),
     training("--lr", type=float, help="Highest learning rate. [default: 0.001]"),
     training(

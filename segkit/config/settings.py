@@ -72,7 +72,11 @@ class TrainConfig(BaseModel):
         description="train on so many images alone and score on the same: a sound setup comes near "
         "a perfect score; null takes all",
     )
-    batch: int = Field(default=8, ge=1, description="images per step, over all processes together")
+    batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default=8,
+        description="images per step, over all processes together; auto: the most that fit into "
+        "memory, found by real steps before the training",
+    )
     accumulate: int = Field(
         default=1,
         ge=1,

@@ -29,7 +29,8 @@ def smoke_test(config: TrainConfig) -> list[tuple[str, str]]:
         run = Path(folder) / "run"
         # Left to segkit, images learnt by heart would not be augmented.
         augmentation = "standard" if config.augmentation == "auto" else config.augmentation
-        few = {"overfit": STEPS * config.batch, "epochs": 1, "augmentation": augmentation}
+        batch = 2 if config.batch == "auto" else config.batch
+        few = {"overfit": STEPS * batch, "batch": batch, "epochs": 1, "augmentation": augmentation}
         few |= {"minutes": None, "epoch_steps": None}
         every = {"evaluate_every": 1, "samples_every": 1, "patience": None, "thaw_epoch": None}
         began = train(config.model_copy(update={"out": str(run), **few, **every}))

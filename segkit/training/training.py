@@ -29,6 +29,7 @@ from segkit.training.monitoring.notebook import Notebook
 from segkit.training.preparation.decisions import run_name
 from segkit.training.preparation.setup import Setup, set_up
 from segkit.training.preparation.summary import sentences
+from segkit.training.rehearsal.largest_batch import with_largest_batch
 from segkit.training.rehearsal.minutes import within_minutes
 from segkit.training.rehearsal.rehearsal import rehearsed
 from segkit.training.resuming.identity import other_changes, refuse_another_run, samples_of
@@ -61,10 +62,13 @@ def train(
     ):
         notes = Notebook()
         watching = Several(events, notes) if events is not None and group.writes else notes
+        chosen: list[tuple[str, str]] = []
+        if config.batch == "auto":
+            config, chosen = with_largest_batch(config, group)
         setup = set_up(config, group, watching)
         if config.minutes:
             setup = within_minutes(setup, config.minutes)
-        watching.decided(sentences(setup))
+        watching.decided([*sentences(setup), *chosen])
         if dry_run:
             watching.decided(rehearsed(setup, wanted))
             return None

@@ -60,7 +60,7 @@ class Loop:
         self.latest_batch: Batch | None = None
         self.skipped_in_a_row = 0
         self.validation_loss = math.nan
-        self.clock = Clock(self.config.batch)
+        self.clock = Clock(int(self.config.batch))
 
     def train_epoch(self) -> Iterator[StepReport | None]:
         """Trains to the end of the epoch, a step at a time; between two steps it can be left.

@@ -42,7 +42,7 @@ def decided(config: TrainConfig, data: Data, group: Group) -> TrainConfig:
             f"thaw_epoch is {config.thaw_epoch}, and nothing is frozen.",
             "Name what with --freeze.",
         )
-    share = group.share_of(config.batch)
+    share = group.share_of(int(config.batch))
     if share % config.accumulate:
         raise UsageError(
             "SK-C009",
@@ -75,7 +75,7 @@ def length_of_training(config: TrainConfig, data: Data) -> Length:
         return Length(config.epochs)
     if config.data is None and not config.overfit:
         return Length(DEMO_EPOCHS, "enough for the demo set")
-    steps = steps_per_epoch(len(data.split("train")), config.batch)
+    steps = steps_per_epoch(len(data.split("train")), int(config.batch))
     wanted = math.ceil(USUAL_STEPS / steps)
     if wanted < FEWEST_EPOCHS:
         return Length(FEWEST_EPOCHS, f"{FEWEST_EPOCHS} epochs are the fewest that segkit chooses")

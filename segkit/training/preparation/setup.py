@@ -69,7 +69,7 @@ class Setup:
     @property
     def batch_per_process(self) -> int:
         """Images of a step that this process computes."""
-        return self.group.share_of(self.config.batch)
+        return self.group.share_of(int(self.config.batch))
 
     @property
     def evaluates(self) -> bool:
@@ -166,7 +166,7 @@ def loader_of(config: TrainConfig, data: Data, group: Group) -> TrainingLoader:
     return TrainingLoader(
         data.split("train"),
         size=int(config.size or 0),
-        batch=config.batch,
+        batch=int(config.batch),
         seed=config.seed,
         augmentation=config.augmentation,
         crops=config.crops,
