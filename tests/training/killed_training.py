@@ -23,7 +23,7 @@ from segkit.config import layered
 from segkit.training.run import report
 from segkit.training.training import resume, train
 
-LONGEST = 60.0
+LONGEST = 300.0
 
 
 def life(settings: dict, run: Path, fatal: int | None) -> None:
@@ -77,7 +77,7 @@ def main() -> None:
     kind, chance, wanted = sys.argv[3], random.Random(int(sys.argv[4])), int(sys.argv[5])
     kills, done = 0, False
     while not done:
-        if kills == wanted:
+        if kills >= wanted:
             done = ended(settings, run, None, None)
         elif kind == "saving":
             done = ended(settings, run, chance.randrange(1, 90), None)
