@@ -123,15 +123,17 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "encoder",
         _encoder,
-        f"Convention of {NNUNET}: a plain U-Net from a random start, as deep as the crop allows, "
-        "with as many steps as there are.",
+        "Time: 100 steps of 4 crops of 96 pixels took 59 s with unet(depth=4, width=16) and 215 s "
+        "with densenet121 on one busy core, for an mIoU of 0.672 and 0.693 (isbi2012). Depth: "
+        f"convention of {NNUNET}, a plain U-Net as deep as the crop allows.",
     ),
     Rule(
         "augmentation",
         _augmentation,
-        "Flips: m2nist (train.txt, val.txt), 200 steps of 8 crops of 64 pixels, seed 0, "
-        "unet(depth=4, width=16): mIoU 0.147 without augmentation, 0.117 with standard, which "
-        f"mirrors digits. Turns and scales from 0.7 to 1.4: convention of {NNUNET}.",
+        "Flips: mIoU 0.147 without augmentation and 0.117 with standard, which mirrors digits "
+        "(m2nist, 200 steps of 8 crops of 64 pixels). Turns, and scales from 0.7 to 1.4: "
+        f"convention of {NNUNET}; undecided here, 0.703 turned and 0.672 with standard on "
+        "isbi2012, 0.742 and 0.777 on dsb2018 (100 steps of 4 crops of 96 pixels).",
     ),
     Rule(
         "crops",
@@ -141,7 +143,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "batch",
         _batch,
-        f"Convention of {NNUNET}: two at least, and no more than 5 % of the pixels. Eight at most, "
-        "as plain has.",
+        "For the same 200 crops of 192 pixels, mIoU 0.689 in 100 steps of 2 and 0.555 in 25 steps "
+        f"of 8 (isbi2012). Limits: convention of {NNUNET}, two at least and no more than 5 % of "
+        "the pixels; eight at most, as plain has.",
     ),
 )
