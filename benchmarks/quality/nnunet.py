@@ -86,7 +86,7 @@ def _environment(model: Path) -> dict[str, str]:
     trainers = model / "trainers"
     trainers.mkdir(exist_ok=True)
     shutil.copy(Path(__file__).with_name("nnunet_trainer.py"), trainers / f"{TRAINER}.py")
-    own |= {"nnUNet_extTrainer": str(trainers), "nnUNet_n_proc_DA": "0"}
+    own |= {"nnUNet_extTrainer": str(trainers), "nnUNet_n_proc_DA": "1"}
     return {**os.environ, **own}
 
 

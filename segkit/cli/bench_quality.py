@@ -59,8 +59,7 @@ def command(data: Path | None, file: Path | None, as_json: bool, **given: Any) -
     from segkit.bench.quality.contest import hold, unpublished
     from segkit.bench.quality.table import OURS, read_table
 
-    table = read_table(file or OURS)
-    contest = _contest(table.with_levers() if given["levers"] else table, data, given)
+    contest = _contest(read_table(file or OURS).with_levers(), data, given)
     if given["dry_run"]:
         _show(contest)
         return
@@ -101,10 +100,19 @@ def _contest(table: Table, data: Path | None, given: dict[str, Any]) -> Contest:
         root,
         place,
         chosen(sets, list(table.sets), "set") if sets else published,
-        chosen(tools, list(table.tools), "tool"),
+        _tools(table, tools, given["levers"]),
         [_minutes(each) for each in split_list(given["minutes"])],
         range(1, given["seeds"] + 1),
     )
+
+
+def _tools(table: Table, named: list[str] | None, levers: bool) -> list[str]:
+    """Those named, or all but those that lack a lever, which --levers adds."""
+    from segkit.bench.quality.table import chosen
+
+    lacking = list(table.lever_names())
+    whole = [name for name in table.tools if name not in lacking]
+    return [*chosen(named or whole, list(table.tools), "tool"), *(lacking if levers else ())]
 
 
 def _minutes(text: str) -> float:

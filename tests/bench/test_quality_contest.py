@@ -141,7 +141,7 @@ def test_a_set_that_may_not_be_published_runs_and_stays_out_of_the_results(place
 
 def test_differences_are_paired_and_say_which_is_higher(place):
     table = (place / "table.yaml").read_text()
-    (place / "table.yaml").write_text(table.replace("exact:", "auto:").replace("rough:", "smp:"))
+    (place / "table.yaml").write_text(table.replace("exact", "auto").replace("rough:", "smp:"))
     [difference] = bench(place, "--sets", "grey", "--tools", "auto,smp")["differences"]
     assert difference["difference"] == pytest.approx(1 - iou_of_rough(place), abs=1e-5)
     assert difference["low"] > 0 and difference["verdict"] == "higher"
@@ -235,6 +235,7 @@ def test_a_command_that_does_not_end_is_ended(tmp_path):
         (["--tools", "segnet"], "SK-B003: there is no tool called 'segnet' in the table."),
         (["--minutes", "0"], "SK-C009: --minutes cannot be '0'."),
         (["--data", "nowhere"], "SK-C009: 'nowhere' is no folder of data sets."),
+        (["--tools", "exact-without-site"], "Did you mean 'exact-without-sight'?"),
         (["--table", "none.yaml"], "SK-C010: none.yaml cannot be read"),
     ],
 )

@@ -14,7 +14,7 @@ from segkit.bench.quality.picture import draw
 from segkit.bench.quality.preparing import Prepared, prepare
 from segkit.bench.quality.result import Record, as_json, result
 from segkit.bench.quality.running import Place, Turn, kept, missing, run, turns_kept
-from segkit.bench.quality.table import WITHOUT, Table
+from segkit.bench.quality.table import Table
 from segkit.errors import UsageError
 from segkit.reporting.figures import LIGHT
 from segkit.storage import new_file, replace_text
@@ -139,7 +139,6 @@ def _conditions(turns: Sequence[Turn], place: Place) -> dict[str, Any]:
         f"--minutes {written(format(turn.minutes, 'g') for turn in turns)} "
         f"--seeds {max((turn.seed for turn in turns), default=1)} --threads {place.threads}"
     )
-    command += " --levers" * any(WITHOUT in turn.tool for turn in turns)
     environment = conditions("cpu").model_dump()
     packages: Mapping[str, str] = environment["packages"]
     return {

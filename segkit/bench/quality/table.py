@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from segkit.errors import UsageError, did_you_mean
 
@@ -60,8 +60,16 @@ class Table(_Entry):
     levers: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     levers_of: str = "auto"
 
+    @model_validator(mode="after")
+    def _levers_of_a_tool(self) -> Table:
+        if self.levers and self.levers_of not in self.tools:
+            raise ValueError(f"levers_of is '{self.levers_of}', which is no tool")
+        return self
+
     def with_levers(self) -> Table:
         """The table with a tool more for every lever: the tool without it."""
+        if not self.levers:
+            return self
         whole = self.tools[self.levers_of]
         less = {
             name: whole.model_copy(
@@ -92,9 +100,10 @@ def read_table(file: Path = OURS) -> Table:
     except ValidationError as error:
         first: Any = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
+        given = repr(first["input"]) if isinstance(first["input"], str | float) else "so"
         raise UsageError(
             "SK-C009",
-            f"{file}: {place} cannot be {first['input']!r} ({first['msg']}).",
+            f"{file}: {place} cannot be {given} ({first['msg']}).",
             f"A table looks like {OURS}.",
         ) from error
 
