@@ -77,6 +77,7 @@ CODES: dict[str, str] = {
     "SK-D037": "The data tell no objects apart, and the training is to learn it.",
     "SK-D038": "Classes meet over thin lines of those between: in their order, or smoothed.",
     "SK-D039": "What is declared of the masks is not in them: a class, or a value that is mapped.",
+    "SK-D045": "A large image cannot be read by region, or its pyramid has no such level.",
     "SK-E001": "torch and torchvision were built for different releases or devices.",
     "SK-E002": "The device asked for is not there.",
     "SK-E003": "An optional package that this feature needs is not installed.",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from segkit.training.training import train
@@ -41,6 +42,11 @@ def place(tmp_path_factory, tiny_settings, tiny_folder) -> Path:
     for name in ("new.png", "photos/a.png", "photos/b.png", "scans/c.tif"):
         (root / name).parent.mkdir(exist_ok=True)
         Image.fromarray(pixels_HWC).save(root / name)
+    with tifffile.TiffWriter(root / "slide.ome.tif", ome=True) as writer:
+        writer.write(pixels_HWC, subifds=2, photometric="rgb", tile=(16, 16))
+        for step in (2, 4):
+            smaller_HWC = np.ascontiguousarray(pixels_HWC[::step, ::step])
+            writer.write(smaller_HWC, subfiletype=1, photometric="rgb", tile=(16, 16))
     return root
 
 

@@ -59,6 +59,13 @@ OVERLAP = "Share of a tile that neighbours have in common."
     "--overlap", default=0.25, type=click.FloatRange(0, 0.9), help=OVERLAP, show_default=True
 )
 @click.option(
+    "--level",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Of pyramids (slides), 0 being the finest.",
+)
+@click.option(
     "--max-pixels", type=click.IntRange(1), help="Largest image, pixels. [default: 178956970]"
 )
 @click.option("--intensity", metavar="per-image|fixed(BLACK, WHITE)", help=INTENSITY)
@@ -104,7 +111,9 @@ def command(run: str, images: tuple[str, ...], out: Path, as_json: bool, **given
     )
     settings, output = PredictionSettings(run, **asked), Output(out, **kept)
     try:
-        report = predict_to_folder(settings, images, output, _progress(as_json))
+        report = predict_to_folder(
+            settings, images, output, _progress(as_json), _region_progress(as_json)
+        )
     except KeyboardInterrupt:
         say("\nWhat is done stays: the same command with --resume goes on.", err=True)
         raise
@@ -121,6 +130,15 @@ def _progress(quiet: bool) -> Callable[[int, int], None]:
         return lambda done, images: None
     return lambda done, images: say(
         f"\r{done}/{images} images" + "\n" * (done >= images), nl=False, err=True
+    )
+
+
+def _region_progress(quiet: bool) -> Callable[[str, int, int], None]:
+    """Shows how far a large image is."""
+    if quiet or not sys.stderr.isatty():
+        return lambda name, done, regions: None
+    return lambda name, done, regions: say(
+        f"\r{name}: {done}/{regions} regions" + "\n" * (done >= regions), nl=False, err=True
     )
 
 

@@ -17,7 +17,7 @@ from segkit.data.files.reading import MAX_PIXELS, recorded_reading
 from segkit.data.files.spacing import read_spacing
 from segkit.data.intensity import Intensity
 from segkit.device import choose_device, choose_precision
-from segkit.errors import DataError, SegkitError, StorageError, UsageError
+from segkit.errors import DataError, StorageError, UsageError
 from segkit.inference.certainty import as_labels, probabilities
 from segkit.inference.journal import Journal, fingerprint
 from segkit.inference.objects import background_label
@@ -27,6 +27,10 @@ from segkit.inference.prediction import Prediction
 from segkit.inference.predictor import Predictor
 from segkit.inference.reading import Given, as_trained, asked_intensity
 from segkit.inference.separated import Found, find
+from segkit.inference.slides.into_folder import predict_large, refuse_what_needs_whole_images
+from segkit.inference.slides.opening import marked
+from segkit.inference.slides.predicting import OVERLAP, TILE, RegionSettings
+from segkit.inference.slides.tiff import refuse_level
 from segkit.inference.sources import Source, find_sources
 from segkit.inference.tiling import Tiling
 from segkit.model.folder import load_model
@@ -80,6 +84,9 @@ class PredictionSettings:
     max_pixels  the largest image allowed, pixels
     tta        whether to take the mean over the image and its three mirrored versions
     background  the class that is no object, by name or number; None: as recorded with the model
+    level      of pyramids, 0 being the finest
+
+    Images that are read by region are always cut: into tiles of 1024 pixels where none is said.
     """
 
     model: str
@@ -92,6 +99,7 @@ class PredictionSettings:
     max_pixels: int = MAX_PIXELS
     tta: bool = False
     background: str | None = None
+    level: int = 0
 
     @property
     def shaping(self) -> dict[str, object]:
@@ -99,11 +107,18 @@ class PredictionSettings:
         return {
             "precision": self.precision,
             "tile": self.tile,
-            "overlap": self.overlap if self.tile else None,
+            "overlap": self.overlap if self.tile or self.overlap != OVERLAP else None,
             "intensity": self.intensity,
             "tta": self.tta,
             "background": self.background,
+            "level": self.level or None,
         }
+
+    def by_region(self, batch: int, intensity: Intensity | None) -> RegionSettings:
+        """How large images are predicted."""
+        return RegionSettings(
+            self.tile or TILE, self.overlap, self.level, batch, self.tta, intensity
+        )
 
 
 def predict_to_folder(
@@ -111,10 +126,12 @@ def predict_to_folder(
     images: Sequence[str | Path],
     output: Output,
     progress: Callable[[int, int], None] = lambda done, images: None,
+    on_region: Callable[[str, int, int], None] = lambda name, done, regions: None,
 ) -> Report:
     """Loads a model and writes what it says of files, folders and patterns.
 
     progress   called with (images done, images)
+    on_region  of images that are read by region, called with (name, regions done, regions)
     Raises UsageError, ModelFileError (no model), DataError SK-D001 (no image), and what
     `predict_files` raises.
     """
@@ -125,7 +142,7 @@ def predict_to_folder(
             "--tta, --probabilities and --uncertainty need whole images, and --tile cuts them.",
             "Leave out --tile, or the others.",
         )
-    sources = find_sources(images)
+    sources = marked(find_sources(images), asked.level)
     device = choose_device(asked.device)
     batch = asked.batch or streams_of(device)
     tiling = Tiling(asked.tile, asked.overlap, batch) if asked.tile else None
@@ -136,8 +153,9 @@ def predict_to_folder(
         output,
         asked=replace(asked, precision=precision),
         intensity=intensity,
-        batch=1 if tiling else batch,
+        batch=batch,
         progress=progress,
+        on_region=on_region,
     )
 
 
@@ -150,11 +168,12 @@ def predict_files(
     intensity: Intensity | None = None,
     batch: int = 1,
     progress: Callable[[int, int], None] = lambda done, images: None,
+    on_region: Callable[[str, int, int], None] = lambda name, done, regions: None,
 ) -> Report:
     """Predicts every source and writes the results at the image's own size, tables and report.
 
     intensity  which stored values are black and white; None: as recorded with the model
-    batch      images of one size to compute together
+    batch      images of one size, or regions of a large image, to compute together
     progress   called with (images done, images) after each one, predicted, failed or done before
 
     An image that cannot be read, or whose values the model does not know (SK-D034), is put into
@@ -163,6 +182,7 @@ def predict_files(
     """
     record = predictor.model.record
     background = background_label(asked.background, record.label_names, record.background)
+    refuse_what_needs_whole_images(sources, output, bool(record.separation))
     # Who had it learn to tell objects apart wants to see them.
     output = replace(output, objects=output.objects or bool(record.separation))
     output.refuse_clashes(sources)
@@ -178,10 +198,23 @@ def predict_files(
             progress(finished, len(sources))
 
         told = replace(asked, background=str(background))
-        answers = _predicted(predictor, waiting, output, told, intensity, batch, report, on_image)
+        whole = [source for source in waiting if not source.by_region]
+        together = 1 if predictor.tiling else batch
+        answers = _predicted(predictor, whole, output, told, intensity, together, report, on_image)
         for source, prediction in answers:
             journal.add(source, *output.write(source, prediction))
             on_image()
+        predict_large(
+            predictor,
+            [source for source in waiting if source.by_region],
+            output,
+            asked.by_region(batch, intensity),
+            journal,
+            conditions,
+            report.failed,
+            on_image,
+            on_region,
+        )
         lines = partial(journal.lines, sources)
         report.images = [Predicted(**line["image"]) for line in lines()]
         write_tables(output, report.failed, record.label_names, background, lines)
@@ -208,6 +241,8 @@ def _predicted(
     palette = palette_for(record.label_count, record.palette)
 
     def read(source: Source) -> Given:
+        if asked.level:
+            refuse_level(source.path, asked.level, ())
         return given(read_image(source.path, reading=reading), str(source.path))
 
     certain = asked.tta or output.needs_probabilities
@@ -258,14 +293,10 @@ def _readable(
         try:
             image = read(source)
         except (DataError, StorageError) as error:
-            report.failed.append(_failure(source, error))
+            report.failed.append(Failed.of(source, error))
             on_image()
         else:
             yield source, image
-
-
-def _failure(source: Source, error: SegkitError) -> Failed:
-    return Failed(str(source.path), error.code, error.what, error.fix)
 
 
 def _alike(

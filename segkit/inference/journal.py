@@ -57,8 +57,8 @@ class Journal:
         if place is None:
             return False
         line = self._line(place)
-        same = line["stamp"] == _stamp(source) and line["image"]["file"] == str(source.path)
-        return same and all(file.is_file() for file in output.files_of(source))
+        same = line["stamp"] == stamp(source) and line["image"]["file"] == str(source.path)
+        return same and all(file.exists() for file in output.files_of(source))
 
     def add(
         self,
@@ -70,7 +70,7 @@ class Journal:
         """Writes down an image that is done."""
         line = {
             "name": source.name,
-            "stamp": _stamp(source),
+            "stamp": stamp(source),
             "image": as_plain(result),
             "objects": objects,
             "coco": coco,
@@ -139,10 +139,13 @@ def _refuse_other(folder: Path, begun: Mapping[str, object], now: Mapping[str, o
     )
 
 
-def _stamp(source: Source) -> list[int]:
-    """Size and time of change of the image."""
+def stamp(source: Source) -> list[int]:
+    """Size and time of change of the image; of a folder, of what it says of itself."""
     try:
         known = source.path.stat()
+        for name in ("zarr.json", ".zattrs"):
+            if (source.path / name).is_file():
+                known = (source.path / name).stat()
     except OSError:
         return []
     return [known.st_size, known.st_mtime_ns]

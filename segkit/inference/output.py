@@ -14,7 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from segkit.errors import UsageError
+from segkit.errors import SegkitError, UsageError
 from segkit.inference.objects import Object, numbered_map
 from segkit.inference.outlines import coco_annotation, geojson
 from segkit.inference.prediction import Prediction
@@ -54,6 +54,10 @@ class Failed:
     code: str
     what: str
     fix: str
+
+    @classmethod
+    def of(cls, source: Source, error: SegkitError) -> Failed:
+        return cls(str(source.path), error.code, error.what, error.fix)
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Output:
         return {name: getattr(self, name) for name in (*names, "probabilities", "uncertainty")}
 
     def mask(self, source: Source) -> Path:
-        return self.folder / "masks" / f"{source.name}.png"
+        return self.folder / "masks" / f"{source.name}{source.mask_suffix}"
 
     def overlay(self, source: Source) -> Path:
         return self.folder / "overlays" / f"{source.name}.png"

@@ -12,14 +12,24 @@ from pathlib import Path
 from segkit.data.files.decoding import ARRAY_SUFFIXES, SUFFIXES
 from segkit.data.files.pairing import pictures_among
 from segkit.errors import DataError
+from segkit.inference.slides.ome_zarr import SUFFIX as ZARR
+from segkit.inference.slides.ome_zarr import images_in, is_zarr
 
 
 @dataclass(frozen=True)
 class Source:
-    """An image file, and the relative path, without suffix, under which its results are written."""
+    """An image file, and the relative path, without suffix, under which its results are written.
+
+    mask_suffix   of its mask: .png, or .tif or .zarr where the image is read by region
+    """
 
     path: Path
     name: str
+    mask_suffix: str = ".png"
+
+    @property
+    def by_region(self) -> bool:
+        return self.mask_suffix != ".png"
 
 
 def find_sources(given: Iterable[str | Path]) -> tuple[Source, ...]:
@@ -53,6 +63,8 @@ def find_sources(given: Iterable[str | Path]) -> tuple[Source, ...]:
 def _images_of(argument: str) -> list[tuple[Path, Path]]:
     """(image, the folder its name is relative to) of one argument."""
     path = Path(argument).expanduser()
+    if is_zarr(path):
+        return [(each, path.parent) for each in images_in(path)]
     if path.is_dir():
         if (path / "images").is_dir() and (path / "masks").is_dir():
             raise DataError(
@@ -60,7 +72,11 @@ def _images_of(argument: str) -> list[tuple[Path, Path]]:
                 f"{path} is a data set: its masks would be taken for images too.",
                 f"Give {path / 'images'}.",
             )
-        images = [(p, path) for p in pictures_among(sorted(path.rglob("*")))]
+        below = sorted(path.rglob("*"))
+        stores = [each for each in below if each.suffix == ZARR and is_zarr(each)]
+        others = [each for each in below if not _within(each, stores)]
+        images = [(p, path) for p in pictures_among(others)]
+        images += [(image, path) for store in stores for image in images_in(store)]
         if not images:
             a_run = (path / "model" / "model.json").is_file()
             fix = "It is a run: the run comes first, and images after it." if a_run else ""
@@ -87,6 +103,10 @@ def _images_of(argument: str) -> list[tuple[Path, Path]]:
             _known_suffixes(),
         )
     return images
+
+
+def _within(path: Path, folders: Sequence[Path]) -> bool:
+    return bool(folders) and any(each in path.parents for each in folders)
 
 
 def _without_dots(path: Path) -> Path:

@@ -1,0 +1,1 @@
+"""Images too large to hold: read, predicted and written region by region."""

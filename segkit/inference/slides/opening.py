@@ -1,0 +1,100 @@
+"""Which files are read by region, and by which reader."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+from segkit.data.files.spacing import TIFF
+from segkit.errors import DataError, PluginError, SegkitError
+from segkit.inference.slides.ome_zarr import SUFFIX as ZARR
+from segkit.inference.slides.ome_zarr import ZarrRegions, is_zarr
+from segkit.inference.slides.regions import RegionReader
+from segkit.inference.slides.tiff import TiffRegions, is_pyramid, pixels_of
+from segkit.inference.sources import Source
+from segkit.registry.index import canonical
+from segkit.storage import require_plain
+
+# Of TIFF: more pixels are read by region. Whole, they take a GB and more beside the network's own.
+LARGE = 64_000_000
+# Scanners' files that are TIFF inside.
+SCANNED = (".svs", ".ndpi", ".scn", ".bif")
+GROUP = "segkit.region_readers"
+Opener = Callable[[Path, int], RegionReader]
+
+
+def marked(sources: Sequence[Source], level: int = 0) -> tuple[Source, ...]:
+    """The sources, those to be read by region with the suffix of the mask they get."""
+    return tuple(replace(each, mask_suffix=_mask_suffix(each.path, level)) for each in sources)
+
+
+def open_regions(path: Path, level: int = 0) -> RegionReader:
+    """A reader for one level of a large image, to be closed after use.
+
+    Raises DataError SK-D004 (damaged), SK-D015 (several planes) or SK-D045 (no such level, or not
+    to be read by region), EnvironmentFault SK-E003 (zarr is not installed).
+    """
+    plugin = _plugins().get(_suffix(path))
+    opener: Opener = TiffRegions
+    if is_zarr(path):
+        opener = ZarrRegions
+    elif plugin is not None:
+        opener = _loaded(plugin)
+    try:
+        if not path.is_dir():
+            require_plain(path)
+        return opener(path, level)
+    except SegkitError:
+        raise
+    # Readers raise whatever comes to them on damaged files.
+    except Exception as error:
+        raise DataError(
+            "SK-D004",
+            f"{path} cannot be opened to be read by region ({type(error).__name__}: {error}).",
+            "Copy or download the file again.",
+        ) from error
+
+
+def _mask_suffix(path: Path, level: int) -> str:
+    """.zarr or .tif for what is read by region, .png for what is read whole."""
+    if is_zarr(path):
+        return ZARR
+    suffix = _suffix(path)
+    if suffix in SCANNED or suffix in _plugins():
+        return ".tif"
+    if suffix in TIFF and path.is_file():
+        large = pixels_of(path) > LARGE
+        return ".tif" if level or large or is_pyramid(path) else ".png"
+    return ".png"
+
+
+def _suffix(path: Path) -> str:
+    return path.suffix.lower()
+
+
+def _plugins() -> dict[str, metadata.EntryPoint]:
+    """Readers that installed distributions declare, by suffix; none of them is imported."""
+    off = {canonical(name) for name in os.environ.get("SEGKIT_DISABLE", "").split(",") if name}
+    if "*" in off:
+        return {}
+    return {
+        f".{point.name.lower()}": point
+        for point in metadata.entry_points(group=GROUP)
+        if point.dist is None or canonical(point.dist.name) not in off
+    }
+
+
+def _loaded(point: metadata.EntryPoint) -> Opener:
+    try:
+        return point.load()
+    except Exception as error:
+        whose = f"{point.dist.name} {point.dist.version}" if point.dist else "an installed plugin"
+        raise PluginError(
+            "SK-P001",
+            f"{whose}, which reads .{point.name}, cannot be imported from {point.value} "
+            f"({type(error).__name__}: {error}).",
+            "Install it again, or switch it off with SEGKIT_DISABLE.",
+        ) from error
