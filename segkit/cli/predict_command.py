@@ -15,7 +15,7 @@ from segkit.cli.declaring import TorchCommand, say
 from segkit.cli.memory_option import keep_freed_memory_option
 
 if TYPE_CHECKING:
-    from segkit.inference.files import Report
+    from segkit.inference.prediction_report import Report
 
 DEVICE = "auto, cpu, cuda, cuda:N or mps."
 BATCH = "Images of one size, or tiles, at a time. [default: on a CPU one for each core, else 1]"

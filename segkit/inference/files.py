@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from segkit.inference.objects import background_label
 from segkit.inference.output import REPORT, Failed, Output, Predicted
 from segkit.inference.output_tables import write_tables
 from segkit.inference.prediction import Prediction
+from segkit.inference.prediction_report import Report
 from segkit.inference.predictor import Predictor
 from segkit.inference.reading import Given, as_trained, asked_intensity
 from segkit.inference.separated import Found, find
@@ -34,40 +34,9 @@ from segkit.inference.slides.tiff import refuse_level
 from segkit.inference.sources import Source, find_sources
 from segkit.inference.tiling import Tiling
 from segkit.model.folder import load_model
-from segkit.model.network import ModelRecord
 from segkit.model.streams import streams_of
 from segkit.reporting.pictures import palette_for
 from segkit.storage import replace_text, storage_errors
-from segkit.version import __version__
-
-
-@dataclass
-class Report:
-    """What predictions.json holds."""
-
-    model: str
-    record: ModelRecord
-    device: str
-    precision: str
-    images: list[Predicted] = field(default_factory=list)
-    failed: list[Failed] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything, in plain types."""
-        record = self.record
-        parts = {
-            part: getattr(record, part).expression for part in ("encoder", "decoder", "upsampler")
-        }
-        return {
-            "segkit": __version__,
-            "model": {"path": self.model, **parts},
-            "device": self.device,
-            "precision": self.precision,
-            "classes": list(record.label_names),
-            "palette": [list(colour) for colour in palette_for(record.label_count, record.palette)],
-            "images": [asdict(each) for each in self.images],
-            "failed": [asdict(each) for each in self.failed],
-        }
 
 
 @dataclass(frozen=True)
