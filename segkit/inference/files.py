@@ -21,7 +21,7 @@ from segkit.inference.certainty import as_labels, probabilities
 from segkit.inference.journal import Journal, fingerprint
 from segkit.inference.objects import background_label
 from segkit.inference.output import REPORT, Failed, Output, Predicted
-from segkit.inference.output_tables import write_tables
+from segkit.inference.output_tables import Lines, write_tables
 from segkit.inference.prediction import Prediction
 from segkit.inference.prediction_report import Report
 from segkit.inference.predictor import Predictor
@@ -184,12 +184,16 @@ def predict_files(
             on_image,
             on_region,
         )
-        lines = partial(journal.lines, sources)
-        report.images = [Predicted(**line["image"]) for line in lines()]
-        write_tables(output, report.failed, record.label_names, background, lines)
-        with storage_errors(output.folder):
-            replace_text(output.folder / REPORT, json.dumps(report.as_json(), indent=2) + "\n")
+        _write_report(report, output, background, partial(journal.lines, sources))
     return report
+
+
+def _write_report(report: Report, output: Output, background: int | None, lines: Lines) -> None:
+    """Tables and predictions.json over all images that are done, and those that failed."""
+    report.images = [Predicted(**line["image"]) for line in lines()]
+    write_tables(output, report.failed, report.record.label_names, background, lines)
+    with storage_errors(output.folder):
+        replace_text(output.folder / REPORT, json.dumps(report.as_json(), indent=2) + "\n")
 
 
 def _predicted(
