@@ -188,7 +188,7 @@ def predict_files(
     return report
 
 
-def _write_report(report: Report, output: Output, background: int | None, lines: Lines) -> None:
+def _write_report(report: Report, output: Output, background: int, lines: Lines) -> None:
     """Tables and predictions.json over all images that are done, and those that failed."""
     report.images = [Predicted(**line["image"]) for line in lines()]
     write_tables(output, report.failed, report.record.label_names, background, lines)
