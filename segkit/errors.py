@@ -101,6 +101,7 @@ CODES: dict[str, str] = {
     "SK-S002": "A file or folder cannot be written.",
     "SK-S003": "Another process works in the same run folder.",
     "SK-S004": "A process that reads data was killed.",
+    "SK-S005": "An image was not predicted: its shard was stopped, or never started.",
     "SK-B001": "A file is no benchmark result that this version can read.",
     "SK-B002": "Two benchmark results are from different hardware.",
     "SK-B003": "No benchmark suite of that name or path is there.",

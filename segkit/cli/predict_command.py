@@ -33,6 +33,8 @@ OVERLAP = "Share of a tile that neighbours have in common."
 )
 @click.option("--overwrite", is_flag=True, help="Replace results that are there already.")
 @click.option("--resume", is_flag=True, help="Go on where an earlier command stopped.")
+@click.option("--shard", metavar="I/N", help="Only the I-th of N shares, for N processes at once.")
+@click.option("--merge", is_flag=True, help="Add the shards' tables up; predict nothing.")
 @click.option("--objects", is_flag=True, help="Number and measure objects: objects/, objects.csv.")
 @click.option(
     "--least-area",
@@ -100,8 +102,9 @@ def command(run: str, images: tuple[str, ...], out: Path, as_json: bool, **given
     Exit status 3 where an image could not be read; the others are written all the same.
     """
     from segkit.data.files.reading import MAX_PIXELS
-    from segkit.inference.files import PredictionSettings, predict_to_folder
+    from segkit.inference.files import predict_to_folder
     from segkit.inference.output import Output
+    from segkit.inference.prediction_settings import PredictionSettings
 
     given["max_pixels"] = given["max_pixels"] or MAX_PIXELS
     given["overlays"] = given.pop("overlay")
@@ -120,7 +123,8 @@ def command(run: str, images: tuple[str, ...], out: Path, as_json: bool, **given
     if as_json:
         say(json.dumps(report.as_json(), indent=2))
     else:
-        say(_summary(report, out, objects=output.objects or bool(report.record.separation)))
+        counted = output.objects or bool(report.record.separation)
+        say(_summary(report, out, objects=counted, shard=settings.shard))
     return 3 if report.failed else 0
 
 
@@ -142,12 +146,15 @@ def _region_progress(quiet: bool) -> Callable[[str, int, int], None]:
     )
 
 
-def _summary(report: Report, out: Path, *, objects: bool) -> str:
+def _summary(report: Report, out: Path, *, objects: bool, shard: str | None) -> str:
     lines = [f"{len(report.images)} masks in {out / 'masks'}"]
     if any(each.overlay for each in report.images):
         lines.append(f"pictures in {out / 'overlays'}")
-    lines.append(f"sizes and class shares in {out / 'summary.csv'} and predictions.json")
-    if objects:
+    if shard:
+        lines.append(f"shard {shard} is done; when all are, the same command with --merge")
+    else:
+        lines.append(f"sizes and class shares in {out / 'summary.csv'} and predictions.json")
+    if objects and not shard:
         lines.append(f"objects in {out / 'objects.csv'}, their numbers in {out / 'objects'}")
     if report.failed:
         images = "image" if len(report.failed) == 1 else "images"

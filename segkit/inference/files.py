@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,24 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.data.files.images import read_image
-from segkit.data.files.reading import MAX_PIXELS, recorded_reading
+from segkit.data.files.reading import recorded_reading
 from segkit.data.files.spacing import read_spacing
 from segkit.data.intensity import Intensity
 from segkit.device import choose_device, choose_precision
 from segkit.errors import DataError, StorageError, UsageError
 from segkit.inference.certainty import as_labels, probabilities
-from segkit.inference.journal import Journal, fingerprint
+from segkit.inference.journal import FILE, Journal, fingerprint
 from segkit.inference.objects import background_label
 from segkit.inference.output import REPORT, Failed, Output, Predicted
 from segkit.inference.output_tables import Lines, write_tables
 from segkit.inference.prediction import Prediction
 from segkit.inference.prediction_report import Report
+from segkit.inference.prediction_settings import PredictionSettings
 from segkit.inference.predictor import Predictor
 from segkit.inference.reading import Given, as_trained, asked_intensity
 from segkit.inference.separated import Found, find
+from segkit.inference.shards import Shard, failures, merge
 from segkit.inference.slides.into_folder import predict_large, refuse_what_needs_whole_images
 from segkit.inference.slides.opening import marked
-from segkit.inference.slides.predicting import OVERLAP, TILE, RegionSettings
 from segkit.inference.slides.tiff import refuse_level
 from segkit.inference.sources import Source, find_sources
 from segkit.inference.tiling import Tiling
@@ -37,57 +38,6 @@ from segkit.model.folder import load_model
 from segkit.model.streams import streams_of
 from segkit.reporting.pictures import palette_for
 from segkit.storage import replace_text, storage_errors
-
-
-@dataclass(frozen=True)
-class PredictionSettings:
-    """What to predict with, and how.
-
-    model      a run folder, a model folder or a hub id
-    device     auto, cpu, cuda, cuda:N or mps
-    precision  auto, fp32, bf16 or fp16
-    batch      images of one size, or tiles, at a time; None: on a CPU one for each core, else 1
-    tile       side of the tiles that larger images are cut into, pixels; None: images whole
-    overlap    share of a tile that neighbours have in common
-    intensity  "per-image" or "fixed(BLACK, WHITE)"; None: as recorded with the model
-    max_pixels  the largest image allowed, pixels
-    tta        whether to take the mean over the image and its three mirrored versions
-    background  the class that is no object, by name or number; None: as recorded with the model
-    level      of pyramids, 0 being the finest
-
-    Images that are read by region are always cut: into tiles of 1024 pixels where none is said.
-    """
-
-    model: str
-    device: str = "auto"
-    precision: str = "auto"
-    batch: int | None = None
-    tile: int | None = None
-    overlap: float = 0.25
-    intensity: str | None = None
-    max_pixels: int = MAX_PIXELS
-    tta: bool = False
-    background: str | None = None
-    level: int = 0
-
-    @property
-    def shaping(self) -> dict[str, object]:
-        """What the labels depend on, besides the model."""
-        return {
-            "precision": self.precision,
-            "tile": self.tile,
-            "overlap": self.overlap if self.tile or self.overlap != OVERLAP else None,
-            "intensity": self.intensity,
-            "tta": self.tta,
-            "background": self.background,
-            "level": self.level or None,
-        }
-
-    def by_region(self, batch: int, intensity: Intensity | None) -> RegionSettings:
-        """How large images are predicted."""
-        return RegionSettings(
-            self.tile or TILE, self.overlap, self.level, batch, self.tta, intensity
-        )
 
 
 def predict_to_folder(
@@ -102,7 +52,7 @@ def predict_to_folder(
     progress   called with (images done, images)
     on_region  of images that are read by region, called with (name, regions done, regions)
     Raises UsageError, ModelFileError (no model), DataError SK-D001 (no image), and what
-    `predict_files` raises.
+    `predict_files` and `merge_shards` raise.
     """
     intensity = asked_intensity(asked.intensity)
     if asked.tile and (asked.tta or output.needs_probabilities):
@@ -112,15 +62,26 @@ def predict_to_folder(
             "Leave out --tile, or the others.",
         )
     sources = marked(find_sources(images), asked.level)
+    shard = Shard.read(asked.shard) if asked.shard else None
+    if shard and asked.merge:
+        raise UsageError("SK-C007", "--shard predicts, and --merge adds up.", "Give one of them.")
+    if shard:
+        sources = tuple(source for source in sources if shard.takes(source))
+        shard.begin(output, sources)
+        output = replace(output, resume=not output.overwrite)
     device = choose_device(asked.device)
     batch = asked.batch or streams_of(device)
     tiling = Tiling(asked.tile, asked.overlap, batch) if asked.tile else None
     precision = choose_precision(asked.precision, device)
+    predictor = Predictor(load_model(asked.model, device), device, precision, tiling)
+    asked = replace(asked, precision=precision)
+    if asked.merge:
+        return merge_shards(predictor, sources, output, asked)
     return predict_files(
-        Predictor(load_model(asked.model, device), device, precision, tiling),
+        predictor,
         sources,
         output,
-        asked=replace(asked, precision=precision),
+        asked=asked,
         intensity=intensity,
         batch=batch,
         progress=progress,
@@ -149,15 +110,10 @@ def predict_files(
     report.failed, and the others go on. Raises UsageError SK-C012 before anything is written,
     StorageError where the disk refuses.
     """
-    record = predictor.model.record
-    background = background_label(asked.background, record.label_names, record.background)
-    refuse_what_needs_whole_images(sources, output, bool(record.separation))
-    # Who had it learn to tell objects apart wants to see them.
-    output = replace(output, objects=output.objects or bool(record.separation))
-    output.refuse_clashes(sources)
-    report = Report(asked.model, record, str(predictor.device), predictor.precision)
-    conditions = {"model": fingerprint(predictor.model), **asked.shaping, **output.kept}
-    with Journal.opened(output.folder, conditions, resume=output.resume) as journal:
+    output, background, report, conditions = _begun(predictor, sources, output, asked)
+    shard = Shard.read(asked.shard) if asked.shard else None
+    kept = shard.journal if shard else FILE
+    with Journal.opened(output.folder, conditions, resume=output.resume, file=kept) as journal:
         waiting = [source for source in sources if not journal.holds(source, output)]
         finished = len(sources) - len(waiting)
 
@@ -184,8 +140,47 @@ def predict_files(
             on_image,
             on_region,
         )
-        _write_report(report, output, background, partial(journal.lines, sources))
+        if shard:
+            report.images = [Predicted(**line["image"]) for line in journal.lines(sources)]
+            shard.end(output.folder, report.failed)
+        else:
+            _write_report(report, output, background, partial(journal.lines, sources))
     return report
+
+
+def merge_shards(
+    predictor: Predictor, sources: Sequence[Source], output: Output, asked: PredictionSettings
+) -> Report:
+    """Tables and report over all shards, as if one command had predicted all sources.
+
+    What is not done is put into report.failed. Raises UsageError SK-C012 where there is no shard,
+    or one with other settings, StorageError SK-S003 where one is still at work.
+    """
+    output = replace(output, resume=True)
+    output, background, report, conditions = _begun(predictor, sources, output, asked)
+    count = merge(output.folder, conditions)
+    with Journal.opened(output.folder, conditions, resume=True) as journal:
+        missing = [source for source in sources if not journal.holds(source, output)]
+        left_out = set(missing)
+        report.failed = failures(output.folder, missing, count)
+        done = [source for source in sources if source not in left_out]
+        _write_report(report, output, background, partial(journal.lines, done))
+    return report
+
+
+def _begun(
+    predictor: Predictor, sources: Sequence[Source], output: Output, asked: PredictionSettings
+) -> tuple[Output, int, Report, dict[str, object]]:
+    """What is written, the background's label, an empty report, and what results depend on."""
+    record = predictor.model.record
+    background = background_label(asked.background, record.label_names, record.background)
+    refuse_what_needs_whole_images(sources, output, bool(record.separation))
+    # Who had it learn to tell objects apart wants to see them.
+    output = replace(output, objects=output.objects or bool(record.separation))
+    output.refuse_clashes(sources)
+    report = Report(asked.model, record, str(predictor.device), predictor.precision)
+    conditions = {"model": fingerprint(predictor.model), **asked.shaping, **output.kept}
+    return output, background, report, conditions
 
 
 def _write_report(report: Report, output: Output, background: int, lines: Lines) -> None:

@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from torch import nn
 
-from segkit.errors import UsageError
+from segkit.errors import StorageError, UsageError
 from segkit.inference.output import Output, Predicted, as_plain
 from segkit.inference.sources import Source
 from segkit.storage import storage_errors
@@ -33,23 +33,27 @@ class Journal:
     @classmethod
     @contextmanager
     def opened(
-        cls, folder: Path, conditions: Mapping[str, object], *, resume: bool
+        cls, folder: Path, conditions: Mapping[str, object], *, resume: bool, file: str = FILE
     ) -> Iterator[Journal]:
-        """Of a folder, which is made; raises UsageError SK-C012 where it was begun otherwise."""
-        file = folder / FILE
-        first = json.dumps(conditions, sort_keys=True) + "\n"
-        places: dict[str, int] = {}
-        with storage_errors(file):
-            folder.mkdir(parents=True, exist_ok=True)
-            if resume and file.exists():
-                end = _read(file, conditions, places)
-                with file.open("r+b") as cut:
-                    cut.truncate(end)
-            else:
-                file.write_text(first, encoding="utf-8")
-            opened = file.open("a+", encoding="utf-8", newline="\n")
+        """Of a folder, which is made.
+
+        Raises UsageError SK-C012 where it was begun otherwise, StorageError SK-S003 where another
+        process writes it.
+        """
+        place = folder / file
+        with storage_errors(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            opened = place.open("a+", encoding="utf-8", newline="\n")
         with opened:
-            yield cls(file, opened, places)
+            _lock(opened, place)
+            places: dict[str, int] = {}
+            with storage_errors(place):
+                end = _read(place, conditions, places) if resume else 0
+                opened.truncate(end)
+                if not end:
+                    opened.write(json.dumps(conditions, sort_keys=True) + "\n")
+                    opened.flush()
+            yield cls(place, opened, places)
 
     def holds(self, source: Source, output: Output) -> bool:
         """Whether this very file was predicted, and all that was written of it is there."""
@@ -102,6 +106,35 @@ def fingerprint(model: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).float().numpy().tobytes())
     return digest.hexdigest()
+
+
+def copy_lines(file: Path, conditions: Mapping[str, object], into: BinaryIO) -> None:
+    """Copies the lines of a journal's images; raises as `Journal.opened` does."""
+    with file.open("a+", encoding="utf-8") as opened:
+        _lock(opened, file)
+        end = _read(file, conditions, {})
+    with file.open("rb") as lines:
+        lines.readline()
+        while (line := lines.readline()) and lines.tell() <= end:
+            into.write(line)
+
+
+def _lock(opened: TextIO, file: Path) -> None:
+    """Keeps other processes out until the file is closed; raises StorageError SK-S003."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StorageError(
+            "SK-S003",
+            f"{file} is being written by another process.",
+            "Wait for it, or stop it; the same images are not predicted twice.",
+        ) from error
+    except OSError:  # Some network file systems have no locks.
+        return
 
 
 def _read(file: Path, conditions: Mapping[str, object], places: dict[str, int]) -> int:

@@ -1,0 +1,154 @@
+"""Shards: many processes, one folder, every image once and whole."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import segkit
+from segkit.errors import StorageError, UsageError
+from segkit.inference.files import predict_to_folder
+from segkit.inference.journal import Journal
+from segkit.inference.output import Output
+from segkit.inference.prediction_settings import PredictionSettings
+from segkit.inference.shards import shard_of
+from segkit.inference.sources import Source, find_sources
+
+
+@pytest.fixture
+def place(tmp_path):
+    torch.manual_seed(0)
+    model = segkit.build_model("unet(width=2, depth=2)", num_classes=3, in_channels=1)
+    segkit.save_model(model, tmp_path / "model", classes=("ground", "cell", "gap"))
+    return tmp_path
+
+
+def draw(folder, count):
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        pixels_HW = generator.integers(0, 256, (8, 8 + number % 5), dtype=np.uint8)
+        Image.fromarray(pixels_HW).save(folder / f"{number:04}.png")
+
+
+def predict(place, out, shard=None, merge=False, **options):
+    asked = PredictionSettings(str(place / "model"), precision="fp32", shard=shard, merge=merge)
+    output = Output(place / out, overlays=False, objects=True, **options)
+    return predict_to_folder(asked, [place / "images"], output)
+
+
+def contents(folder):
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.is_file() and p.parent.name != "shards" and p.name != "done.jsonl"
+    }
+
+
+def test_merged_shards_are_what_one_command_writes(place):
+    draw(place / "images", 9)
+    (place / "images/bad.png").write_text("<!doctype html>")
+    predict(place, "whole")
+    for number in (2, 1, 3):
+        predict(place, "parts", f"{number}/3")
+    report = predict(place, "parts", merge=True)
+    assert contents(place / "parts") == contents(place / "whole")
+    assert [failed.code for failed in report.failed] == ["SK-D006"]
+    lines = {name: (place / name / "done.jsonl").read_text() for name in ("whole", "parts")}
+    assert sorted(lines["parts"].splitlines()) == sorted(lines["whole"].splitlines())
+
+
+def test_a_share_that_did_not_run_is_named(place):
+    draw(place / "images", 9)
+    predict(place, "out", "1/2")
+    report = predict(place, "out", merge=True)
+    others = [s for s in find_sources([place / "images"]) if shard_of(s, 2) == 2]
+    assert [failed.file for failed in report.failed] == [str(s.path) for s in others]
+    assert {failed.code for failed in report.failed} == {"SK-S005"}
+    assert "--shard 2/2" in report.failed[0].fix
+    assert len(report.images) + len(others) == 9
+
+
+def test_whose_an_image_is_depends_on_its_name_alone_and_shares_are_alike():
+    of = [shard_of(Source(None, f"scan/{number}"), 8) for number in range(4000)]
+    assert of == [shard_of(Source(None, f"scan/{number}"), 8) for number in range(4000)]
+    assert set(of) == set(range(1, 9))
+    assert max(map(of.count, range(1, 9))) < 600
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "1/0", "-1/3", "a/b", "1/2/3"])
+def test_what_is_no_share_is_refused(place, text):
+    draw(place / "images", 1)
+    with pytest.raises(UsageError, match="--shard 1/8 to --shard 8/8"):
+        predict(place, "out", text)
+
+
+def test_another_number_of_shards_and_nothing_to_merge_are_refused(place):
+    draw(place / "images", 3)
+    with pytest.raises(UsageError, match="holds no shards to merge"):
+        predict(place, "out", merge=True)
+    predict(place, "out", "1/2")
+    with pytest.raises(UsageError, match="was begun in 2 shards, and not in 3"):
+        predict(place, "out", "1/3")
+
+
+def test_two_processes_of_one_share_are_refused(place):
+    draw(place / "images", 3)
+    predict(place, "out", "1/2")
+    conditions = json.loads((place / "out/shards/1-of-2.jsonl").read_text().splitlines()[0])
+    held = Journal.opened(place / "out", conditions, resume=True, file="shards/1-of-2.jsonl")
+    with held:
+        with pytest.raises(StorageError, match="is being written by another process") as caught:
+            predict(place, "out", "1/2")
+        with pytest.raises(StorageError):
+            predict(place, "out", merge=True)
+    assert caught.value.code == "SK-S003"
+
+
+def test_eight_shards_with_random_kills_give_every_output_once_and_whole(place, monkeypatch):
+    """Killed before a mask, with half of one beside it, or after it and before its line."""
+    draw(place / "images", 160)
+    dice, done, kills = random.Random(0), [], 0
+    add, write = Journal.add, Output.write
+
+    class Killed(BaseException):
+        pass
+
+    def dying(self, source, prediction):
+        nonlocal kills
+        fate = dice.random()
+        if fate < 0.1:
+            kills += 1
+            if fate < 0.03:
+                raise Killed
+            if fate < 0.06:
+                half = self.mask(source).with_name(f"{self.mask(source).name}.tmp-x.png")
+                half.parent.mkdir(exist_ok=True, parents=True)
+                half.write_bytes(b"half")
+                raise Killed
+            write(self, source, prediction)
+            raise Killed
+        return write(self, source, prediction)
+
+    def noting(self, source, *results):
+        add(self, source, *results)
+        done.append(source.name)
+
+    monkeypatch.setattr(Journal, "add", noting)
+    monkeypatch.setattr(Output, "write", dying)
+    waiting = [f"{number}/8" for number in range(1, 9)]
+    while waiting:
+        shard = waiting.pop(dice.randrange(len(waiting)))
+        try:
+            predict(place, "out", shard)
+        except Killed:
+            waiting.append(shard)
+    monkeypatch.undo()
+    assert kills > 8
+    assert sorted(done) == [f"{number:04}" for number in range(160)]
+    assert predict(place, "out", merge=True).failed == []
+    predict(place, "whole")
+    assert contents(place / "out") == contents(place / "whole")
