@@ -86,7 +86,8 @@ def test_a_wrong_value_is_refused_with_its_line_and_what_is_meant(file, text, sa
 
 def test_the_fix_of_a_wrong_value_names_meaning_and_default(file):
     assert refused(file("batch: many\n")).endswith(
-        "batch: images per step, over all processes together. The default is 8."
+        "batch: images per step, over all processes together; auto: the most that fit into "
+        "memory, found by real steps before the training. The default is 8."
     )
 
 
