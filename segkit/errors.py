@@ -110,6 +110,7 @@ CODES: dict[str, str] = {
     "SK-L001": "A launcher cannot give a job what it needs.",
     "SK-L002": "What a launcher works with is not there or refused: a SLURM or Ray cluster.",
     "SK-L003": "Jobs that were launched did not end well.",
+    "SK-L004": "A sweep asks for points that cannot be trained, or would mix two sweeps.",
     "SK-P001": "A plugin cannot be imported.",
     "SK-P002": "A plugin asks for another version of segkit-core.",
     "SK-P003": "A plugin does not keep its contract.",

@@ -27,7 +27,7 @@ FLOORS = (
     ("recipes",),
     ("training",),
     ("importers", "describe", "export", "launchers"),
-    ("bench",),
+    ("bench", "sweep"),
     ("scaffold", "testing"),
     ("api",),
     ("cli",),

@@ -77,7 +77,7 @@ def commands(page: str) -> list[str]:
     return [line for line in lines if line.startswith("segkit ")]
 
 
-PAGES = ("answers.md", "evaluate.md", "objects.md", "predict.md", "recipes.md")
+PAGES = ("answers.md", "evaluate.md", "launch.md", "objects.md", "predict.md", "recipes.md")
 # A training of the pages is as small as the fixture's.
 NETWORK = '--encoder "unet(depth=2, width=4)" --decoder unet'
 SMALL = f"{NETWORK} --epochs 1 --batch 2 --size 32 --workers 0"

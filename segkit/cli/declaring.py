@@ -11,7 +11,7 @@ import click
 
 from segkit.errors import visible
 
-GROUPS = ("Data", "Network", "Training", "Machine", "Output", "Options")
+GROUPS = ("Data", "Network", "Training", "Machine", "Launching", "Output", "Options")
 
 
 class Option(click.Option):

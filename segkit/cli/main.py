@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # One sentence a command stands here, so that --help and shell completion import no command's file.
 COMMANDS: dict[str, str] = {
     "train": "Train a network on the demo set or on a folder of images and masks.",
+    "sweep": "Train every combination of settings, and compare them in one table.",
     "evaluate": "Score a trained model on a split of a data set.",
     "report": "Write report.html, the page of a training, again.",
     "predict": "Write masks, and overlays to look at, for images.",

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     **dict.fromkeys(("ls", "models", "encoders", "components"), "list"),
     **dict.fromkeys(("show", "describe", "summary"), "info NAME"),
     **dict.fromkeys(("benchmark", "profile", "speed", "time"), "bench"),
+    **dict.fromkeys(("grid", "tune", "search", "multirun", "hpo"), "sweep"),
     "compare": "bench compare A B",
     **dict.fromkeys(("memory", "estimate", "flops"), "plan"),
     **dict.fromkeys(("new", "create", "init", "scaffold", "template"), "new-plugin KIND NAME"),

@@ -12,12 +12,16 @@ import click
 
 from segkit.cli.continuing import run_to_continue
 from segkit.cli.declaring import TorchCommand, say
+from segkit.cli.launching import launcher_options, needs_of, tell, without
 from segkit.cli.outlasting import outlasting_output
 from segkit.cli.train_options import machine, output, settings_options
 from segkit.errors import visible
 
 if TYPE_CHECKING:
+    from segkit.launchers.jobs import Needs
     from segkit.training.monitoring.events import Events
+
+LAUNCHING = ("--launcher", "--job-gpus", "--job-cpus", "--job-memory", "--job-minutes")
 
 
 @click.command("train", cls=TorchCommand)
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Processes on this machine, one a GPU. [default: 1]",
 )
+@launcher_options(None)
 @output(
     "--dry-run",
     is_flag=True,
@@ -73,6 +78,7 @@ def command(
     dry_run: bool,
     smoke: bool,
     devices: int | None,
+    launcher: str | None,
     **given: Any,
 ) -> None:
     """Train a network on the demo set, or on --data: a folder of images and masks.
@@ -84,10 +90,16 @@ def command(
     segkit train --resume runs/street                from where it was interrupted
     segkit train --resume-or-start runs/street ...  the same, for schedulers
     segkit train --devices 2 ...                     on two GPUs or CPU processes
+    segkit train --launcher slurm --job-gpus 1 ...   as a job of a cluster
 
     Settings come from the defaults, --config, the options and --set, the later over the earlier;
     RUN/config.yaml explains every one.
     """
+    needs = needs_of(given, devices)
+    if launcher:
+        own = resume or scheduled
+        _launch(launcher, needs, own, file, given, assignments, here=dry_run or smoke)
+        return
     if devices and devices > 1:
         sys.exit(_on_devices(devices))
     options = {key: value for key, value in given.items() if value is not None}
@@ -130,6 +142,61 @@ def _both_lengths() -> Exception:
         "--minutes and --epochs both say how long the training is.",
         "Give one of them.",
     )
+
+
+def _launch(
+    launcher: str,
+    needs: Needs,
+    run: Path | None,
+    file: Path | None,
+    given: dict[str, Any],
+    assignments: tuple[str, ...],
+    *,
+    here: bool,
+) -> None:
+    """This very command as a job: followed to its end, or left where it outlives this process."""
+    from segkit.config import layered
+    from segkit.errors import UsageError
+    from segkit.launchers.following import JobsFailed, built, followed, handed_over, launcher_of
+    from segkit.launchers.jobs import segkit_job
+    from segkit.training.preparation.decisions import run_name
+
+    if here:
+        raise UsageError(
+            "SK-C009", "--dry-run and --smoke try this machine.", "Leave --launcher out."
+        )
+    words = without(click.get_current_context().find_root().obj or sys.argv[1:], LAUNCHING)
+    if run is None:
+        settings = {key: value for key, value in given.items() if value is not None}
+        if settings.get("ignore_index") == "none":
+            del settings["ignore_index"]
+        config = layered(file, settings, assignments)
+        run = _new_folder(Path(config.out or run_name(config)).expanduser())
+        words = [*without(words, ["--out"]), "--resume-or-start", str(run)]
+    place = run.with_name(f"{run.name}.launch")
+    job = segkit_job(run.name, words, place / "log.txt", needs)
+    chosen = built(launcher_of(launcher), place)
+    say(f"run   {run}\nlog   {job.log}")
+    if chosen.outlives:
+        [launched] = handed_over(chosen, [job])
+        tell(launched)
+        return
+    [end] = followed(chosen, [job], tell)
+    if end.status:
+        raise JobsFailed(
+            f"the training ended with status {end.status}.", f"See {job.log}.", end.status
+        )
+    if end.status is None:
+        raise JobsFailed(f"the training was lost: {end.reason}.", f"See {job.log}.", None)
+
+
+def _new_folder(wanted: Path) -> Path:
+    """The folder, with the next number added where it is there: the job may run more than once."""
+    folder, number = wanted, 1
+    while folder.exists():
+        number += 1
+        folder = wanted.with_name(f"{wanted.name}-{number}")
+    return folder
 
 
 def _on_devices(devices: int) -> int:

@@ -16,7 +16,7 @@ READ_ON = {
     "T": "`segkit train --help`, `segkit plan --help`",
     "S": "`segkit doctor` shows disk, memory and shared memory",
     "B": "`segkit bench --help`, benchmarks/README.md",
-    "L": "`segkit list launchers`, docs/plugins/launcher.md",
+    "L": "`segkit list launchers`, docs/launch.md",
     "P": "`segkit plugins --check`, CONTRIBUTING.md",
     "X": "CONTRIBUTING.md",
 }

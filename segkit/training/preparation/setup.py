@@ -105,7 +105,7 @@ def set_up(
     if group.writes:
         for note in other_versions(config):
             events.warned(note)
-    _refuse_unknown_names(named)
+    refuse_unknown_names(named)
     data = _open(named)
     config, decisions = with_recipe(config, data, group)
     named = as_pinned(config, index)
@@ -178,7 +178,7 @@ def loader_of(config: TrainConfig, data: Data, group: Group) -> TrainingLoader:
     )
 
 
-def _refuse_unknown_names(config: TrainConfig) -> None:
+def refuse_unknown_names(config: TrainConfig) -> None:
     """Before the data are read, which may take minutes, and the hub is asked for weights."""
     registry = default_registry()
     if config.dataset:
