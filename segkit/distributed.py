@@ -31,6 +31,9 @@ PEER_TIMEOUT = timedelta(minutes=10)
 # A process that is asked to end saves after its step under way, which may be long.
 SECONDS_TO_SAVE = 600
 SECONDS_BETWEEN_LOOKS = 1.0
+# Exit statuses of what may go well another time: an unforeseen fault, a lost reader or disk.
+CRASHED = (1, 8)
+ASKED_TO_END = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -156,11 +159,29 @@ def process_group(device: str = "auto") -> Iterator[Group]:
             dist.destroy_process_group()
 
 
-def launch(processes: int, arguments: Sequence[str]) -> int:
+def launch(
+    processes: int,
+    arguments: Sequence[str],
+    restarts: int = 0,
+    restarting: Callable[[int], None] = lambda status: None,
+) -> int:
     """Runs `segkit ARGUMENTS` in so many processes here; the status of the first to fail.
 
     SIGINT and SIGTERM are passed on to all of them, and SIGUSR1 and SIGHUP too.
+
+    restarts     how often all are started again where one was killed or crashed; not where it was
+                 asked to end, or refused what it was to do: it would again
+    restarting   is told the status before each
     """
+    for _ in range(restarts):
+        status = _launched(processes, arguments)
+        if status not in CRASHED and (status <= 128 or status in ASKED_TO_END):
+            return status
+        restarting(status)
+    return _launched(processes, arguments)
+
+
+def _launched(processes: int, arguments: Sequence[str]) -> int:
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SECONDS_TO_SAVE))
     # Each process says itself what failed; and that all parameters were used is no warning.
     os.environ.setdefault("LOGLEVEL", "CRITICAL")

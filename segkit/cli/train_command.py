@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,16 +11,14 @@ import click
 
 from segkit.cli.continuing import run_to_continue
 from segkit.cli.declaring import TorchCommand, say
-from segkit.cli.launching import launcher_options, needs_of, tell, without
+from segkit.cli.launching import launcher_options, needs_of
 from segkit.cli.outlasting import outlasting_output
+from segkit.cli.repeating import CommandLine, as_a_job, on_devices, refuse_restarts_alone
 from segkit.cli.train_options import machine, output, settings_options
 from segkit.errors import visible
 
 if TYPE_CHECKING:
-    from segkit.launchers.jobs import Needs
     from segkit.training.monitoring.events import Events
-
-LAUNCHING = ("--launcher", "--job-gpus", "--job-cpus", "--job-memory", "--job-minutes")
 
 
 @click.command("train", cls=TorchCommand)
@@ -31,6 +28,12 @@ LAUNCHING = ("--launcher", "--job-gpus", "--job-cpus", "--job-memory", "--job-mi
     type=click.IntRange(1),
     metavar="N",
     help="Processes on this machine, one a GPU. [default: 1]",
+)
+@machine(
+    "--max-restarts",
+    type=click.IntRange(0),
+    metavar="N",
+    help="With --devices: go on by itself where a process is killed. [default: 0]",
 )
 @launcher_options(None)
 @output(
@@ -78,6 +81,7 @@ def command(
     dry_run: bool,
     smoke: bool,
     devices: int | None,
+    max_restarts: int | None,
     launcher: str | None,
     **given: Any,
 ) -> None:
@@ -96,12 +100,14 @@ def command(
     RUN/config.yaml explains every one.
     """
     needs = needs_of(given, devices)
+    refuse_restarts_alone(max_restarts, devices)
+    line = CommandLine(resume or scheduled, file, given, assignments)
     if launcher:
-        own = resume or scheduled
-        _launch(launcher, needs, own, file, given, assignments, here=dry_run or smoke)
+        _refuse_trials(dry_run or smoke)
+        as_a_job(launcher, needs, line)
         return
     if devices and devices > 1:
-        sys.exit(_on_devices(devices))
+        sys.exit(on_devices(devices, max_restarts or 0, line))
     options = {key: value for key, value in given.items() if value is not None}
     if options.get("ignore_index") == "none":
         del options["ignore_index"]
@@ -134,6 +140,15 @@ def command(
     _watched(run, tensorboard=config.tensorboard)
 
 
+def _refuse_trials(here: bool) -> None:
+    from segkit.errors import UsageError
+
+    if here:
+        raise UsageError(
+            "SK-C009", "--dry-run and --smoke try this machine.", "Leave --launcher out."
+        )
+
+
 def _both_lengths() -> Exception:
     from segkit.errors import UsageError
 
@@ -142,77 +157,6 @@ def _both_lengths() -> Exception:
         "--minutes and --epochs both say how long the training is.",
         "Give one of them.",
     )
-
-
-def _launch(
-    launcher: str,
-    needs: Needs,
-    run: Path | None,
-    file: Path | None,
-    given: dict[str, Any],
-    assignments: tuple[str, ...],
-    *,
-    here: bool,
-) -> None:
-    """This very command as a job: followed to its end, or left where it outlives this process."""
-    from segkit.config import layered
-    from segkit.errors import UsageError
-    from segkit.launchers.following import JobsFailed, built, followed, handed_over, launcher_of
-    from segkit.launchers.jobs import segkit_job
-    from segkit.training.preparation.decisions import run_name
-
-    if here:
-        raise UsageError(
-            "SK-C009", "--dry-run and --smoke try this machine.", "Leave --launcher out."
-        )
-    words = without(click.get_current_context().find_root().obj or sys.argv[1:], LAUNCHING)
-    if run is None:
-        settings = {key: value for key, value in given.items() if value is not None}
-        if settings.get("ignore_index") == "none":
-            del settings["ignore_index"]
-        config = layered(file, settings, assignments)
-        run = _new_folder(Path(config.out or run_name(config)).expanduser())
-        words = [*without(words, ["--out"]), "--resume-or-start", str(run)]
-    place = run.with_name(f"{run.name}.launch")
-    job = segkit_job(run.name, words, place / "log.txt", needs)
-    chosen = built(launcher_of(launcher), place)
-    say(f"run   {run}\nlog   {job.log}")
-    if chosen.outlives:
-        [launched] = handed_over(chosen, [job])
-        tell(launched)
-        return
-    [end] = followed(chosen, [job], tell)
-    if end.status:
-        raise JobsFailed(
-            f"the training ended with status {end.status}.", f"See {job.log}.", end.status
-        )
-    if end.status is None:
-        raise JobsFailed(f"the training was lost: {end.reason}.", f"See {job.log}.", None)
-
-
-def _new_folder(wanted: Path) -> Path:
-    """The folder, with the next number added where it is there: the job may run more than once."""
-    folder, number = wanted, 1
-    while folder.exists():
-        number += 1
-        folder = wanted.with_name(f"{wanted.name}-{number}")
-    return folder
-
-
-def _on_devices(devices: int) -> int:
-    """This very command in so many processes; its exit status."""
-    from segkit.distributed import launch
-    from segkit.errors import UsageError
-
-    if "WORLD_SIZE" in os.environ:
-        raise UsageError(
-            "SK-C009",
-            f"--devices {devices}: a launcher has started this process already.",
-            "Leave --devices out, or torchrun.",
-        )
-    given = sys.argv[1:]
-    place = next(i for i, word in enumerate(given) if word.partition("=")[0] == "--devices")
-    return launch(devices, given[:place] + given[place + 1 + ("=" not in given[place]) :])
 
 
 def _resume(folder: Path, changes: dict[str, Any], *, force: bool) -> None:
