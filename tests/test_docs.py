@@ -80,12 +80,13 @@ def commands(page: str) -> list[str]:
 PAGES = ("answers.md", "evaluate.md", "launch.md", "objects.md", "predict.md", "recipes.md")
 # A training of the pages is as small as the fixture's.
 NETWORK = '--encoder "unet(depth=2, width=4)" --decoder unet'
+TRAINING = ("segkit train", "segkit sweep")
 SMALL = f"{NETWORK} --epochs 1 --batch 2 --size 32 --workers 0"
 
 
 @pytest.mark.parametrize("line", [line for page in PAGES for line in commands(page)])
 def test_a_command_ends_well(place, tmp_path, line):
-    small = f"{line} {SMALL}" if line.startswith("segkit train") else line
+    small = f"{line} {SMALL}" if line.startswith(TRAINING) else line
     words = shlex.split(re.sub(r"--out \S+", f"--out {tmp_path / 'out'}", small))
     ran = subprocess.run(
         [sys.executable, "-m", *words], cwd=place, capture_output=True, text=True, timeout=300

@@ -66,6 +66,13 @@ def test_after_a_kill_it_ends_bitwise_as_one_that_nothing_happened_to(tiny_setti
     assert [r["epoch"] for r in logs[1]] == list(range(1, 13))
     for name in ("loss", "val_loss", "scores"):
         assert [r[name] for r in logs[0]] == [r[name] for r in logs[1]]
+    # With another number of processes, and so of threads, it goes on and says what that costs.
+    alone = [sys.executable, "-m", "segkit", "train", "--resume", str(killed), "--epochs", "13"]
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    ran = subprocess.run(alone, env=environment, capture_output=True, text=True, timeout=240)
+    assert ran.returncode == 0, ran.stderr
+    assert "The run had 2 processes and now has 1: it continues, but not bit by bit" in ran.stderr
+    assert len((killed / "metrics.jsonl").read_text().splitlines()) == 13
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import torch
 
@@ -50,7 +49,7 @@ class Loop:
         self, setup: Setup, resumed: Resumed | None = None, forced: Sequence[str] = ()
     ) -> None:
         self.setup, self.config, self.group = setup, setup.config, setup.group
-        self.position = replace(resumed.state.position) if resumed else Position()
+        self.position = resumed.state.position_for(setup.group) if resumed else Position()
         self.identity, self.forced = identity_of(setup), list(forced)
         self.learner = Learner(setup, self.position.epoch, resumed.tensors if resumed else None)
         if resumed:
@@ -187,11 +186,13 @@ class Loop:
         """
         self.settle()
         self.refuse_infinite_model()
+        own = torch.tensor([self.position.loss_sum], dtype=torch.float64)
         state = RunState(
             position=self.position,
             weights=dict(self.setup.model.record.weights),
             scaler=self.learner.scaler.state_dict(),
             world_size=self.group.world_size,
+            loss_sums=[float(each) for each in self.group.gather(own)],
             identity=self.identity,
             forced=self.forced,
         )

@@ -108,10 +108,13 @@ def changed_settings(
     return other, allowed
 
 
-def other_changes(before: Identity, setup: Setup, samples_list: Path) -> list[str]:
+def other_changes(
+    before: Identity, setup: Setup, samples_list: Path, *, processes: int
+) -> list[str]:
     """A sentence for each difference in data, parts, threads and releases.
 
     samples_list   what the run wrote of its samples
+    processes      that trained it before: with another number now, threads say nothing
     """
     now = identity_of(setup)
     return [
@@ -121,7 +124,7 @@ def other_changes(before: Identity, setup: Setup, samples_list: Path) -> list[st
             for kind, part in now.parts.items()
             if part != before.parts.get(kind)
         ),
-        *_changed_threads(before, now),
+        *(_changed_threads(before, now) if processes == setup.group.world_size else ()),
         *(
             f"{what} is {is_} and was {was}"
             for what, is_, was in (

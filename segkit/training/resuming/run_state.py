@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +24,7 @@ class RunState(BaseModel):
     weights      what the encoder started from, once
     scaler       of fp16's gradient scaler; empty for other precisions
     world_size   processes that trained together
+    loss_sums    of each of them: the sum of the losses of this epoch's steps so far
     forced       differences that were accepted with --force, a sentence each
     """
 
@@ -33,12 +34,22 @@ class RunState(BaseModel):
     weights: dict[str, str]
     scaler: dict[str, int | Annotated[float, Field(allow_inf_nan=False)]]
     world_size: int = Field(ge=1)
+    loss_sums: list[float] = []
     identity: Identity
     forced: list[str] = []
 
     def record(self) -> dict[str, Any]:
         """As a checkpoint holds it."""
         return self.model_dump()
+
+    def position_for(self, group: Group) -> Position:
+        """The position of this process: as it was, or with its share of all processes' losses."""
+        sums = self.loss_sums or [self.position.loss_sum]
+        if self.world_size == group.world_size:
+            own = sums[group.rank % len(sums)]
+        else:
+            own = sum(sums) / len(sums)
+        return replace(self.position, loss_sum=own)
 
     def moved_to(self, group: Group) -> list[str]:
         """A sentence for each thing about where it now runs that costs the exact bits."""
