@@ -7,7 +7,7 @@ repeats it. Configuration names registered components only; nothing in a file is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,10 +124,12 @@ def _no_file(file: Path) -> UsageError:
     return UsageError("SK-C010", f"{file} {what}.", meant or "Give the config.yaml of a run.")
 
 
-def to_yaml(config: TrainConfig) -> str:
-    """The configuration as YAML, a comment above each setting."""
+def to_yaml(config: TrainConfig, only: Collection[str] | None = None) -> str:
+    """The configuration as YAML, or `only` some of its settings, a comment above each."""
     lines = []
     for name, field in TrainConfig.model_fields.items():
+        if only is not None and name not in only:
+            continue
         entry = yaml.dump({name: getattr(config, name)}, Dumper=_Dumper, width=10_000)
         lines.append(f"# {field.description}\n{entry}")
     return "\n".join(lines)

@@ -60,7 +60,7 @@ class Sweep:
             for name in ("points", "runs", "logs"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
             for point in self.points:
-                replace_text(self._file_of(point), to_yaml(_shared_by_runs(point.config)))
+                replace_text(self._file_of(point), to_yaml(point.config, _said(point.config)))
             replace_text(self.folder / "sweep.json", json.dumps(self._record(), indent=1) + "\n")
         return self.outcomes()
 
@@ -83,7 +83,7 @@ class Sweep:
             told(news)
 
         with self._tables_at_the_end():
-            ends = followed(launcher, [self._job(each.point) for each in unfinished], heard)
+            ends = followed(launcher, [self.job_of(each.point) for each in unfinished], heard)
         _refuse_failures(ends)
 
     def tables(self) -> tuple[list[Outcome], list[Summary]]:
@@ -93,7 +93,8 @@ class Sweep:
         write_tables(outcomes, means, self.folder)
         return outcomes, means
 
-    def _job(self, point: Point) -> Job:
+    def job_of(self, point: Point) -> Job:
+        """Its command line: starts the run, and goes on with it when given again."""
         words = ["train", "--config", str(self._file_of(point).absolute())]
         words += ["--resume-or-start", str(self.run_of(point).absolute())]
         if point.config.minutes is not None:
@@ -153,9 +154,10 @@ class Sweep:
             self.tables()
 
 
-def _shared_by_runs(config: TrainConfig) -> TrainConfig:
-    """The settings for the run's file: its folder and its minutes are said on its command line."""
-    return config.model_copy(update={"out": None, "minutes": None})
+def _said(config: TrainConfig) -> set[str]:
+    """The settings for the run's file: what nobody said is left to the recipe, and the run's folder
+    and minutes stand on its command line."""
+    return config.model_fields_set - {"out", "minutes"}
 
 
 def _refuse_failures(ends: Sequence[JobNews]) -> None:

@@ -2,8 +2,11 @@
 
 import pytest
 
+from segkit.config import read_config
 from segkit.errors import UsageError
+from segkit.launchers.jobs import Needs
 from segkit.sweep.points import grid_of, listed_in, points_of, split_values
+from segkit.sweep.sweeping import Sweep
 
 
 def test_a_grid_is_every_combination():
@@ -45,6 +48,15 @@ def test_what_all_share_lies_below_the_points(tmp_path):
     file.write_text("epochs: 7\nlr: 0.5\n")
     [first, _] = points_of(grid_of(["lr=1,2"]), file=file, options={"batch": 2})
     assert (first.config.epochs, first.config.batch, first.config.lr) == (7, 2, 1)
+
+
+def test_a_run_is_told_what_was_said_and_no_more(tmp_path):
+    points = points_of(grid_of(["loss=dice,ce"]), options={"epochs": 3, "minutes": 2.5})
+    sweep = Sweep(tmp_path / "s", points, Needs())
+    sweep.begin()
+    told = read_config(tmp_path / "s" / "points" / "loss=dice.yaml")
+    assert told.model_fields_set == {"loss", "epochs"}
+    assert sweep.job_of(points[0]).command[-2:] == ("--minutes", "2.5")
 
 
 @pytest.mark.parametrize(
