@@ -18,6 +18,7 @@ from segkit.cli.train_options import machine, output, settings_options
 from segkit.errors import visible
 
 if TYPE_CHECKING:
+    from segkit.config import TrainConfig
     from segkit.training.monitoring.events import Events
 
 
@@ -121,6 +122,11 @@ def command(
     from segkit.config import layered
 
     config = layered(file, options | ({"out": str(scheduled)} if scheduled else {}), assignments)
+    _begin(config, smoke=smoke, dry_run=dry_run, in_place=scheduled is not None)
+
+
+def _begin(config: TrainConfig, *, smoke: bool, dry_run: bool, in_place: bool) -> None:
+    """A new training, or one that is only tried."""
     if config.size is not None:
         from segkit.bench.fitting import refuse_too_large
 
@@ -134,7 +140,7 @@ def command(
 
             events.decided(smoke_test(config))
             return None
-        result = train(config, events, dry_run=dry_run, in_place=scheduled is not None)
+        result = train(config, events, dry_run=dry_run, in_place=in_place)
         return result.folder if result else None
 
     _watched(run, tensorboard=config.tensorboard)

@@ -136,12 +136,8 @@ def resume(
             stack.enter_context(run.locked())
         setup = set_up(config, group, watching, weights=resumed.state.weights if resumed else None)
         if resumed:
-            different += other_changes(
-                resumed.state.identity,
-                setup,
-                run.samples_list,
-                processes=resumed.state.world_size,
-            )
+            was = resumed.state
+            different += other_changes(was.identity, was.world_size, setup, run.samples_list)
         if not force:
             refuse_another_run(run.folder, different)
         tell(run, setup, resumed, [*allowed], different, watching)

@@ -108,13 +108,11 @@ def changed_settings(
     return other, allowed
 
 
-def other_changes(
-    before: Identity, setup: Setup, samples_list: Path, *, processes: int
-) -> list[str]:
+def other_changes(before: Identity, processes: int, setup: Setup, samples_list: Path) -> list[str]:
     """A sentence for each difference in data, parts, threads and releases.
 
-    samples_list   what the run wrote of its samples
     processes      that trained it before: with another number now, threads say nothing
+    samples_list   what the run wrote of its samples
     """
     now = identity_of(setup)
     return [
