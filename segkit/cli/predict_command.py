@@ -90,8 +90,9 @@ def command(run: str, images: tuple[str, ...], out: Path, as_json: bool, **given
     segkit predict runs/cells scans --out counts --objects --least-area 20
     segkit predict runs/cells scans --out out --objects --least-area 20 --resume
 
-    RUN is the folder that `segkit train` printed. OUT gets masks/ (PNG at the image's own size, its
-    pixels the classes, shown in the palette's colours), overlays/ and predictions.json.
+    RUN is the folder that `segkit train` printed, or an ONNX file that `segkit export` wrote. OUT
+    gets masks/ (PNG at the image's own size, its pixels the classes, shown in the palette's
+    colours), overlays/ and predictions.json.
 
     summary.csv has a line for each image. --objects, --geojson and --coco take for objects what a
     model trained with --separate tells apart, which writes objects/ by itself; of other models the

@@ -17,15 +17,14 @@ from torch import Tensor, nn
 
 from segkit.data.intensity import recorded
 from segkit.errors import EnvironmentFault, ModelFileError
+from segkit.inference.onnx_network import FORMAT, INPUT, LABELS, LOGITS
 from segkit.model.network import SegmentationModel
 from segkit.version import __version__
 
 if TYPE_CHECKING:
     import onnx
 
-FORMAT = "segkit-onnx/1"
 INSTALL = "python -m pip install onnx onnxscript onnxruntime"
-INPUT, LOGITS, LABELS = "image", "logits", "labels"
 # Axes that may be of any length, by the tensor's name.
 FREE_AXES = {INPUT: (0, 2, 3), LOGITS: (0, 2, 3), LABELS: (0, 1, 2)}
 
@@ -129,9 +128,11 @@ def metadata_of(model: SegmentationModel, settings: GraphSettings) -> dict[str, 
     """What the file says of itself: text by key, JSON where it is more than a word."""
     record = model.record
     facts: dict[str, Any] = {
-        "classes": list(record.label_names if record.num_classes == 1 else record.classes),
+        "classes": list(record.label_names),
         "palette": [list(colour) for colour in record.palette],
         "ignore_index": record.ignore_index,
+        "background": record.background,
+        "reading": record.training.get("reading") or {},
         "intensity": recorded(record.training).record(),
         "full_scale": full_scale_of(model),
         "mean": model.mean_C11.flatten().tolist(),

@@ -15,11 +15,11 @@ from segkit.data.files.images import read_image
 from segkit.data.files.reading import recorded_reading
 from segkit.data.files.spacing import read_spacing
 from segkit.data.intensity import Intensity
-from segkit.device import choose_device, choose_precision
 from segkit.errors import DataError, StorageError, UsageError
 from segkit.inference.certainty import as_labels, probabilities
 from segkit.inference.journal import FILE, Journal, fingerprint
 from segkit.inference.objects import background_label
+from segkit.inference.onnx_network import chosen, load_network
 from segkit.inference.output import REPORT, Failed, Output, Predicted
 from segkit.inference.output_tables import Lines, write_tables
 from segkit.inference.prediction import Prediction
@@ -34,7 +34,6 @@ from segkit.inference.slides.opening import marked
 from segkit.inference.slides.tiff import refuse_level
 from segkit.inference.sources import Source, find_sources
 from segkit.inference.tiling import Tiling
-from segkit.model.folder import load_model
 from segkit.model.streams import streams_of
 from segkit.reporting.pictures import palette_for
 from segkit.storage import replace_text, storage_errors
@@ -69,11 +68,10 @@ def predict_to_folder(
         sources = tuple(source for source in sources if shard.takes(source))
         shard.begin(output, sources)
         output = replace(output, resume=not output.overwrite)
-    device = choose_device(asked.device)
+    device, precision = chosen(asked.model, asked.device, asked.precision)
     batch = asked.batch or streams_of(device)
     tiling = Tiling(asked.tile, asked.overlap, batch) if asked.tile else None
-    precision = choose_precision(asked.precision, device)
-    predictor = Predictor(load_model(asked.model, device), device, precision, tiling)
+    predictor = Predictor(load_network(asked.model, device), device, precision, tiling)
     asked = replace(asked, precision=precision)
     if asked.merge:
         return merge_shards(predictor, sources, output, asked)

@@ -21,12 +21,12 @@ from segkit.device import choose_precision
 from segkit.errors import OutOfMemory, UsageError
 from segkit.inference.certainty import as_labels, probabilities
 from segkit.inference.objects import background_label
+from segkit.inference.onnx_network import OnnxNetwork, chosen, load_network
 from segkit.inference.prediction import Prediction
 from segkit.inference.predictor import Predictor
 from segkit.inference.reading import Given, as_trained, asked_intensity
 from segkit.inference.separated import Found, find
 from segkit.inference.tiling import Tiling
-from segkit.model.folder import load_model
 from segkit.model.network import SegmentationModel
 from segkit.reporting.pictures import palette_for
 
@@ -53,7 +53,8 @@ def predict(
 ) -> Any:
     """What a model says of an image, as a Prediction; of several, as a list of them.
 
-    model          a loaded model, on the device where it is; or what `load_model` takes
+    model          a loaded model, on the device where it is; or what `load_model` takes; or an ONNX
+                   file that `segkit export` wrote
     image          a path, a PIL image, or an array (H, W) or (H, W, C) of uint8, uint16 or floating
                    point; or a list of such, of any sizes
     probabilities  whether to give them too: K float32 values a pixel; images are computed whole
@@ -72,7 +73,7 @@ def predict(
     SK-T002.
     """
     if not isinstance(model, SegmentationModel):
-        model = load_model(model)
+        model = load_network(model)
     if tile is not None and tile < 16:
         raise UsageError("SK-C009", f"tile is {tile}.", "Give at least 16 pixels.")
     if tile is not None and (probabilities or tta):
@@ -81,8 +82,8 @@ def predict(
             "probabilities and mirrors need whole images, and tile cuts them.",
             "Leave out tile, or probabilities and tta.",
         )
-    device = next(model.parameters()).device
-    predictor = _predictor(model, device, choose_precision(precision, device))
+    device = model.mean_C11.device
+    predictor = _predictor(model, device, _precision(model, precision, device))
     several = isinstance(image, list | tuple)
     record = model.record
     ground = background_label(background, record.label_names, record.background)
@@ -92,6 +93,12 @@ def predict(
     images: Sequence[Any] = image if isinstance(image, list | tuple) else [image]
     found = [answer(each, place) for place, each in enumerate(images)]
     return found if several else found[0]
+
+
+def _precision(model: SegmentationModel, asked: str, device: torch.device) -> str:
+    if not isinstance(model, OnnxNetwork):
+        return choose_precision(asked, device)
+    return chosen(model.file, "cpu", asked)[1]
 
 
 class _Answer:

@@ -14,6 +14,7 @@ from torch import Tensor
 from segkit.cpu.rewriting import rewritten
 from segkit.device import autocast, on_device, ran_out_of_memory
 from segkit.errors import OutOfMemory
+from segkit.inference.onnx_network import OnnxNetwork
 from segkit.inference.tiling import Tiling, labels_of_images
 from segkit.model.network import CoarseLogits, SegmentationModel
 
@@ -47,7 +48,7 @@ class Predictor:
         network = self.model.eval().to(memory_format=self._layout)
         if self.rewritten is not None:
             network = self.rewritten
-        elif self.rewrites:
+        elif self.rewrites and not isinstance(self.model, OnnxNetwork):
             network = rewritten(network, self.device, self.precision)
         object.__setattr__(self, "network", network)
 
