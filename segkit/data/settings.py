@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from segkit.data.setting_values import READERS, label_mapping, named_palette, wr
 from segkit.errors import DataError, UsageError, did_you_mean
 from segkit.storage import require_plain
 
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz")
 FILE_NAMES = ("data.yaml", "data.yml")
 # What tools for YOLO write into their data.yaml besides; it says nothing about masks.
 OTHER_TOOLS_KEYS = ("download", "roboflow", "kpt_shape", "flip_idx")
@@ -105,11 +108,11 @@ def find_settings(root: Path, declare: str | None = None) -> DataSettings:
 def _found_settings(root: Path) -> DataSettings:
     if root.is_file():
         if root.suffix.lower() not in (".yaml", ".yml"):
-            raise DataError(
-                "SK-D001",
-                f"{root} is a file, and a data set is a folder of images and masks.",
-                "Give the folder that holds images/ and masks/, or its data.yaml.",
-            )
+            fix = "Give the folder that holds images/ and masks/, or its data.yaml."
+            if root.suffix.lower() in ARCHIVES:
+                fix = f"Unpack it, and give the folder it becomes: {unpacking(root)}"
+            what = f"{root} is a file, and a data set is a folder of images and masks."
+            raise DataError("SK-D001", what, fix)
         return read_settings(root)
     for name in FILE_NAMES:
         if (root / name).is_file():
@@ -117,11 +120,20 @@ def _found_settings(root: Path) -> DataSettings:
     return DataSettings(folder=root)
 
 
+def unpacking(archive: Path) -> str:
+    """The command that unpacks an archive beside itself."""
+    return f"python -m {'zipfile' if archive.suffix.lower() == '.zip' else 'tarfile'} -e " + (
+        f"{shlex.quote(str(archive))} {shlex.quote(str(archive.with_suffix('')))}"
+    )
+
+
 def read_label_mapping(text: str) -> dict[tuple[int, int], int | None]:
     """The mapping in a text such as `{0: 0, "1-9": 1, 255: ignore}`; raises UsageError SK-C009."""
     option = Path("--label-mapping")
     try:
-        return label_mapping(option, "label_mapping", load_yaml(text))
+        # YAML reads {5:1} as one word; here it can mean but one thing.
+        spaced = re.sub(r"(?<=[0-9\"'])\s*:\s*(?=\w)", ": ", text)
+        return label_mapping(option, "label_mapping", load_yaml(spaced))
     except (yaml.YAMLError, DataError) as error:
         what = error.what if isinstance(error, DataError) else f"{option} {text} is no mapping."
         what = what.replace(f"{option} has label_mapping:", f"{option} cannot be")
@@ -151,7 +163,7 @@ def declared(text: str, settings: DataSettings) -> DataSettings:
     except (yaml.YAMLError, DataError) as error:
         what, fix = f"{option} {text} is no YAML.", "Write it as data.yaml would: 'page: 1'."
         if isinstance(error, DataError):
-            what, fix = error.what, error.fix
+            what, fix = error.what, f"Write 'KEY: VALUE', as 'names: [car, tree]'. {error.fix}"
         raise UsageError("SK-C009", what, fix) from error
     return replace(settings, **values)
 

@@ -45,6 +45,8 @@ WORDS = [
     ("evaluate runs/x --batch 0", 2, "--batch: 0 is not in the range x>=1."),
     ("plan --memory much", 2, "Write 24 (GiB), 24GB or 800MB."),
     ("explain SK-C9", 2, "'SK-C9' is no error code."),
+    ("explain 12", 2, "Did you mean 'SK-C012' or 'SK-D012'"),
+    ("train --epochs 1e3", 2, "'1e3' is not a valid integer."),
     (
         "train --loss cross_entropy",
         2,
@@ -105,6 +107,13 @@ def place(tmp_path_factory):
     for number in range(2):
         Image.fromarray(90 * label_HW).save(folder / "cells" / "images" / f"{number}.png")
         Image.fromarray(label_HW).save(folder / "cells" / "masks" / f"{number}.png")
+    (folder / "set.zip").write_bytes(b"PK")
+    for below in ("packed", "beside"):
+        (folder / below).mkdir()
+    (folder / "packed" / "set.zip").write_bytes(b"PK")
+    for number in range(2):
+        Image.fromarray(90 * label_HW).save(folder / "beside" / f"{number}.png")
+        Image.fromarray(label_HW).save(folder / "beside" / f"{number}_mask.png")
     run = folder / "runs" / "cells"
     tiny = build_model("unet(depth=2,width=4)", "unet", "bilinear", num_classes=3, in_channels=1)
     save_model(tiny, run / "model")
@@ -209,6 +218,25 @@ PLACES = [
     ("bench --out {0}/x.tif", 2, "--out {0}/x.tif is a file."),
     ("import {0}/runs/cells --out {0}/out", 2, "{0}/runs/cells is a model of segkit already."),
     ("export {0}/runs/cells --out {0}/out", 2, "is no .onnx file."),
+    ("data check {0}/set.zip", 3, "give the folder it becomes: python -m zipfile -e {0}/set.zip"),
+    ("data check {0}/packed", 3, "set.zip has to be unpacked first: python -m zipfile -e {0}/pack"),
+    ("data check {0}/beside", 3, "mv {0}/beside/*_mask.* {0}/beside/masks/; mv {0}/beside/*.png"),
+    ("data check {0}/beside", 3, "--declare 'mask_suffix: _mask', or `mask_suffix: _mask` in {0}"),
+    ("data check {0}/cells --declare names=a,b", 2, "Write 'KEY: VALUE', as 'names: [car, tree]'."),
+    ("data check {0}/cells --binarize 300000", 2, "300000 is not in the range 1<=x<=65535."),
+    ("data check {0}/cells --ignore-index void", 2, "a whole number, auto or none."),
+    ("data check {0}/cells --instances yes", 2, "'yes' is not one of 'foreground', 'boundary'."),
+    ("data check {0}/cells --label-mapping {{1:cat}}", 2, "maps 1 to 'cat'"),
+    ("data stats {0}/cells --split valid", 2, "Did you mean 'val'?"),
+    ("data convert {0}/cells", 2, "`segkit data convert` needs OUT."),
+    ("train --data {0}/cells --num-classes 0", 2, "'num_classes' cannot be 0"),
+    ("train --data {0}/cells --size -64", 2, "'size' cannot be -64"),
+    ("train --data {0}/cells,{0}/photos", 3, "there is no folder {0}/cells,{0}/photos"),
+    ("train --data {0}/cells --crops class", 2, "Did you mean 'classes'?"),
+    ("train --data {0}/cells --augmentation flip", 2, "There are none, light, standard, strong"),
+    ("train --data {0}/cells --encoder unet,unet", 2, "',' cannot stand here."),
+    ("train --data {0}/cells --weights ssl", 2, "is neither 'auto', 'imagenet', 'none' nor a file"),
+    ("predict {0}/runs/cells {0}/no.jpg --out {0}/out", 3, "there is no file and no folder"),
 ]
 
 
@@ -219,3 +247,20 @@ def test_a_mistake_about_a_place_or_a_name_is_answered(segkit, place, typed, sta
     assert words.format(place) in said
     assert said.count("Error: SK-") == 1
     assert "Traceback" not in said
+
+
+# Each names what to do; none of them ends before the data are read.
+COMMANDS = ["data check {0}/cells --num-classes 300", "train --data {0}/cells --dry-run"]
+
+
+@pytest.mark.parametrize("typed", COMMANDS)
+def test_a_note_is_said_once_a_command(capsys, place, tmp_path, monkeypatch, typed):
+    monkeypatch.chdir(tmp_path)
+    tiny = " --encoder unet(depth=2,width=4) --device cpu" if typed.startswith("train") else ""
+    with pytest.raises(SystemExit):
+        main((typed + tiny).format(place).split())
+    out, err = capsys.readouterr()
+    said = [line.strip() for line in f"{out}\n{err}".splitlines()]
+    notes = [line for line in said if line.endswith(".") and len(line) > 30]
+    assert len(notes) > 2
+    assert [line for line in set(notes) if notes.count(line) > 1] == []

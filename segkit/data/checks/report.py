@@ -79,7 +79,7 @@ def report_on(seen: Inspection, more: Sequence[Finding] = ()) -> CheckReport:
         classes=tuple(_class_table(seen)),
         sizes=dict(sizes.most_common()),
         kinds=dict(kinds.most_common()),
-        notes=_notes(seen),
+        notes=_besides(findings, _notes(seen)),
         edges=edges,
         findings=tuple(_groups(findings)),
     )
@@ -104,7 +104,7 @@ def report_on_named(
         classes=tuple(_labels_of(train, readable)),
         sizes=dict(Counter(f"{f.height} x {f.width}" for f in readable).most_common()),
         kinds=dict(Counter(f"{_channels(f.channels)}, {f.dtype}" for f in readable).most_common()),
-        notes=data.notes if data is not None else (f"{named.written} in {named.root}.",),
+        notes=_besides(findings, data.notes if data else (f"{named.written} in {named.root}.",)),
         edges=None,
         findings=tuple(_groups(findings)),
     ), data
@@ -128,6 +128,12 @@ def _labels_of(train: Dataset, readable: Sequence[SampleFacts]) -> list[ClassRow
         ClassRow(label, str(label), names.get(label, ""), pixels[label], masks[label])
         for label in sorted({*range(len(train.classes)), *pixels})
     ]
+
+
+def _besides(findings: Sequence[Finding], notes: Sequence[str]) -> tuple[str, ...]:
+    """The notes that are not among the findings: each thing is said once."""
+    told = tuple(finding.what for finding in findings)
+    return tuple(note for note in notes if not note.startswith(told))
 
 
 def _notes(seen: Inspection) -> tuple[str, ...]:

@@ -5,6 +5,9 @@ A layout turns a folder into pairs by split. Nothing is guessed: what does not p
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections import Counter
 from pathlib import Path
 
 from segkit.data.files.pairing import (
@@ -14,11 +17,13 @@ from segkit.data.files.pairing import (
     list_files,
     listed,
     pair_folders,
+    pictures_among,
 )
+from segkit.data.files.reading import declaring
 from segkit.data.findings import Finding, no_folder
 from segkit.data.layouts.known import KNOWN
 from segkit.data.layouts.layout import SPLITS, Draw, Layout, split_by_lists
-from segkit.data.settings import DataSettings
+from segkit.data.settings import ARCHIVES, FILE_NAMES, DataSettings, unpacking
 from segkit.errors import DataError
 
 # What images and masks are called by: us, mmsegmentation, milesial's Pytorch-UNet.
@@ -38,7 +43,7 @@ def find_layout(root: Path, settings: DataSettings, *, val_share: float, seed: i
         if found is not None:
             return found
     raise _half_of_it(base) or DataError(
-        "SK-D001", f"{base} holds {_contents(base)}.", f"{_near(base)}{EXPECTED}"
+        "SK-D001", f"{base} holds {_contents(base)}.", f"{_near(base) or _to_sort(base)}{EXPECTED}"
     )
 
 
@@ -73,6 +78,38 @@ def _near(base: Path) -> str:
     beside = [base.parent, base.parent.parent, *sorted(p for p in base.iterdir() if p.is_dir())]
     found = [each for each in beside if _folders(each)]
     return f"Did you mean {' or '.join(map(str, found[:3]))}? " if found else ""
+
+
+def _to_sort(base: Path) -> str:
+    """What to do first with an archive, or with masks that lie among their images; "" for others.
+
+    Masks among images are told by a suffix that the names of half the pictures have in common.
+    """
+    files = [path for path in sorted(base.iterdir()) if path.is_file()]
+    archive = next((path for path in files if path.suffix.lower() in ARCHIVES), None)
+    if archive is not None:
+        return f"{archive.name} has to be unpacked first: {unpacking(archive)}\n"
+    names = {path.stem for path in pictures_among(files)}
+    ends = Counter(
+        name.removeprefix(other) for name in names for other in names if _is_suffix(name, other)
+    )
+    suffix, count = ends.most_common(1)[0] if ends else ("", 0)
+    if not count or 2 * count != len(names):
+        return ""
+    folder = shlex.quote(str(base))
+    masks = f"mkdir {folder}/images {folder}/masks; mv {folder}/*{suffix}.* {folder}/masks/"
+    images = {path.suffix for path in pictures_among(files) if not path.stem.endswith(suffix)}
+    moved = " ".join(f"{folder}/*{end}" for end in sorted(images))
+    beyond = declaring(f"mask_suffix: {suffix}", base / FILE_NAMES[0])
+    return (
+        f"Masks lie among their images: {masks}; mv {moved} {folder}/images/\n"
+        f"Then say what their names have beyond: {beyond}.\n"
+    )
+
+
+def _is_suffix(name: str, other: str) -> bool:
+    """Whether a name is another one and a word, as 7_mask is of 7."""
+    return re.fullmatch(r"[_-][a-zA-Z]+", name.removeprefix(other)) is not None
 
 
 def _contents(base: Path) -> str:

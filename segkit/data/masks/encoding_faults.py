@@ -15,6 +15,8 @@ from segkit.errors import DataError
 from segkit.model.label_range import labels_out_of_range
 
 SHOWN = 12
+# More colours than any list of classes has.
+MOST_COLOURS = 1000
 # Values beyond are hardly classes of which some are absent.
 MOST_CLASSES = 1000
 # Smeared levels that are told apart: how many, and how far from each other at least.
@@ -166,6 +168,12 @@ def no_colour_map(masks: Sequence[MaskFacts], settings: DataSettings) -> DataErr
     most = pixels.most_common(SHOWN)
     lines = [f"  class {i}: {list(unpack(colour))}" for i, (colour, _) in enumerate(most)]
     more = f" (the {SHOWN} most frequent of {len(pixels)})" if len(pixels) > SHOWN else ""
+    if len(pixels) > MOST_COLOURS:
+        return DataError(
+            "SK-D007",
+            f"the masks hold {len(pixels):,} colours, as photographs do (such as {masks[0].path}).",
+            "Look at one: are images and masks swapped? Masks hold one colour for each class.",
+        )
     return DataError(
         "SK-D007",
         f"the masks are colours, {len(pixels)} of them, and nothing says which colour is which "

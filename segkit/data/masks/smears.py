@@ -189,13 +189,16 @@ def may_be_smoothed(masks: Sequence[MaskFacts]) -> bool:
     """Whether classes that `find_smear` lets pass may be smoothed numbers just as well.
 
     They meet over thin lines of those between, which have regions elsewhere: of few classes in
-    their order, as cells with borders, nothing tells them from numbers resized smoothly.
+    their order, as cells with borders, nothing tells them from numbers resized smoothly. Nor where
+    hardly a pixel lies inside a region, as in tiny masks.
     """
     seen, counts = summed(masks), Counter[int]()
     for facts in masks:
         counts.update(facts.counts)
     middle = counts.keys() - {min(counts), max(counts)}
     inside = sum(seen.inside.get(value, 0) for value in middle)
+    if middle and sum(seen.inside.values()) < LEAST_INSIDE * counts.total():
+        return True
     return (
         seen.soft >= max(LEAST_SOFT, SOFT * (seen.soft + seen.direct + seen.broken))
         and len(middle) > 0
