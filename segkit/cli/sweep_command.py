@@ -46,10 +46,17 @@ if TYPE_CHECKING:
 )
 @launcher_options("local")
 @click.option(
-    "--config", "file", type=click.Path(path_type=Path), help="Settings from a YAML file."
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    help="Settings from a YAML file. [default: none]",
 )
 @click.option(
-    "--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Any setting that all share."
+    "--set",
+    "assignments",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Any setting that all share. [default: none]",
 )
 @output("--dry-run", is_flag=True, help="List the points and stop. [default: off]")
 def command(
