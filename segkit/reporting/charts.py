@@ -129,6 +129,8 @@ def curves(
         at, found = np.asarray(x)[known], np.asarray(values, dtype=float)[known]
         axes.plot(at, found, style, color=colour, lw=1.6, label=_short(label), **points)  # type: ignore[arg-type]
     axes.set(xlabel="epoch", ylabel=unit)
+    if len(x) == 1:
+        axes.set_xlim(x[0] - 1, x[0] + 1)
     _whole_numbers(axes.xaxis)
     dress(axes, theme)
     if len(lines) > 1:
