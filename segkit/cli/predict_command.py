@@ -33,7 +33,11 @@ OVERLAP = "Share of a tile that neighbours have in common."
 )
 @click.option("--overwrite", is_flag=True, help="Replace results that are there already.")
 @click.option("--resume", is_flag=True, help="Go on where an earlier command stopped.")
-@click.option("--shard", metavar="I/N", help="Only the I-th of N shares, for N processes at once.")
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Only the I-th of N shares, for N processes at once. [default: all]",
+)
 @click.option("--merge", is_flag=True, help="Add the shards' tables up; predict nothing.")
 @click.option("--objects", is_flag=True, help="Number and measure objects: objects/, objects.csv.")
 @click.option(

@@ -248,6 +248,7 @@ def mirror_pad(image_BCHW: Tensor, margin: int, surplus: Sequence[int]) -> Tenso
 
 def _mirrored(length: int, before: int, after: int, device: torch.device) -> Tensor:
     place = torch.arange(-before, length + after, device=device)
-    period = max(2 * (length - 1), 1)
-    place = place % period
+    # A tensor, since torch's exporter takes no remainder of a length that it leaves open.
+    period = torch.full_like(place, max(2 * (length - 1), 1))
+    place = torch.remainder(place, period)
     return torch.minimum(place, period - place) if length > 1 else torch.zeros_like(place)

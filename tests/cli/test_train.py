@@ -135,17 +135,9 @@ def test_a_name_nobody_offers_is_refused_with_the_nearest(segkit):
 
 def test_every_option_is_a_setting_and_its_help_states_the_setting_s_default():
     fields = TrainConfig.model_fields
-    others = {
-        "assignments",
-        "devices",
-        "dry_run",
-        "file",
-        "force",
-        "help",
-        "resume",
-        "scheduled",
-        "smoke",
-    }
+    others = {"assignments", "dry_run", "file", "force", "help", "resume", "scheduled", "smoke"}
+    others |= {"devices", "max_restarts", "launcher"}
+    others |= {f"job_{what}" for what in ("gpus", "cpus", "memory", "minutes")}
     for option in command.params:
         if option.name in others:
             continue

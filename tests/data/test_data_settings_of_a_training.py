@@ -49,6 +49,6 @@ def test_the_command_takes_crops_and_boundaries_and_says_where_pixels_are_kept(
 
 def test_crops_of_another_word_are_refused(cells: str, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as end:
-        main(["train", "--data", cells, "--set", "crops=middle"])
+        main(["train", "--data", cells, "--set", "crops=corners"])
     assert end.value.code == 2
-    assert "'crops' cannot be 'middle'" in capsys.readouterr().err
+    assert "'crops' cannot be 'corners'" in capsys.readouterr().err
