@@ -155,7 +155,7 @@ TRAINING = (
     training(
         "--batch",
         type=IntegerOr("auto"),
-        help="Images a step, all processes together; auto: all that fit. [default: by the data]",
+        help="Images a step, all processes together; auto: all that fit. [default: 8]",
     ),
     training("--lr", type=float, help="Highest learning rate. [default: 0.001]"),
     training(

@@ -51,12 +51,11 @@ def with_recipe(
     settings = {name: getattr(config, name) for name in TrainConfig.model_fields}
     settings["size"] = config.size or data.default_size
     pretrained = "encoder" not in given and _starts_pretrained(config, data.in_channels, group)
-    parts = group.world_size * config.accumulate
     decisions = []
     for rule in RULES:
         if rule.setting in given:
             continue
-        known = Known(fingerprint, data.classes, settings, pretrained, parts)
+        known = Known(fingerprint, data.classes, settings, pretrained)
         decided = rule.decide(known)
         if decided is not None:
             settings[rule.setting] = decided[0]

@@ -17,8 +17,6 @@ from segkit.recipes.fingerprint import Fingerprint
 # The deepest map has at least this side in a crop; nnU-Net (Isensee et al. 2021) goes on to 4.
 DEEPEST_SIDE, FEWEST_LEVELS, MOST_LEVELS = 8, 3, 6
 WIDTH = 16
-# Crops of a step: at least, at most, and as a share of the pixels of all training images.
-FEWEST_A_STEP, MOST_A_STEP, SHARE_A_STEP = 2, 8, 0.05
 # A class is rare where it covers less of the images than this.
 RARE = 0.1
 # A crop shows an image whole, or nearly, where it holds this share of its shorter side.
@@ -33,14 +31,12 @@ class Known:
     classes      their names
     settings     what is given or decided already, by setting
     pretrained   whether the encoder that plain has comes with pretrained weights here
-    parts        in which a step is computed, over all processes
     """
 
     fingerprint: Fingerprint
     classes: tuple[str, ...]
     settings: dict[str, Any]
     pretrained: bool = False
-    parts: int = 1
 
 
 Decided = tuple[Any, str] | None
@@ -109,15 +105,6 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2g} %"
 
 
-def _batch(known: Known) -> Decided:
-    images, side = known.fingerprint.images, int(known.settings["size"])
-    crops = images * known.fingerprint.shorter[1] ** 2 / max(side, 1) ** 2
-    batch = min(MOST_A_STEP, max(FEWEST_A_STEP, int(SHARE_A_STEP * crops)))
-    batch = math.ceil(batch / known.parts) * known.parts
-    limits = f"from {FEWEST_A_STEP} to {MOST_A_STEP}"
-    return batch, f"{SHARE_A_STEP:.0%} of the pixels of {images} images, {limits}"
-
-
 NNUNET = "nnU-Net (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z)"
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -139,12 +126,5 @@ RULES: tuple[Rule, ...] = (
         "crops",
         _crops,
         f"Convention of {NNUNET}, a third of whose crops hold foreground.",
-    ),
-    Rule(
-        "batch",
-        _batch,
-        "For the same 200 crops of 192 pixels, mIoU 0.689 in 100 steps of 2 and 0.555 in 25 steps "
-        f"of 8 (isbi2012). Limits: convention of {NNUNET}, two at least and no more than 5 % of "
-        "the pixels; eight at most, as plain has.",
     ),
 )

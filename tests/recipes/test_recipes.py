@@ -108,7 +108,7 @@ def test_writing_is_never_mirrored(folder):
 
 
 def test_an_option_that_is_given_always_wins(folder):
-    given = {"encoder": "unet(depth=2)", "augmentation": "light", "crops": "classes", "batch": 3}
+    given = {"encoder": "unet(depth=2)", "augmentation": "light", "crops": "classes"}
     config, reasons, _ = decided(folder(cells(4)), **given)
     assert {name: getattr(config, name) for name in given} == given
     assert not given.keys() & reasons.keys()
@@ -222,12 +222,6 @@ def test_objects_are_counted_and_measured(folder):
     assert found.objects[1].diameter == pytest.approx(16 * 2 / np.sqrt(np.pi))
 
 
-def test_a_step_holds_no_more_than_a_twentieth_of_the_pixels(folder):
-    root = folder(cells(101, side=32, radius=4))
-    batches = {side: decided(root, size=side)[0].batch for side in (32, 64)}
-    assert batches == {32: 5, 64: 2}
-
-
 def test_touching_objects_are_said_unless_they_are_separated(folder):
     pictures = []
     for image, _ in cells(12):
@@ -243,13 +237,6 @@ def test_touching_objects_are_said_unless_they_are_separated(folder):
         told.append([each.reason for each in found if "touch another" in each.reason])
     assert told[0][0].startswith("67% of the objects touch another one")
     assert told[1] == []
-
-
-def test_several_processes_share_a_step_equally(folder):
-    root = folder(cells(6))
-    three = Group(0, 3, 3, torch.device("cpu"))
-    config = TrainConfig(data=str(root), weights="none", accumulate=2)
-    assert with_recipe(config, open_data(root), three)[0].batch % 6 == 0
 
 
 def test_missing_weights_are_said_with_where_to_get_them(folder, monkeypatch):
