@@ -18,6 +18,8 @@ from segkit.bench.quality.table import OURS, DataSet, Tool, read_table
 from segkit.cli.bench_quality import command
 from segkit.errors import SegkitError
 
+pytestmark = pytest.mark.integration
+
 # A tool that cuts at a grey value given to it; its training tells what it was shown.
 TOOL = """
 import sys

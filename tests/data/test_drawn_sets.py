@@ -100,6 +100,7 @@ def test_the_sets_that_once_got_a_wrong_verdict_keep_the_right_one(tmp_path):
     assert wrong_among(ONCE_WRONG, tmp_path) == {}
 
 
+@pytest.mark.integration
 def test_sets_that_another_hand_drew_get_their_verdicts(tmp_path):
     assert wrong_among((*range(30), *ONCE_WRONG_OTHERWISE), tmp_path, drawn_otherwise) == {}
 

@@ -108,6 +108,7 @@ def test_two_processes_of_one_share_are_refused(place):
     assert caught.value.code == "SK-S003"
 
 
+@pytest.mark.integration
 def test_eight_shards_with_random_kills_give_every_output_once_and_whole(place, monkeypatch):
     """Killed before a mask, with half of one beside it, or after it and before its line."""
     draw(place / "images", 160)

@@ -70,6 +70,7 @@ def test_a_training_is_a_job_whose_status_is_its_own(sweep, tmp_path):
     assert "SK-L003: the training ended with status 3." in bad.stderr
 
 
+@pytest.mark.integration
 def test_an_unknown_part_is_refused_before_anything_starts(sweep, tmp_path):
     ran = sweep("--grid", "loss=dice,dise")
     assert ran.returncode == 2

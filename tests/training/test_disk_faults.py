@@ -18,6 +18,8 @@ from segkit.training.checkpoint.checkpoints import CheckpointFolder
 from segkit.training.monitoring.events import Silence
 from segkit.training.training import resume, train
 
+pytestmark = pytest.mark.integration
+
 
 class After(Silence):
     """Calls something after the second epoch was scored and logged, before it is saved."""

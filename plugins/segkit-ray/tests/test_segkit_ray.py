@@ -64,6 +64,7 @@ def test_without_a_cluster_it_says_how_to_start_one(tmp_path):
     assert "SK-L002: no Ray cluster answers at 127.0.0.1:1." in ran.stderr
 
 
+@pytest.mark.integration
 def test_naming_it_does_not_import_ray():
     program = "import segkit_ray, sys; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
