@@ -19,6 +19,7 @@ ARGUMENTS = {
     "metrics": "3, None",
     "datasets": 'Path("."), "train"',
     "benchmarks": '"cpu"',
+    "launchers": 'Path(".")',
 }
 # What breaks a type on purpose, and what is said of it.
 BROKEN = {

@@ -3,7 +3,7 @@
 import pytest
 
 from segkit.config import read_config
-from segkit.device import forget_peak, memory_in_use, memory_to_be_had
+from segkit.device import memory_to_be_had
 from segkit.errors import OutOfMemory
 from segkit.training.monitoring.events import Silence
 from segkit.training.rehearsal import largest_batch
@@ -36,21 +36,23 @@ class Decisions(Silence):
         self.lines |= dict(lines)
 
 
-@pytest.mark.integration
-def test_the_batch_found_is_said_written_and_fits(settings, tmp_path, monkeypatch, alone):
-    """A step with it stays within the limit, which one with twice as many images would not."""
-    forget_peak(alone.device)
-    limit = memory_in_use(alone.device) + 300 * MIB
+def test_the_batch_found_is_said_and_written(settings, tmp_path, monkeypatch):
+    """Steps and scores are real; that each image takes 10 MiB besides 50 is not."""
+    seen, repeated = [0], largest_batch._repeated
+
+    def counting(batch, images):
+        seen.append(images)
+        return repeated(batch, images)
+
+    monkeypatch.setattr(largest_batch, "_repeated", counting)
+    monkeypatch.setattr(largest_batch, "memory_in_use", lambda _: (50 + 10 * seen[-1]) * MIB)
+    monkeypatch.setattr(largest_batch, "memory_to_be_had", lambda *_: 125 * MIB)
     monkeypatch.setattr(largest_batch, "SHARE", 1.0)
-    monkeypatch.setattr(largest_batch, "memory_to_be_had", lambda device, processes: limit)
     watch = Decisions()
-    changes = {"batch": "auto", "epochs": 1, "samples": 0, "size": 128}
-    train(settings(encoder="unet(depth=3, width=24)", **changes), watch)
-    batch = read_config(tmp_path / "run" / "config.yaml").batch
-    assert isinstance(batch, int)
-    assert 2 <= batch < 12
-    assert watch.lines["batch"].startswith(f"{batch}, the largest that fits: ")
-    assert f"batch {batch}, crops of 128 x 128" in watch.lines["training"]
+    train(settings(batch="auto", epochs=1, samples=0), watch)
+    assert read_config(tmp_path / "run" / "config.yaml").batch == 7
+    assert watch.lines["batch"].startswith("7, the largest that fits: 0.12 GiB of 0.12 in a step")
+    assert "batch 7, crops of" in watch.lines["training"]
 
 
 def test_where_not_even_two_images_fit_it_says_so_before_a_folder_is_made(
