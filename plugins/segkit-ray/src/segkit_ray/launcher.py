@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 from segkit.api import EnvironmentFault, Job, JobNews
 
 GIB = 2**30
+# A cluster that is there answers within so many seconds.
+SECONDS = 10
 
 
 class RayLauncher:
@@ -57,6 +61,7 @@ class RayLauncher:
         # Ray would report how it is used to its makers.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
+            _refuse_silence(self.address)
             ray.init(address=self.address, log_to_driver=False, logging_level="error")
         except ConnectionError as error:
             raise EnvironmentFault(
@@ -114,3 +119,14 @@ def _end_of(ray: Any, task: Any, job: Job) -> JobNews:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         return JobNews(job, "ended", f"Ray task {job.name}", None, f"Ray says: {first}")
     return JobNews(job, "ended", f"Ray node {node}", status)
+
+
+def _refuse_silence(address: str) -> None:
+    """Raises ConnectionError where nothing answers at host:port, for which Ray waits minutes."""
+    if not re.fullmatch(r"[^/]+:\d+", address):
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(str(error)) from error
