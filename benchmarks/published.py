@@ -21,10 +21,10 @@ PUBLISHED = {
         "the field of view."
     ),
     "dsb2018": (
-        "the competition ranks by the average precision of objects over IoU 0.5 to 0.95, 0.631 "
+        "the competition ranks by the average precision of objects over IoU 0.5 to 0.95, 0.632 "
         "for the winner, trained on 670 images (Caicedo et al. 2019, "
-        "doi:10.1038/s41592-019-0612-7). Ours trains on 18, and is the IoU of all nuclei's "
-        "pixels: not comparable."
+        "doi:10.1038/s41592-019-0612-7, table 1). Ours trains on 18, and is the IoU of all "
+        "nuclei's pixels: not comparable."
     ),
     "m2nist": "no figure that states its split and convention is known.",
     "pets_cat_dog": (

@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from ranks import ranks_of
 
 from segkit.training.checkpoint.checkpoints import CheckpointFolder
 
@@ -39,19 +39,6 @@ def started(tiny_settings, tmp_path):
             os.kill(rank, signal.SIGKILL)
         process.kill()
         process.communicate()
-
-
-def ranks_of(folder):
-    """Processes whose command names the folder, but for the one with --devices."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = file.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"--devices" not in words and any(bytes(folder) in word for word in words):
-            found.append(int(file.parent.name))
-    return found
 
 
 def wait_for(condition, seconds=60):

@@ -6,28 +6,15 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
+from ranks import ranks_of
 
 from segkit import distributed
 from segkit.training.checkpoint.checkpoints import CheckpointFolder
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-
-
-def ranks_of(folder):
-    """Training processes whose command names the folder, but for the one with --devices."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = file.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"--devices" not in words and any(bytes(folder) in word for word in words):
-            found.append(int(file.parent.name))
-    return sorted(found)
 
 
 def command(settings, folder, *words):

@@ -13,7 +13,7 @@ from segkit.errors import DataError, PluginError, SegkitError
 from segkit.inference.slides.ome_zarr import SUFFIX as ZARR
 from segkit.inference.slides.ome_zarr import ZarrRegions, is_zarr
 from segkit.inference.slides.regions import RegionReader
-from segkit.inference.slides.tiff import TiffRegions, is_pyramid, pixels_of
+from segkit.inference.slides.tiff import TiffRegions, is_slide
 from segkit.inference.sources import Source
 from segkit.registry.index import canonical
 from segkit.storage import require_plain
@@ -65,10 +65,8 @@ def _mask_suffix(path: Path, level: int) -> str:
     suffix = _suffix(path)
     if suffix in SCANNED or suffix in _plugins():
         return ".tif"
-    if suffix in TIFF and path.is_file():
-        large = pixels_of(path) > LARGE
-        return ".tif" if level or large or is_pyramid(path) else ".png"
-    return ".png"
+    by_region = suffix in TIFF and path.is_file() and (level or is_slide(path, LARGE))
+    return ".tif" if by_region else ".png"
 
 
 def _suffix(path: Path) -> str:

@@ -174,23 +174,17 @@ class TiffRegions:
         return found
 
 
-def is_pyramid(path: Path) -> bool:
-    """Whether a TIFF's first image has several levels; False for what is no TIFF."""
-    try:
-        with tifffile.TiffFile(path) as opened:
-            return len(opened.series[0].levels) > 1
-    except Exception:  # tifffile raises what it likes on damaged files.
-        return False
-
-
-def pixels_of(path: Path) -> int:
-    """Pixels of the first page; 0 for what is no TIFF."""
+def is_slide(path: Path, large: int) -> bool:
+    """Whether a TIFF's first image has more than `large` pixels, or several levels; False for what
+    is no TIFF."""
     try:
         with tifffile.TiffFile(path) as opened:
             page = opened.pages.first
-            return page.imagelength * page.imagewidth
+            too_large = page.imagelength * page.imagewidth > large
+            return too_large or len(opened.series[0].levels) > 1
+    # tifffile raises what it likes on damaged files.
     except Exception:
-        return 0
+        return False
 
 
 def refuse_level(path: Path, level: int, levels: tuple[tuple[int, int], ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from segkit_metrics.maps import NOWHERE, label_maps
 THRESHOLDS_T = np.arange(10, 20) / 20
 
 
-class _OfObjects:
+class _OfObjects(ABC):
     """What the scores of objects share: which objects there are, truly and predicted.
 
     Predicted objects are those that the model tells apart, where it does; else the 8-connected
@@ -54,11 +55,13 @@ class _OfObjects:
                 true_HW = instances_BHW[image].cpu().numpy() * counts_HW
             self._add(Overlaps(predicted_HW, true_HW))
 
+    @abstractmethod
     def _zeros(self) -> dict[str, Tensor]:
-        raise NotImplementedError
+        """`state` before the first image."""
 
+    @abstractmethod
     def _add(self, overlaps: Overlaps) -> None:
-        raise NotImplementedError
+        """Counts one image's objects into `state`."""
 
     def _components(self, label_HW: np.ndarray) -> np.ndarray:
         objects_HW = np.zeros(label_HW.shape, dtype=np.int64)
