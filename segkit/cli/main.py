@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "sweep": "Train every combination of settings, and compare them in one table.",
     "evaluate": "Score a trained model on a split of a data set.",
     "report": "Write report.html, the page of a training, again.",
+    "calibrate": "Fit how certain a trained model is to how often it is right.",
     "predict": "Write masks, and overlays to look at, for images.",
     "export": "Write a trained model as ONNX, run beside it before it is kept.",
     "data": "Check, preview and measure a folder of images and masks.",

@@ -1,6 +1,15 @@
-"""Class probabilities of whole images, averaged over mirrors, and the doubt that is in them."""
+"""What a model says of whole images in several ways at once, and the doubt that is in its answers.
+
+Several answers of one pixel are pooled first, by the mean of their probabilities, and tempered
+then, as the pooled answer asks for another temperature than each one (Rahaman & Thiery 2021,
+arXiv:2007.08792). So a temperature never changes a label.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,36 +24,98 @@ from segkit.inference.reading import Given
 MIRRORS = ((), (3,), (2,), (2, 3))
 
 
-def probabilities(predictor: Predictor, given: Given, *, mirrors: bool) -> NDArray[np.float32]:
-    """(K, H, W), adding up to 1 at each pixel; of a whole image.
+@dataclass(frozen=True)
+class Ways:
+    """In how many ways a model is asked about one image.
 
-    mirrors   the mean over the image and its three mirrored versions, each answer mirrored back
-
-    Raises OutOfMemory SK-T002 where the image does not fit into the memory.
+    mirrors   of the image and its three mirrored versions, each answer mirrored back
     """
+
+    mirrors: bool = False
+
+    @property
+    def several(self) -> bool:
+        """Whether labels are those of the mean, and not of the network's one answer."""
+        return self.mirrors
+
+
+class Answer(NamedTuple):
+    """Of a whole image.
+
+    label_HW         the class of the highest mean probability, the first of equal ones
+    probability_KHW  float32, adding up to 1 at each pixel
+    mutual_HW        mutual information of class and answer; None where there is one answer
+    """
+
+    label_HW: NDArray[np.integer]
+    probability_KHW: NDArray[np.float32]
+    mutual_HW: NDArray[np.float32] | None
+
+
+def answer(predictor: Predictor, given: Given, ways: Ways = Ways()) -> Answer:
+    """The mean answer; raises OutOfMemory SK-T002 where the image does not fit into the memory."""
     pixels_BCHW = as_pixels(np.stack([given.pixels]))
-
-    def mirrored(turn: tuple[int, ...]) -> Tensor:
-        logits_BKHW = predictor.logits(pixels_BCHW.flip(turn), given.full_scale).float()
-        return logits_BKHW.softmax(dim=1).flip(turn)[0]
-
     try:
-        summed_KHW = mirrored(MIRRORS[0])
-        if mirrors:
-            for turn in MIRRORS[1:]:
-                summed_KHW += mirrored(turn)
-            summed_KHW /= len(MIRRORS)
-        return summed_KHW.cpu().numpy()
+        pooled = _Pooled()
+        for logits_KHW in _asked(predictor, pixels_BCHW, given.full_scale, ways):
+            pooled.add(logits_KHW)
+        log_KHW = pooled.log_mean_KHW
+        tempered_KHW = predictor.tempered(log_KHW).softmax(dim=0)
+        label_HW = as_labels(log_KHW.cpu().numpy())
+        return Answer(label_HW, tempered_KHW.cpu().numpy(), pooled.mutual_HW)
     except (RuntimeError, MemoryError) as error:
         if not ran_out_of_memory(error):
             raise
         raise predictor.too_large(given.pixels, None) from error
 
 
-def as_labels(probability_KHW: NDArray[np.floating]) -> NDArray[np.integer]:
-    """The class of the highest probability of each pixel, the first of equal ones."""
-    label_type = np.uint8 if len(probability_KHW) <= 256 else np.int32
-    return probability_KHW.argmax(axis=0).astype(label_type)
+def _asked(
+    predictor: Predictor, pixels_BCHW: Tensor, full_scale: float, ways: Ways
+) -> Iterator[Tensor]:
+    """logits_KHW of every answer."""
+    for turn in MIRRORS if ways.mirrors else MIRRORS[:1]:
+        logits_BKHW = predictor.logits(pixels_BCHW.flip(turn), full_scale)
+        yield logits_BKHW.float().flip(turn)[0]
+
+
+class _Pooled:
+    """The mean of probabilities, and the mean of their entropies, answer by answer."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._log_sum_KHW = self._entropy_sum_HW = torch.zeros(0)
+
+    def add(self, logits_KHW: Tensor) -> None:
+        log_KHW = logits_KHW.log_softmax(dim=0)
+        entropy_HW = torch.special.entr(log_KHW.exp()).sum(dim=0)
+        if self.count:
+            log_KHW = torch.logaddexp(self._log_sum_KHW, log_KHW)
+            entropy_HW = self._entropy_sum_HW + entropy_HW
+        self._log_sum_KHW, self._entropy_sum_HW = log_KHW, entropy_HW
+        self.count += 1
+
+    @property
+    def log_mean_KHW(self) -> Tensor:
+        return (
+            self._log_sum_KHW - float(np.log(self.count)) if self.count > 1 else self._log_sum_KHW
+        )
+
+    @property
+    def mutual_HW(self) -> NDArray[np.float32] | None:
+        """Entropy of the mean less the mean of the entropies, over that of equal shares: 0 where
+        all answers are one, whatever their doubt (Houlsby et al. 2011, arXiv:1112.5745)."""
+        if self.count < 2:
+            return None
+        of_mean_HW = torch.special.entr(self.log_mean_KHW.exp()).sum(dim=0)
+        most = np.log(max(len(self._log_sum_KHW), 2))
+        between_HW = of_mean_HW - self._entropy_sum_HW / self.count
+        return (between_HW / most).clamp(0, 1).cpu().numpy()
+
+
+def as_labels(value_KHW: NDArray[np.floating]) -> NDArray[np.integer]:
+    """The class of the highest value of each pixel, the first of equal ones."""
+    label_type = np.uint8 if len(value_KHW) <= 256 else np.int32
+    return value_KHW.argmax(axis=0).astype(label_type)
 
 
 def entropy(probability_KHW: NDArray[np.floating]) -> NDArray[np.float32]:

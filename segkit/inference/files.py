@@ -16,7 +16,7 @@ from segkit.data.files.reading import recorded_reading
 from segkit.data.files.spacing import read_spacing
 from segkit.data.intensity import Intensity
 from segkit.errors import DataError, StorageError, UsageError
-from segkit.inference.certainty import as_labels, probabilities
+from segkit.inference.certainty import Answer, answer
 from segkit.inference.journal import FILE, Journal, fingerprint
 from segkit.inference.objects import background_label
 from segkit.inference.onnx_network import chosen, load_network
@@ -178,6 +178,8 @@ def _begun(
     output.refuse_clashes(sources)
     report = Report(asked.model, record, str(predictor.device), predictor.precision)
     conditions = {"model": fingerprint(predictor.model), **asked.shaping, **output.kept}
+    if output.needs_probabilities and record.temperature != 1:
+        conditions["temperature"] = record.temperature
     return output, background, report, conditions
 
 
@@ -211,19 +213,26 @@ def _predicted(
             refuse_level(source.path, asked.level, ())
         return given(read_image(source.path, reading=reading), str(source.path))
 
-    certain = asked.tta or output.needs_probabilities
+    certain = asked.ways.several or output.needs_probabilities
     for group in _alike(_readable(sources, read, report, on_failure), 1 if certain else batch):
         images = [image for _, image in group]
-        maps: list[NDArray[np.float32] | None] = [None] * len(group)
+        said: list[Answer] = []
         if certain:
-            maps = [probabilities(predictor, each, mirrors=asked.tta) for each in images]
-        found = _found(predictor, images, maps if asked.tta else None)
-        for (source, image), each, map_KHW in zip(group, found, maps, strict=True):
-            spacing, numbers = read_spacing(source.path), each.numbers(predictor, background)
+            said = [answer(predictor, each, asked.ways) for each in images]
+        found = _found(predictor, images, said if asked.ways.several else ())
+        for place, ((source, image), each) in enumerate(zip(group, found, strict=True)):
             yield (
                 source,
                 Prediction(
-                    each.label_HW, classes, palette, image, map_KHW, spacing, background, numbers
+                    each.label_HW,
+                    classes,
+                    palette,
+                    image,
+                    said[place].probability_KHW if said else None,
+                    read_spacing(source.path),
+                    background,
+                    each.numbers(predictor, background),
+                    said[place].mutual_HW if said else None,
                 ),
             )
 
@@ -231,16 +240,16 @@ def _predicted(
 def _found(
     predictor: Predictor,
     images: Sequence[Given],
-    averaged: Sequence[NDArray[np.float32] | None] | None,
+    several: Sequence[Answer],
 ) -> list[Found]:
     """Labels of images of one size, and the maps of a model that separates objects.
 
-    averaged   probabilities that the labels are to come from, where mirrors were asked for
+    several   answers that the labels are to come from, where more than one was asked for
     """
     scale = images[0].full_scale
     known: list[NDArray[np.integer] | None] = [None] * len(images)
-    if averaged is not None:
-        known = [as_labels(each) for each in averaged if each is not None]
+    if several:
+        known = [each.label_HW for each in several]
     elif not predictor.model.record.separation:
         known = [*predictor.label_maps([each.pixels for each in images], scale)]
     return [

@@ -15,7 +15,14 @@ from segkit.device import choose_device, choose_precision
 from segkit.errors import EnvironmentFault, ModelFileError, UsageError
 from segkit.model.folder import load_model
 from segkit.model.labels import label_type, most_likely
-from segkit.model.network import CoarseLogits, ModelRecord, Part, SegmentationModel
+from segkit.model.network import (
+    COLDEST,
+    HOTTEST,
+    CoarseLogits,
+    ModelRecord,
+    Part,
+    SegmentationModel,
+)
 
 FORMAT = "segkit-onnx/1"
 SUFFIX = ".onnx"
@@ -47,6 +54,7 @@ class OnnxNetwork(SegmentationModel):
             palette=tuple(tuple(colour) for colour in told["palette"]),
             ignore_index=told["ignore_index"],
             background=int(told["background"] or 0),
+            temperature=float(told["temperature"]),
             training={name: told[name] for name in ("intensity", "full_scale", "reading")},
         )
         # Its own bytes tell it from another model where a prediction goes on.
@@ -199,6 +207,7 @@ def _told(file: Path, graph: Any) -> dict[str, Any]:
     names: tuple[str, ...] = (
         *("classes", "palette", "ignore_index", "intensity", "full_scale", "mean", "std"),
         "background",
+        "temperature",
         "reading",
         "input",
         "output",
@@ -207,11 +216,13 @@ def _told(file: Path, graph: Any) -> dict[str, Any]:
         "upsampler",
     )
     try:
-        # Older files say nothing of these two.
-        later = {"segkit.background": "0", "segkit.reading": "{}"}
+        # Older files say nothing of these.
+        later = {"segkit.background": "0", "segkit.reading": "{}", "segkit.temperature": "1"}
         told = {name: json.loads((later | written)[f"segkit.{name}"]) for name in names}
         for each in (told["full_scale"], *told["mean"], *told["std"]):
             float(each)
+        if not COLDEST <= float(told["temperature"]) <= HOTTEST:
+            raise ValueError(f"temperature {told['temperature']}")
     except (KeyError, TypeError, ValueError) as error:
         raise _refused(file, f"says nothing readable of itself ({error})") from error
     return told

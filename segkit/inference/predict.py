@@ -19,7 +19,7 @@ from segkit.data.files.spacing import read_spacing
 from segkit.data.intensity import Intensity
 from segkit.device import choose_precision
 from segkit.errors import OutOfMemory, UsageError
-from segkit.inference.certainty import as_labels, probabilities
+from segkit.inference.certainty import Ways, answer
 from segkit.inference.objects import background_label
 from segkit.inference.onnx_network import OnnxNetwork, chosen, load_network
 from segkit.inference.prediction import Prediction
@@ -88,7 +88,7 @@ def predict(
     record = model.record
     ground = background_label(background, record.label_names, record.background)
     answer = _Answer(
-        predictor, asked_intensity(intensity), probabilities, tta, tile, overlap, ground
+        predictor, asked_intensity(intensity), probabilities, Ways(tta), tile, overlap, ground
     )
     images: Sequence[Any] = image if isinstance(image, list | tuple) else [image]
     found = [answer(each, place) for place, each in enumerate(images)]
@@ -109,36 +109,34 @@ class _Answer:
         predictor: Predictor,
         intensity: Intensity | None,
         with_probabilities: bool,
-        tta: bool,
+        ways: Ways,
         tile: int | None,
         overlap: float,
         background: int,
     ) -> None:
         self.background = background
         self.predictor, self.tile, self.overlap = predictor, tile, overlap
-        self.with_probabilities, self.tta = with_probabilities, tta
+        self.with_probabilities, self.ways = with_probabilities, ways
         self.record = predictor.model.record
         self.given = as_trained(self.record, intensity)
 
     def __call__(self, image: Any, place: int) -> Prediction:
         pixels_HWC, name = _read(image, place, recorded_reading(self.record.training))
         given = self.given(pixels_HWC, name)
-        probability_KHW, tile = None, self.tile or _tile_for(given)
-        if self.with_probabilities or self.tta:
-            probability_KHW = probabilities(self.predictor, given, mirrors=self.tta)
-            tile = None
-        averaged = probability_KHW if self.tta else None
-        label_HW = None if averaged is None else as_labels(averaged)
-        found = self._found(given, tile, label_HW)
+        said, tile = None, self.tile or _tile_for(given)
+        if self.with_probabilities or self.ways.several:
+            said, tile = answer(self.predictor, given, self.ways), None
+        found = self._found(given, tile, said.label_HW if said and self.ways.several else None)
         return Prediction(
             found.label_HW,
             tuple(self.record.label_names),
             palette_for(self.record.label_count, self.record.palette),
             given,
-            probability_KHW if self.with_probabilities else None,
+            said.probability_KHW if said and self.with_probabilities else None,
             read_spacing(Path(image).expanduser()) if isinstance(image, str | Path) else None,
             self.background,
             found.numbers(self.predictor, self.background),
+            said.mutual_HW if said and self.with_probabilities else None,
         )
 
     def _found(

@@ -35,6 +35,8 @@ class Prediction:
     background     the label of what is no object
     separated      (H, W) int32, which object each pixel belongs to, 0 none, by the model's own
                    separation; None of a model that separates no objects
+    mutual_information  (H, W) float32, 0 to 1: how far several answers (mirrors, dropout, members
+                   of an ensemble) contradict each other; None of one answer
     """
 
     labels: NDArray[np.integer]
@@ -45,6 +47,7 @@ class Prediction:
     spacing: Spacing | None = None
     background: int = 0
     separated: NDArray[np.int32] | None = None
+    mutual_information: NDArray[np.float32] | None = None
 
     @cached_property
     def objects(self) -> tuple[Object, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from segkit.data.files.reading import MAX_PIXELS
 from segkit.data.intensity import Intensity
+from segkit.inference.certainty import Ways
 from segkit.inference.slides.predicting import OVERLAP, TILE, RegionSettings
 
 
@@ -43,6 +44,11 @@ class PredictionSettings:
     level: int = 0
     shard: str | None = None
     merge: bool = False
+
+    @property
+    def ways(self) -> Ways:
+        """In how many ways the model is asked about an image."""
+        return Ways(self.tta)
 
     @property
     def shaping(self) -> dict[str, object]:

@@ -95,6 +95,11 @@ class Predictor:
             logits_BKHW = torch.cat((torch.zeros_like(logits_BKHW), logits_BKHW), dim=1)
         return logits_BKHW
 
+    def tempered(self, logits_BKHW: Tensor) -> Tensor:
+        """Logits whose softmax are the probabilities: over the temperature of the model."""
+        temperature = self.model.record.temperature
+        return logits_BKHW if temperature == 1 else logits_BKHW.float() / temperature
+
     @torch.no_grad()
     def maps(self, output: CoarseLogits, size: Sequence[int]) -> Tensor:
         """maps_BMHW of images of this size, (H, W), by which the model separates objects."""

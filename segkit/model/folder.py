@@ -6,8 +6,6 @@ is an error that says what to install.
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,20 +20,19 @@ from torch import Tensor
 from segkit.errors import ModelFileError, SegkitError
 from segkit.model.compose import build_recorded
 from segkit.model.network import ModelRecord, SegmentationModel
+from segkit.model.place import is_there, model_folder
 from segkit.model.record_file import FORMAT, ModelFile, to_text
 from segkit.storage import (
-    RETIRED,
     SEAL,
-    TEMPORARY,
     checksum,
     is_sealed,
     new_folder,
     read_json,
+    replace_text,
     storage_errors,
 )
 
 LARGEST_RECORD = 10_000_000
-HUB = "hf:"
 
 
 def save_model(model: SegmentationModel, folder: str | Path, **changes: Any) -> Path:
@@ -64,7 +61,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Segmenta
 
     Raises ModelFileError: SK-M001 (no model there), SK-M002 (damaged), SK-M003 (plugin missing).
     """
-    folder = _model_folder(path)
+    folder = model_folder(path)
     record, state = _read_whole(folder)
     _refuse_misfit(record, state, folder)
     try:
@@ -76,9 +73,17 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> Segmenta
     return model.to(device).eval()
 
 
+def change_record(path: str | Path, **changes: Any) -> None:
+    """Writes fields of a model folder's record anew, in one step; its tensors stay as they are."""
+    folder = model_folder(path)
+    record, sha256 = _read_record(folder)
+    with storage_errors(folder):
+        replace_text(folder / "model.json", to_text(replace(record, **changes), sha256))
+
+
 def refuse_damaged(folder: Path) -> None:
     """Raises ModelFileError as `load_model` does, for what can be told without its parts."""
-    _read_whole(_model_folder(folder))
+    _read_whole(model_folder(folder))
 
 
 def _read_whole(folder: Path) -> tuple[ModelRecord, dict[str, Tensor]]:
@@ -96,72 +101,8 @@ def _read_whole(folder: Path) -> tuple[ModelRecord, dict[str, Tensor]]:
 
 def _which(folder: Path) -> tuple[int, int]:
     """Another one for a folder that has taken this one's place."""
-    found = folder.stat() if _is_there(folder) else None
+    found = folder.stat() if is_there(folder) else None
     return (found.st_ino, found.st_ctime_ns) if found else (0, 0)
-
-
-def _is_there(folder: Path) -> bool:
-    """Whether a folder is there, or is in a second: two renames, where a disk can do no better."""
-    for _ in range(20):
-        if folder.is_dir():
-            return True
-        if not any(folder.parent.glob(f"{folder.name}{TEMPORARY}*{RETIRED}")):
-            return False
-        time.sleep(0.05)
-    return False
-
-
-def _model_folder(path: str | Path) -> Path:
-    """Where model.json lies; only a name that begins with hf: is asked of the hub."""
-    text = str(path)
-    if text.startswith(HUB):
-        return _from_hub(text.removeprefix(HUB))
-    folder = Path(path).expanduser()
-    for candidate in (folder / "model", folder):
-        if _is_there(candidate) and (candidate / "model.json").is_file():
-            return candidate
-    state = "holds no model.json" if folder.is_dir() else "is a file, and a model is a folder"
-    state = state if folder.exists() else "does not exist"
-    if folder.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif", ".tiff"):
-        state += ": the run comes first, and images after it"
-    on_hub = f" A model of the Hugging Face hub is written {HUB}{text}." if _like_hub(path) else ""
-    raise ModelFileError(
-        "SK-M001",
-        f"{path} {state}.",
-        f"{_near(folder)}Give the folder that `segkit train` printed (--out RUN).{on_hub}",
-    )
-
-
-def _near(folder: Path) -> str:
-    """The words "Did you mean RUN? ": the runs above a path, or right below it; or no words."""
-    above = [each for each in list(folder.parents)[:3] if (each / "model" / "model.json").is_file()]
-    below = sorted(each.parent.parent for each in folder.glob("*/model/model.json"))
-    shown = " or ".join(map(str, [*above[:1], *below[:3]]))
-    return f"Did you mean {shown}? " if shown else ""
-
-
-def _from_hub(name: str) -> Path:
-    """The files of a hub model, from the cache where they are; SEGKIT_OFFLINE=1 asks no network."""
-    from huggingface_hub import snapshot_download
-
-    offline = os.environ.get("SEGKIT_OFFLINE", "0") not in ("", "0")
-    wanted = ["model.json", "model.safetensors"]
-    try:
-        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=offline))
-    # As in weights.py: the hub client raises its HTTP library's errors too.
-    except Exception as error:
-        raise ModelFileError(
-            "SK-M001",
-            f"the Hugging Face hub did not give a model '{name}' ({type(error).__name__})"
-            f"{', and SEGKIT_OFFLINE is set' if offline else ''}.",
-            "Check the name, owner/model, and the connection; or give a folder on this machine.",
-        ) from error
-
-
-def _like_hub(path: str | Path) -> bool:
-    text = str(path)
-    plain = not text.startswith((".", "/", "~"))
-    return plain and text.count("/") == 1 and not Path(text).parent.exists()
 
 
 def _read_record(folder: Path) -> tuple[ModelRecord, str]:

@@ -23,6 +23,8 @@ from segkit.model.streams import in_threads, shared_out, streams_of
 
 # The labels of a network with one output.
 ONE_OUTPUT = ("background", "foreground")
+# Between these lies every temperature.
+COLDEST, HOTTEST = 0.01, 100.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class ModelRecord:
     separation  how it tells objects apart that touch, with every option; empty: not at all
     maps       maps that it gives for that beside the classes' logits
     background  the label of what is no object
+    temperature  what logits are divided by before they become probabilities; labels do not change
     """
 
     encoder: Part
@@ -67,6 +70,7 @@ class ModelRecord:
     separation: str = ""
     maps: int = 0
     background: int = 0
+    temperature: float = 1.0
 
     @property
     def label_count(self) -> int:

@@ -15,13 +15,14 @@ from pydantic import (
 )
 
 from segkit.errors import UsageError
-from segkit.model.network import ModelRecord, Part
+from segkit.model.network import COLDEST, HOTTEST, ModelRecord, Part
 from segkit.registry.expression import parse_component
 from segkit.storage import sealed
 
 FORMAT = "segkit-model/1"
 # A number that a pixel can be, of any camera.
 LARGEST = 1e9
+
 
 Finite = Annotated[float, Field(allow_inf_nan=False, ge=-LARGEST, le=LARGEST)]
 # No control characters: names and paths are shown on terminals.
@@ -115,6 +116,7 @@ class ModelFile(_Checked):
     separation: Annotated[Name, AfterValidator(_no_component_or_one)] = ""
     maps: Annotated[int, Field(ge=0, le=1024)] = 0
     background: Annotated[int, Field(ge=0, le=65_536)] = 0
+    temperature: Annotated[float, Field(ge=COLDEST, le=HOTTEST)] = 1.0
 
     @model_validator(mode="after")
     def counts_agree(self) -> ModelFile:

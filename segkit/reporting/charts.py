@@ -50,7 +50,12 @@ def confusion(counts_KK: NDArray[np.int64], classes: Sequence[str], theme: Theme
 
 
 def calibration(
-    pixels_X: NDArray[np.int64], certainty_X: Numbers, right_X: Numbers, error: float, theme: Theme
+    pixels_X: NDArray[np.int64],
+    certainty_X: Numbers,
+    right_X: Numbers,
+    error: float,
+    theme: Theme,
+    name: str = "Calibration",
 ) -> Figure:
     """The share of right pixels against the certainty, above how the pixels are spread."""
     made = figure(5.4, 4.6, theme)
@@ -70,7 +75,7 @@ def calibration(
         dress(each, theme)
     _percent_axis(below)
     note = f"expected calibration error {error:.3f}; below the line: too certain"
-    title(axes, "Calibration", note, theme)
+    title(axes, name, note, theme)
     return made
 
 

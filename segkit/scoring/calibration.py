@@ -19,10 +19,12 @@ class Calibration:
 
     Counted in 1,500 equal bins (lower end left out, upper end counted), which are put together to
     15 for the calibration curve. Ignored pixels are in none.
+
+    temperature   that logits are divided by
     """
 
-    def __init__(self, ignore_index: int | None) -> None:
-        self.ignore_index = ignore_index
+    def __init__(self, ignore_index: int | None, temperature: float = 1.0) -> None:
+        self.ignore_index, self.temperature = ignore_index, temperature
         # Columns: pixels, right ones, sum of certainty in steps.
         self._sums_F3 = torch.zeros(FINE, 3, dtype=torch.int64)
 
@@ -31,7 +33,7 @@ class Calibration:
 
         The certainty is the softmax probability of the label that is scored.
         """
-        logits_BKHW, label_BHW = logits_BKHW.float(), label_BHW.long()
+        logits_BKHW, label_BHW = logits_BKHW.float() / self.temperature, label_BHW.long()
         chosen_BHW = logits_BKHW.gather(1, label_BHW[:, None])[:, 0]
         certainty_BHW = (chosen_BHW - logits_BKHW.logsumexp(dim=1)).exp().nan_to_num()
         valid_BHW = torch.ones_like(label_BHW, dtype=torch.bool)

@@ -145,7 +145,7 @@ def evaluate_model(
         settings = None
         if network is None:
             network = load_model(asked.model, group.device)
-            settings = _settings(Path(asked.model))
+            settings = run_settings(Path(asked.model))
         network = network.to(group.device)
         model = TrainedModel(asked.model, network.record, settings)
         data = data_for(model, asked.data, asked.options)
@@ -168,7 +168,12 @@ def _scored(
     if asked.details:
         _refuse_several_processes(group)
         sure = asked.tiling is None and labels > 1
-        keeper = Keeper(labels, data.ignore_index, takes_logits=sure)
+        keeper = Keeper(
+            labels,
+            data.ignore_index,
+            takes_logits=sure,
+            temperature=model.record.temperature,
+        )
     scores = evaluate_batches(
         predictor,
         loader,
@@ -187,7 +192,8 @@ def _scored(
     if keeper is not None:
         seconds, counts = time.time() - started, keeper.per_image.counts()
         shown = cases(counts, data.split(asked.split), loader.indices, data, predictor)
-        details = Details(counts, keeper.calibration, tuple(shown), seconds)
+        sure_of = keeper.calibration, keeper.untempered
+        details = Details(counts, *sure_of, tuple(shown), seconds)
     trained_on = settings.data if settings is not None else None
     return Evaluation(
         scores,
@@ -200,12 +206,19 @@ def _scored(
         precision,
         data.notes,
         details,
-        tuple(_cautions(asked, data, settings)),
+        tuple(_cautions(asked, data, model)),
     )
 
 
-def _cautions(asked: EvaluationSettings, data: Data, settings: TrainConfig | None) -> Iterator[str]:
-    """Of images that were trained on, and of images that a drawn split leaves out."""
+def _cautions(asked: EvaluationSettings, data: Data, model: TrainedModel) -> Iterator[str]:
+    """Of images that were trained or calibrated on, and of images that a drawn split leaves out."""
+    settings, fitted = model.settings, model.record.training.get("calibration", {})
+    place = str(asked.data or (settings and settings.data) or "demo set")
+    if fitted.get("data") == place and fitted.get("split") == asked.split:
+        yield (
+            "The temperature was fitted on these very images: the calibration of new images will "
+            "be less good."
+        )
     own = settings is not None and _same_folder(asked.data, settings.data)
     trained_on = len(data.split("train")) if "train" in data.splits else 0
     if own and trained_on and asked.split in ("all", "train"):
@@ -273,7 +286,7 @@ def _usual(metric: str, objects: bool) -> str:
     return ", ".join([metric, *(each for each in wanted if each in offered and each not in named)])
 
 
-def _settings(folder: Path) -> TrainConfig | None:
+def run_settings(folder: Path) -> TrainConfig | None:
     """Those of the run, by the plugins it was made with; None for a model without one."""
     file = folder / "config.yaml"
     if not file.is_file():

@@ -67,7 +67,8 @@ def evaluate(
         if evaluator.num_classes == 1:
             # The only class is everywhere, whatever its logit.
             label_BHW = torch.zeros_like(label_BHW)
-        evaluator.update(label_BHW, batch, logits_BKHW, objects_BHW)
+        tempered_BKHW = None if logits_BKHW is None else predictor.tempered(logits_BKHW)
+        evaluator.update(label_BHW, batch, tempered_BKHW, objects_BHW)
         if keeper is not None:
             if keeper.takes_logits and logits_BKHW is None:
                 # A pass of its own, so that the labels are exactly those that are scored without.

@@ -50,6 +50,9 @@ def as_plain(evaluation: Evaluation) -> dict[str, Any]:
         said["interval_method"] = METHOD
         if details.calibration is not None:
             said["expected_calibration_error"] = details.calibration.error
+            said["temperature"] = details.calibration.temperature
+        if details.untempered is not None:
+            said["expected_calibration_error_untempered"] = details.untempered.error
     return said
 
 
@@ -84,6 +87,11 @@ def write_evaluation(evaluation: Evaluation, folder: Path, command: str) -> Path
         if details.calibration is not None:
             curve, error = details.calibration.curve(), details.calibration.error
             drawings["calibration"] = charts.calibration(*curve, error, LIGHT)
+            if details.untempered is not None:
+                before = details.untempered.curve(), details.untempered.error
+                drawings["calibration-untempered"] = charts.calibration(
+                    *before[0], before[1], LIGHT, name="Calibration at temperature 1"
+                )
             pairs = details.calibration.risk_coverage()
             drawings["risk-coverage"] = charts.risk_coverage(*pairs, LIGHT)
         _write_pictures(drawings, details, folder)

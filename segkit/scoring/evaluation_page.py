@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import platform
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from segkit.reporting import charts
+from segkit.reporting.figures import Theme
 from segkit.reporting.pages import Figure
 from segkit.reporting.report import (
     Report,
@@ -23,6 +25,9 @@ from segkit.scoring.evaluate_model import Evaluation
 from segkit.scoring.intervals import FEW_IMAGES, METHOD
 from segkit.scoring.score_tables import Interval, overall
 from segkit.version import __version__
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
 
 CASES = (
     "Image, truth, prediction and errors: right, missed and invented pixels in three colours, a "
@@ -66,7 +71,11 @@ def _headline(details: Details) -> list[tuple[str, str, str]]:
         found.append((name, score_text(each.value)[:6], told))
     if details.calibration is not None:
         error = f"{details.calibration.error:.3f}"
-        found.append(("calibration error", error, "0 where it is as right as certain"))
+        told = "0 where it is as right as certain"
+        if details.untempered is not None:
+            temperature = details.calibration.temperature
+            told += f"; {details.untempered.error:.3f} before its temperature of {temperature:.3g}"
+        found.append(("calibration error", error, told))
     return found
 
 
@@ -122,11 +131,26 @@ def _figures(evaluation: Evaluation, details: Details) -> list[Figure]:
     if details.calibration is not None:
         curve, error = details.calibration.curve(), details.calibration.error
         pairs = details.calibration.risk_coverage()
-        found += [
-            drawn("calibration", lambda t: charts.calibration(*curve, error, t), CALIBRATION),
-            drawn("risk and coverage", lambda t: charts.risk_coverage(*pairs, t)),
-        ]
+        found.append(
+            drawn("calibration", lambda t: charts.calibration(*curve, error, t), CALIBRATION)
+        )
+        found += _untempered(details)
+        found.append(drawn("risk and coverage", lambda t: charts.risk_coverage(*pairs, t)))
     return found
+
+
+def _untempered(details: Details) -> list[Figure]:
+    """How certain the model was before its temperature was fitted."""
+    if details.untempered is None or details.calibration is None:
+        return []
+    curve, error = details.untempered.curve(), details.untempered.error
+    temperature = details.calibration.temperature
+
+    def draw(theme: Theme) -> Drawing:
+        return charts.calibration(*curve, error, theme, name="Calibration at temperature 1")
+
+    caption = f"As it was before its logits were divided by {temperature:.4g}."
+    return [drawn("calibration at temperature 1", draw, caption)]
 
 
 def _cases(details: Details) -> list[Figure]:

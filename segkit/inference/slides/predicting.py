@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from segkit.data.files.reading import recorded_reading
 from segkit.data.intensity import Intensity
-from segkit.inference.certainty import as_labels, probabilities
+from segkit.inference.certainty import Ways, answer
 from segkit.inference.predictor import Predictor
 from segkit.inference.slides import ome_zarr
 from segkit.inference.slides.given import GivenRegions, given_regions
@@ -125,7 +125,7 @@ class Slide:
                     continue
                 images = [given(region) for region in group]
                 if settings.tta:
-                    found = [as_labels(probabilities(predictor, images[0], mirrors=True))]
+                    found = [answer(predictor, images[0], Ways(mirrors=True)).label_HW]
                 else:
                     pixels = [each.pixels for each in images]
                     found = predictor.label_maps(pixels, images[0].full_scale)

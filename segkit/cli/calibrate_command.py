@@ -1,0 +1,115 @@
+"""`segkit calibrate`: has a model be as certain as it is right."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segkit.cli.completion import ComponentName
+from segkit.cli.data_options import choices_of_model, data_options
+from segkit.cli.declaring import TorchCommand, say
+
+if TYPE_CHECKING:
+    from segkit.scoring.calibrate_model import Calibrated
+
+
+@click.command("calibrate", cls=TorchCommand)
+@click.argument("run")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Images and masks. [default: what RUN was trained on]",
+)
+@click.option(
+    "--dataset",
+    type=ComponentName("datasets"),
+    help="Published set that --data holds. [default: as in training, without --data]",
+)
+@click.option("--split", default="val", show_default=True, help="Which part; all is taken too.")
+@choices_of_model
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Images.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    default="auto",
+    show_default=True,
+    help="Of the arithmetic.",
+)
+@click.option("--workers", type=click.IntRange(min=0), help="Reading processes. [default: auto]")
+@click.option("--remove", is_flag=True, help="Take the temperature away again; fit nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    run: str,
+    data: Path | None,
+    dataset: str | None,
+    split: str,
+    batch: int,
+    device: str,
+    precision: str,
+    workers: int | None,
+    remove: bool,
+    as_json: bool,
+    **choices: Any,
+) -> None:
+    """Fit the temperature of RUN, a run or model folder, on images it was not trained on.
+
+    \b
+    segkit calibrate runs/cells
+    segkit calibrate runs/cells --data DIR --split test
+    segkit calibrate runs/cells --remove
+
+    A temperature makes probabilities as high as answers are right. It stays in the model folder,
+    and `predict`, `evaluate` and exported files keep to it. Labels do not change.
+    """
+    from segkit.scoring.calibrate_model import calibrate_model, forget_temperature
+    from segkit.scoring.evaluate_model import EvaluationSettings
+
+    if remove:
+        forget_temperature(run)
+        say(f"{run} has the temperature 1 again")
+        return
+    asked = EvaluationSettings(
+        model=run,
+        split=split,
+        data=data,
+        options=data_options(dataset, choices),
+        batch=batch,
+        device=device,
+        precision=precision,
+        workers=workers,
+    )
+    found = calibrate_model(asked, _progress())
+    say(json.dumps(found.as_json(), indent=2) if as_json else _told(found, run))
+
+
+def _told(found: Calibrated, run: str) -> str:
+    was = "doubtful" if found.temperature < 1 else "sure"
+    images = f"{found.images} image{'s' * (found.images != 1)}"
+    drawn = "" if found.drawn == found.pixels else f", {found.drawn:,} of them drawn evenly"
+    return "\n".join(
+        [
+            f"temperature {found.temperature:.4g}: {run} was too {was}",
+            f"fitted on {images} of {found.data}, split {found.split}: {found.pixels:,} pixels"
+            f"{drawn}",
+            f"negative log-likelihood    {found.likelihood_before:.4f} before, "
+            f"{found.likelihood:.4f} now",
+            f"expected calibration error {found.error_before:.4f} before, {found.error:.4f} now",
+            "Both are of the images it was fitted on; labels are what they were.",
+            f"Of other images: segkit evaluate {run} --split test --out DIR",
+        ]
+    )
+
+
+def _progress() -> Callable[[int, int], None]:
+    """Shows how far it is, where a person is watching."""
+    if not sys.stderr.isatty():
+        return lambda done, images: None
+    return lambda done, images: say(
+        f"\r{done}/{images} images" + "\n" * (done >= images), nl=False, err=True
+    )
