@@ -263,6 +263,9 @@ def smeared_pair(rng: Random) -> DrawnSet:
     between = [((m > low + 2) & (m < high - 2)).mean() for m in stored]
     if np.mean(between) < 0.006 or len(np.unique(np.concatenate([m.ravel() for m in stored]))) < 16:
         return smeared_pair(rng)
+    # Where no pixel is mostly background or mostly foreground, nothing tells what those were.
+    if min(float(s.min()) for s in shares) > 0.25 or max(float(s.max()) for s in shares) < 0.75:
+        return smeared_pair(rng)
     right = [(share >= 0.5).astype(int) for share in shares]
     return DrawnSet("smeared_pair", stored, code="SK-D008 or SK-D007", repaired=("binarize", right))
 

@@ -396,7 +396,8 @@ def write_set(drawn: DrawnSet, root: Path, rng: np.random.Generator) -> Path:
         split = "" if "{split}" not in images else ("train", "val")[number % 2]
         for folder in (images, masks):
             (root / folder.format(split=split)).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(root / images.format(split=split) / f"p{number:03d}.png")
+        file = root / images.format(split=split) / f"p{number:03d}.png"
+        Image.fromarray(picture).save(file, compress_level=0)
         write(stored, root / masks.format(split=split) / f"p{number:03d}", number)
     if drawn.yaml:
         (root / "data.yaml").write_text(drawn.yaml, encoding="utf-8")

@@ -29,7 +29,7 @@ NARROW = 6
 OVERSHOOT = 0.2
 # Of a wall's runs: those between two lower or two higher values, or all between the same two.
 ELSEWHERE, ONE_PAIR = 0.1, 0.8
-KINDS_BY_VALUE = ("between", "alone", "parting", "inside", "edges")
+KINDS_BY_VALUE = ("between", "alone", "parting", "steps", "touching", "inside", "edges")
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,13 @@ class Transitions:
     between    {value: its short runs in ramps and bumps}
     alone      {value: its short runs that are thin}
     parting    {value: its short runs that are all that lies between two regions of other values}
+    steps      {value: its short runs in stairs}
+    touching   {lower value: of `next`, those between regions wider than narrow ones}
     inside     {value: pixels whose eight neighbours have the same value; none at the mask's rim}
     edges      {value: pixels with another value among their neighbours}
 
-    Colours are no numbers: next, stairs, bumps, narrow, soft, broken and walls are 0 of them.
+    Colours are no numbers: next, stairs, bumps, narrow, soft, broken and walls are 0 of them, and
+    steps and touching empty.
     """
 
     direct: int = 0
@@ -75,6 +78,8 @@ class Transitions:
     between: dict[int, int] = field(default_factory=dict)
     alone: dict[int, int] = field(default_factory=dict)
     parting: dict[int, int] = field(default_factory=dict)
+    steps: dict[int, int] = field(default_factory=dict)
+    touching: dict[int, int] = field(default_factory=dict)
     inside: dict[int, int] = field(default_factory=dict)
     edges: dict[int, int] = field(default_factory=dict)
 
@@ -89,15 +94,13 @@ def transitions(values_HW: np.ndarray, *, colour: bool = False) -> Transitions:
         counts += kinds
         runs.append(tuple(values))
     *by_value, single_N3 = (np.concatenate(both) for both in zip(*runs, strict=True))
-    between, alone, parting = map(_tally, by_value)
-    counts[KINDS.index("walls")] = _walls(single_N3, parting)
+    tallies: dict[str, Any] = dict(zip(KINDS_BY_VALUE, map(_tally, by_value), strict=False))
+    counts[KINDS.index("walls")] = _walls(single_N3, tallies["parting"])
     found: dict[str, Any] = dict(zip(KINDS, counts.tolist(), strict=True))
     alike_HW = _alike(values_HW)
     edges, alike_HW[[0, -1]], alike_HW[:, [0, -1]] = _tally(values_HW[~alike_HW]), False, False
     inside = _tally(values_HW[alike_HW])
-    return Transitions(
-        **found, between=between, alone=alone, parting=parting, inside=inside, edges=edges
-    )
+    return Transitions(**found, **tallies, inside=inside, edges=edges)
 
 
 def renamed(found: Transitions, names: Mapping[int, int]) -> Transitions:
@@ -128,8 +131,8 @@ def _alike(values_HW: np.ndarray) -> np.ndarray:
 def _along(lines_NW: np.ndarray, colour: bool) -> tuple[np.ndarray, ...]:
     """Along rows: the counts of `Transitions`, and the values of its kinds of runs.
 
-    Those are of ramps and bumps, thin ones, and parting ones; last the single runs of soft
-    crossings, each with the lower and the higher value it lies between.
+    Those are of KINDS_BY_VALUE but for the last two; then the single runs of soft crossings, each
+    with the lower and the higher value it lies between.
     """
     width = lines_NW.shape[1]
     starts_NW = np.ones(lines_NW.shape, bool)
@@ -160,13 +163,12 @@ def _along(lines_NW: np.ndarray, colour: bool) -> tuple[np.ndarray, ...]:
         bump,
         (runs > 0) & ~(steady | thin | bump | stairs),
     ]
-    # A run lies in a ramp where more ramps begin before it than end before it.
-    within_R = np.zeros(len(value_R) + 1, np.int64)
-    soft = ramp | bump
-    np.add.at(within_R, first[soft] + 1, 1)
-    np.add.at(within_R, last[soft], -1)
-    between = value_R[within_R.cumsum()[:-1] > 0]
+    ramped, stepping = ramp | bump, stairs & (runs > 0)
+    between = value_R[_within(len(value_R), first[ramped], last[ramped])]
+    steps = value_R[_within(len(value_R), first[stepping], last[stepping])]
     parting = (runs == 1) & ~ends_equal
+    wide = kinds[1] & (np.minimum(length_R[first], length_R[last]) > NARROW)
+    touching = np.minimum(value_R[first], value_R[last])[wide]
     if colour:
         counts = np.array([*(kind.sum() for kind in kinds), 0, 0, 0, 0])
         single_N3 = np.zeros((0, 3), np.int64)
@@ -178,7 +180,17 @@ def _along(lines_NW: np.ndarray, colour: bool) -> tuple[np.ndarray, ...]:
         at = first[soft & (runs == 1)] + 1
         ends = np.sort([value_R[at - 1], value_R[at + 1]], axis=0)
         single_N3 = np.stack([value_R[at], *ends], axis=1)
-    return counts, between, value_R[first[thin] + 1], value_R[first[parting] + 1], single_N3
+    short = (between, value_R[first[thin] + 1], value_R[first[parting] + 1], steps, touching)
+    return counts, *short, single_N3
+
+
+def _within(runs: int, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """(R) bool: runs between the first and the last of some crossing."""
+    # A run lies in one where more crossings begin before it than end before it.
+    begun_R = np.zeros(runs + 1, np.int64)
+    np.add.at(begun_R, first + 1, 1)
+    np.add.at(begun_R, last, -1)
+    return begun_R.cumsum()[:-1] > 0
 
 
 def _walls(single_N3: np.ndarray, parting: Mapping[int, int]) -> int:

@@ -71,7 +71,11 @@ class LabelRule:
 
     @cached_property
     def _label_of_index(self) -> np.ndarray:
-        return np.array([self.label(value) for value in range(65536)])
+        values = np.arange(65536)
+        labels = (values > 0).astype(np.int64) if self.objects else np.full(65536, UNKNOWN)
+        within = {value: label for value, label in self.table.items() if 0 <= value < 65536}
+        labels[list(within)] = list(within.values())
+        return labels
 
     @cached_property
     def _slots(self) -> Slots | None:

@@ -13,6 +13,8 @@ from segkit.data.files.reading import PLAIN, Reading
 LOOKED_AT = 24
 # Fewer objects in all masks together may as well be classes that are one piece each.
 CLEARLY_OBJECTS = 8
+# Fewer in each of one or two masks are too few to ask about.
+LEAST_BY_CHANCE = 4
 
 
 def seeming_objects(
@@ -22,7 +24,7 @@ def seeming_objects(
 
     They do where 0 lies beside them nearly everywhere, they run 1, 2, 3, … in each file, and each
     number is one connected blob. They run equally far in all files where they are classes, and by
-    chance in one or two.
+    chance in one or two: those count for fewer than CLEARLY_OBJECTS, where 0 covers more than each.
 
     A heuristic: what follows from it must show the way out.
     """
@@ -33,10 +35,20 @@ def seeming_objects(
     highest = max(max(numbers) for numbers in filled)
     running = sum(numbers == set(range(1, len(numbers) + 1)) for numbers in filled) / len(filled)
     uneven = len({len(numbers) for numbers in filled}) > 1 or (len(filled) <= 2 and highest >= 8)
-    if highest < 3 or not uneven or running < 0.7:
+    ground = all(facts.counts.get(0, 0) == _most(facts) for facts in masks)
+    by_chance = not uneven and len(filled) <= 2 and highest >= LEAST_BY_CHANCE and ground
+    if highest < 3 or not (uneven or by_chance) or running < 0.7:
         return 0
-    blobs = _blob_share(masks, ignore, reading) >= 0.95
-    return sum(len(numbers) for numbers in filled) if blobs else 0
+    if _blob_share(masks, ignore, reading) < 0.95:
+        return 0
+    objects = sum(len(numbers) for numbers in filled)
+    return objects if uneven else min(objects, CLEARLY_OBJECTS - 1)
+
+
+def _most(facts: MaskFacts) -> int:
+    """Pixels of the most frequent value; more than there are where two are as frequent."""
+    first, second = (*sorted(facts.counts.values(), reverse=True), 0)[:2]
+    return first + (first == second)
 
 
 def _numbers(facts: MaskFacts, ignore: int | None) -> set[int]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from segkit.data.files.masks import MaskFacts
-from segkit.data.files.transitions import KINDS, KINDS_BY_VALUE, Transitions
+from segkit.data.files.transitions import KINDS, KINDS_BY_VALUE, OVERSHOOT, Transitions
 
 # A value of which a smaller share lies inside a region has no region of its own.
 LEAST_INSIDE = 0.05
@@ -30,11 +30,13 @@ NARROW_OF_SOFT, NARROW_OF_SKIPPING, SKIPPING = 0.3, 0.5, 0.5
 LOST_OF_STEPS = 0.4
 # Stairs: of all meetings of consecutive numbers, for each thin run, and for each narrow region.
 LEAST_STAIRS, STAIRS, OF_THIN, NARROW_OF_STAIRS = 20, 0.1, 1, 0.45
-# How much of the numbers between is inside, in the masks that have the stairs. Of 3,200 drawn sets
-# of contours, rings and nested classes none came beyond all four; BROAD alone let five through.
-BROAD = 0.4
-# The same in all masks, from which on it is asked whether they were smoothed.
-BROAD_AT_ALL = 0.2
+# How much of what lies in short runs between others is region in the same mask. Of 2,100 drawn sets
+# of contours, rings and nested classes none came beyond all limits of stairs; rings reach 0.02,
+# class numbers smoothed in steps of one have 0.08 at least, those of three or four mostly 0.4.
+BROAD, BROAD_AT_ALL, LEAST_BROAD = 0.3, 0.1, 0.05
+# Values that also meet both neighbours in broad regions: so often for each short run, and of those.
+# Such a value is asked for where narrow regions are few for each soft crossing.
+BOTH, TOUCHING, NARROW_OF_ASKED = 0.2, 0.5, 1.5
 # Of ramps and unsteady sequences, where few values have a region.
 RAMPS_OF_UNEVEN = 0.3
 # Of the short runs that values without a region make where they do not stand alone.
@@ -47,6 +49,8 @@ LEAST_HOMELESS = 3
 # It leaves 0.54 or more (131 sets); thin letters of many classes reach 0.39.
 UNSTEADY = 0.45
 RIPPLES, LEAST_RIPPLES = 4, 12
+# Those that huddle, and the chance from which on they do.
+OF_HUDDLED, BY_CHANCE = 0.2, 1e-6
 FAR = 40
 # Values this near, as a share of the whole range, are one level with its ripples.
 ONE_LEVEL = 0.08
@@ -75,7 +79,7 @@ def find_smear(masks: Sequence[MaskFacts]) -> Smear | None:
     # Colours have no order: one lies between two others by chance.
     ordered = not masks[0].colour
     if not (
-        (ordered and (_in_ramps(seen) or _in_stairs(masks, seen, counts)))
+        (ordered and (_in_ramps(masks, seen, counts) or _in_stairs(masks, seen, counts)))
         or _at_borders_only(masks, set(homeless))
     ):
         return None
@@ -95,13 +99,13 @@ def summed(masks: Sequence[MaskFacts]) -> Transitions:
     return Transitions(**sums, **by_value)
 
 
-def _in_ramps(seen: Transitions) -> bool:
+def _in_ramps(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[int, int]) -> bool:
     """Regions two or more apart meet over the values between them: also where those are classes.
 
     Classes lie between others by their place and not by their number: seldom is the one between
     the one whose number is. Where it is, it is one class between all others, as walls of cells are,
-    or the classes lie inside each other in their order, in bands of any width, where a smear is as
-    narrow everywhere and skips what is in between.
+    or the classes lie inside each other in their order: in bands of any width, where a smear is as
+    narrow everywhere and skips what is in between, or as lines that are thin all over a mask.
     """
     soft = seen.soft - seen.walls
     if soft < max(LEAST_SOFT, SOFT * (soft + seen.direct + seen.broken)):
@@ -111,28 +115,52 @@ def _in_ramps(seen: Transitions) -> bool:
     bands = (NARROW_OF_SOFT + NARROW_OF_SKIPPING * skipping) * seen.soft
     # A few crossings say little: chance is about the square root of their number.
     in_order = seen.narrow + seen.soft**0.5 > bands
-    return skipping >= SKIPPING or not in_order
+    return skipping >= SKIPPING or (
+        not in_order and _broad_where_thin(masks, counts) >= LEAST_BROAD
+    )
 
 
 def _in_stairs(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[int, int]) -> bool:
     """Numbers meet over those between them, which have broad regions elsewhere in the same masks.
 
     Classes that lie inside each other in their order meet so too, but their bands are of any
-    width, and what is thin in a mask is mostly thin all over it.
+    width, and what is thin in a mask is mostly thin all over it. And a border of cells, broad
+    elsewhere as a class of its own, never meets both its neighbours in broad regions.
     """
-    if (
-        seen.stairs < max(LEAST_STAIRS, STAIRS * (seen.stairs + seen.next), OF_THIN * seen.thin)
-        or seen.narrow > NARROW_OF_STAIRS * seen.stairs
-    ):
-        return False
-    lowest, highest = min(counts), max(counts)
-    broad = 0.0
+    return (
+        seen.stairs >= max(LEAST_STAIRS, STAIRS * (seen.stairs + seen.next), OF_THIN * seen.thin)
+        and seen.narrow <= NARROW_OF_STAIRS * seen.stairs
+        and _broad_where_thin(masks, counts) >= BROAD
+        and _touching_both(seen, counts) >= TOUCHING
+    )
+
+
+def _broad_where_thin(masks: Sequence[MaskFacts], counts: Mapping[int, int]) -> float:
+    """How much of the values that lie in short runs between two others is region in those masks.
+
+    From 0, where a value is thin in the whole of each mask in which it is thin, to 1.
+    """
+    middle = counts.keys() - {min(counts), max(counts)}
+    short, broad = 0, 0.0
     for facts in masks:
-        middle = [value for value in facts.counts if lowest < value < highest]
-        pixels = sum(facts.counts[value] for value in middle)
-        inside = sum(facts.transitions.inside.get(value, 0) for value in middle)
-        broad += facts.transitions.stairs * inside / max(1, pixels)
-    return broad >= BROAD * seen.stairs
+        seen = facts.transitions
+        for value in middle & facts.counts.keys():
+            here = seen.steps.get(value, 0) + seen.between.get(value, 0)
+            short += here
+            broad += here * seen.inside.get(value, 0) / facts.counts[value]
+    return broad / max(1, short)
+
+
+def _touching_both(seen: Transitions, counts: Mapping[int, int]) -> float:
+    """Of the short runs in stairs, the share of values that also meet both neighbours broadly."""
+    middle = counts.keys() - {min(counts), max(counts)}
+    steps = {value: runs for value, runs in seen.steps.items() if value in middle}
+    both = sum(
+        runs
+        for value, runs in steps.items()
+        if min(seen.touching.get(value - 1, 0), seen.touching.get(value, 0)) >= BOTH * runs
+    )
+    return both / max(1, sum(steps.values()))
 
 
 def _at_borders_only(masks: Sequence[MaskFacts], homeless: set[int]) -> bool:
@@ -151,8 +179,11 @@ def _at_borders_only(masks: Sequence[MaskFacts], homeless: set[int]) -> bool:
     numerous = len(lost) >= max(LEAST_RIPPLES, RIPPLES * len(held.keys() - lost))
     if suspected[0].colour:
         return numerous and (_between(seen, lost) or _rippled(seen))
-    if _between(seen, lost):
+    # A few values lie between two others by chance: then most meetings must lead over them.
+    if _between(seen, lost) and (len(lost) >= LEAST_RIPPLES or seen.soft >= seen.broken):
         return True
+    if numerous and _huddled(lost, held.keys() - lost):
+        return _rippled(seen, OF_HUDDLED)
     return (numerous or _beside_levels(lost, _levels(held, seen.inside))) and _rippled(seen)
 
 
@@ -168,11 +199,28 @@ def _between(seen: Transitions, homeless: set[int]) -> bool:
     )
 
 
-def _rippled(seen: Transitions) -> bool:
-    """Most borders are fringed by short runs of several values, as JPEG and blurring leave it."""
+def _rippled(seen: Transitions, share: float = UNSTEADY) -> bool:
+    """That share of all borders has short runs of several values, as JPEG and blurring leave."""
     soft = seen.ramps + seen.stairs + seen.bumps + seen.unsteady
     crossings = soft + seen.direct + seen.thin
-    return bool(seen.inside) and soft >= max(LEAST_RAMPS, UNSTEADY * crossings)
+    return bool(seen.inside) and soft >= max(LEAST_RAMPS, share * crossings)
+
+
+def _huddled(lost: set[int], homes: set[int]) -> bool:
+    """Whether values without a region crowd around several with one closer than chance allows.
+
+    Numbers of classes lie anywhere, or follow each other from one end. Those that JPEG of a high
+    quality strews lie on both sides of each level, and seldom reach half of all borders.
+    """
+    if len(homes) < 2:
+        return False
+    nearest = {value: min(homes, key=lambda home: abs(home - value)) for value in lost}
+    reach = max(abs(home - value) for value, home in nearest.items())
+    crowds = Counter(nearest.values())
+    span = max(lost | homes) - min(lost | homes)
+    near = min(1.0, len(homes) * (2 * reach + 1) / span)
+    several = sum(crowd >= LEAST_HOMELESS for crowd in crowds.values())
+    return several >= 2 and near ** len(lost) < BY_CHANCE
 
 
 def _beside_levels(values: set[int], levels: Sequence[int]) -> bool:
@@ -188,21 +236,19 @@ def _beside_levels(values: set[int], levels: Sequence[int]) -> bool:
 def may_be_smoothed(masks: Sequence[MaskFacts]) -> bool:
     """Whether classes that `find_smear` lets pass may be smoothed numbers just as well.
 
-    They meet over thin lines of those between, which have regions elsewhere: of few classes in
-    their order, as cells with borders, nothing tells them from numbers resized smoothly. Nor where
-    hardly a pixel lies inside a region, as in tiny masks.
+    They meet over thin lines of those between, which have regions in the same masks: of few classes
+    in their order, as cells with borders, nothing tells them from numbers resized smoothly. Nor
+    where hardly a pixel lies inside a region, as in tiny masks.
     """
     seen, counts = summed(masks), Counter[int]()
     for facts in masks:
         counts.update(facts.counts)
-    middle = counts.keys() - {min(counts), max(counts)}
-    inside = sum(seen.inside.get(value, 0) for value in middle)
-    if middle and sum(seen.inside.values()) < LEAST_INSIDE * counts.total():
+    if len(counts) > 2 and sum(seen.inside.values()) < LEAST_INSIDE * counts.total():
         return True
     return (
         seen.soft >= max(LEAST_SOFT, SOFT * (seen.soft + seen.direct + seen.broken))
-        and len(middle) > 0
-        and inside >= BROAD_AT_ALL * sum(counts[value] for value in middle)
+        and seen.narrow <= NARROW_OF_ASKED * seen.soft
+        and _broad_where_thin(masks, counts) >= BROAD_AT_ALL
     )
 
 
@@ -223,7 +269,8 @@ def two_levels(masks: Sequence[MaskFacts]) -> tuple[int, ...]:
 def _levels(counts: Mapping[int, int], inside: Mapping[int, int]) -> tuple[int, ...]:
     """The values with regions of their own, each with its ripples as one, the largest first asked.
 
-    The highest value is one more where thin foreground has no region that reaches it.
+    The lowest and the highest value are levels where they lie beyond all others: smoothing yields
+    what lies between two values, and thin foreground may have no region that reaches its own.
     """
     reach = ONE_LEVEL * (max(counts) - min(counts))
     levels: list[int] = []
@@ -235,4 +282,10 @@ def _levels(counts: Mapping[int, int], inside: Mapping[int, int]) -> tuple[int, 
     levels = levels or [min(counts)]
     if len(levels) < 2:
         levels.append(max((min(counts), max(counts)), key=lambda end: abs(end - levels[0])))
+    over = OVERSHOOT * (max(levels) - min(levels))
+    levels += [end for end in (min(counts), max(counts)) if _beyond(end, levels, over)]
     return tuple(sorted(levels))
+
+
+def _beyond(value: int, levels: Sequence[int], by: float) -> bool:
+    return value < min(levels) - by or value > max(levels) + by
