@@ -122,7 +122,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     work = Path(tempfile.mkdtemp(prefix=f"{folder.name}{TEMPORARY}", dir=folder.parent))
     try:
         yield work
-        for file in work.iterdir():
+        for file in work.rglob("*"):
             flush(file)
         flush(work)
         work.chmod(0o755)

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "Score a trained model on a split of a data set.",
     "report": "Write report.html, the page of a training, again.",
     "calibrate": "Fit how certain a trained model is to how often it is right.",
+    "ensemble": "Put several trained models into one folder that answers as one.",
     "predict": "Write masks, and overlays to look at, for images.",
     "export": "Write a trained model as ONNX, run beside it before it is kept.",
     "data": "Check, preview and measure a folder of images and masks.",

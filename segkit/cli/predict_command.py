@@ -59,6 +59,12 @@ OVERLAP = "Share of a tile that neighbours have in common."
 @click.option(
     "--tta", is_flag=True, help="Mean over the image and its three mirrorings: 4 x slower."
 )
+@click.option(
+    "--mc-dropout",
+    default=0,
+    type=click.IntRange(0),
+    help="Mean over so many passes with dropout left on. [default: one pass without]",
+)
 @click.option("--batch", type=click.IntRange(1), help=BATCH)
 @click.option("--tile", type=click.IntRange(16), help=TILE)
 @click.option(
@@ -93,8 +99,10 @@ def command(run: str, images: tuple[str, ...], out: Path, as_json: bool, **given
     segkit predict runs/street 'scans/*.tif' --out masks --tile 512
     segkit predict runs/cells scans --out counts --objects --least-area 20
     segkit predict runs/cells scans --out out --objects --least-area 20 --resume
+    segkit predict runs/a runs/b runs/c photos --out masks --uncertainty
 
-    RUN is the folder that `segkit train` printed, or an ONNX file that `segkit export` wrote. OUT
+    RUN is the folder that `segkit train` printed, or an ONNX file that `segkit export` wrote;
+    several runs are an ensemble, whose answer is the mean of their probabilities. OUT
     gets masks/ (PNG at the image's own size, its pixels the classes, shown in the palette's
     colours), overlays/ and predictions.json.
 
@@ -117,7 +125,9 @@ def command(run: str, images: tuple[str, ...], out: Path, as_json: bool, **given
         {name: given[name] for name in (field.name for field in fields(kind)) if name in given}
         for kind in (PredictionSettings, Output)
     )
-    settings, output = PredictionSettings(run, **asked), Output(out, **kept)
+    runs, images = _runs_and_images(run, images)
+    settings = PredictionSettings(runs[0] if len(runs) == 1 else runs, **asked)
+    output = Output(out, **kept)
     try:
         report = predict_to_folder(
             settings, images, output, _progress(as_json), _region_progress(as_json)
@@ -131,6 +141,16 @@ def command(run: str, images: tuple[str, ...], out: Path, as_json: bool, **given
         counted = output.objects or bool(report.record.separation)
         say(_summary(report, out, objects=counted, shard=settings.shard))
     return 3 if report.failed else 0
+
+
+def _runs_and_images(run: str, given: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The runs that come first, as long as they hold models, and the images after them."""
+    from segkit.model.place import holds_model
+
+    count = 0
+    while count < len(given) - 1 and holds_model(given[count]):
+        count += 1
+    return (run, *given[:count]), given[count:]
 
 
 def _progress(quiet: bool) -> Callable[[int, int], None]:

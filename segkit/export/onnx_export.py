@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from segkit.data.files.images import read_image
 from segkit.data.opening.demo import open_demo
-from segkit.errors import ModelFileError
+from segkit.errors import ModelFileError, UsageError
 from segkit.export.onnx_graph import (
     GraphSettings,
     full_scale_of,
@@ -22,6 +22,7 @@ from segkit.export.onnx_graph import (
     to_onnx,
 )
 from segkit.inference.sources import find_sources
+from segkit.model.ensemble import Ensemble
 from segkit.model.network import SegmentationModel
 from segkit.storage import new_file, storage_errors
 
@@ -86,6 +87,12 @@ def export_onnx(
     (disagrees): then no file is written, and one that was there stays.
     """
     require_onnx()
+    if isinstance(model, Ensemble):
+        raise UsageError(
+            "SK-C007",
+            f"an ensemble of {len(model.members)} networks is no single graph.",
+            "Export its members one by one: the folders MODEL/members/1, MODEL/members/2, ...",
+        )
     source = f"{len(images)} images given" if images else "pictures of the demo set"
     with storage_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)

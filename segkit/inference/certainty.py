@@ -8,17 +8,21 @@ arXiv:2007.08792). So a temperature never changes a label.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from segkit.device import ran_out_of_memory
+from segkit.errors import UsageError
 from segkit.inference.predictor import Predictor, as_pixels
 from segkit.inference.reading import Given
+from segkit.model.ensemble import Ensemble
 
 # Along which of (B, C, H, W) an image is mirrored: not, left to right, upside down, both.
 MIRRORS = ((), (3,), (2,), (2, 3))
@@ -29,14 +33,34 @@ class Ways:
     """In how many ways a model is asked about one image.
 
     mirrors   of the image and its three mirrored versions, each answer mirrored back
+    dropout   so many passes with the network's dropout left on (Gal & Ghahramani 2016,
+              arXiv:1506.02142); 0: one pass without it
+
+    The n-th pass drops the same for every image, so that an answer does not depend on the others.
     """
 
     mirrors: bool = False
+    dropout: int = 0
 
     @property
     def several(self) -> bool:
         """Whether labels are those of the mean, and not of the network's one answer."""
-        return self.mirrors
+        return self.mirrors or self.dropout > 0
+
+    def contradict(self, model: nn.Module) -> bool:
+        """Whether there are several answers, which may contradict each other."""
+        return self.mirrors or self.dropout > 1 or isinstance(model, Ensemble)
+
+    def refuse_no_dropout(self, model: nn.Module) -> None:
+        """Raises UsageError SK-C007 where dropout is asked for, and the network has none."""
+        if self.dropout and not _dropouts(model):
+            raise UsageError(
+                "SK-C007",
+                "dropout is to be left on, and the network has none (no torch.nn.Dropout above 0): "
+                "every pass would be the same.",
+                "Use --tta or several runs; or train one with dropout, such as "
+                "--decoder 'unet(dropout=0.2)'.",
+            )
 
 
 class Answer(NamedTuple):
@@ -62,6 +86,8 @@ def answer(predictor: Predictor, given: Given, ways: Ways = Ways()) -> Answer:
         log_KHW = pooled.log_mean_KHW
         tempered_KHW = predictor.tempered(log_KHW).softmax(dim=0)
         label_HW = as_labels(log_KHW.cpu().numpy())
+        if predictor.model.record.label_count == 1:
+            label_HW = label_HW * 0  # The only class is everywhere.
         return Answer(label_HW, tempered_KHW.cpu().numpy(), pooled.mutual_HW)
     except (RuntimeError, MemoryError) as error:
         if not ran_out_of_memory(error):
@@ -73,9 +99,36 @@ def _asked(
     predictor: Predictor, pixels_BCHW: Tensor, full_scale: float, ways: Ways
 ) -> Iterator[Tensor]:
     """logits_KHW of every answer."""
+    if ways.dropout:
+        # A network rewritten for prediction has no dropout left.
+        predictor = replace(predictor, rewrites=False, rewritten=None)
     for turn in MIRRORS if ways.mirrors else MIRRORS[:1]:
-        logits_BKHW = predictor.logits(pixels_BCHW.flip(turn), full_scale)
-        yield logits_BKHW.float().flip(turn)[0]
+        turned_BCHW = pixels_BCHW.flip(turn)
+        for number in range(max(ways.dropout, 1)):
+            with _dropping(predictor.network, number) if ways.dropout else nullcontext():
+                for logits_BKHW in predictor.each_logits(turned_BCHW, full_scale):
+                    yield logits_BKHW.float().flip(turn)[0]
+
+
+def _dropouts(model: nn.Module) -> list[nn.Module]:
+    """Every dropout of a network that drops something."""
+    return [each for each in model.modules() if isinstance(each, _DropoutNd) and each.p > 0]
+
+
+@contextmanager
+def _dropping(network: nn.Module, number: int) -> Iterator[None]:
+    """Leaves dropout on, drawn from the number of the pass; all else stays in evaluation mode."""
+    dropouts = _dropouts(network)
+    device = next(network.parameters()).device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(number)
+        for each in dropouts:
+            each.train()
+        try:
+            yield
+        finally:
+            for each in dropouts:
+                each.eval()
 
 
 class _Pooled:

@@ -54,10 +54,11 @@ def predict_to_folder(
     `predict_files` and `merge_shards` raise.
     """
     intensity = asked_intensity(asked.intensity)
-    if asked.tile and (asked.tta or output.needs_probabilities):
+    if asked.tile and (asked.ways.several or output.needs_probabilities):
         raise UsageError(
             "SK-C007",
-            "--tta, --probabilities and --uncertainty need whole images, and --tile cuts them.",
+            "--tta, --mc-dropout, --probabilities and --uncertainty need whole images, and --tile "
+            "cuts them.",
             "Leave out --tile, or the others.",
         )
     sources = marked(find_sources(images), asked.level)
@@ -71,7 +72,9 @@ def predict_to_folder(
     device, precision = chosen(asked.model, asked.device, asked.precision)
     batch = asked.batch or streams_of(device)
     tiling = Tiling(asked.tile, asked.overlap, batch) if asked.tile else None
-    predictor = Predictor(load_network(asked.model, device), device, precision, tiling)
+    network = load_network(asked.model, device)
+    asked.ways.refuse_no_dropout(network)
+    predictor = Predictor(network, device, precision, tiling)
     asked = replace(asked, precision=precision)
     if asked.merge:
         return merge_shards(predictor, sources, output, asked)
@@ -174,7 +177,11 @@ def _begun(
     background = background_label(asked.background, record.label_names, record.background)
     refuse_what_needs_whole_images(sources, output, bool(record.separation))
     # Who had it learn to tell objects apart wants to see them.
-    output = replace(output, objects=output.objects or bool(record.separation))
+    output = replace(
+        output,
+        objects=output.objects or bool(record.separation),
+        mutual_information=output.uncertainty and asked.ways.contradict(predictor.model),
+    )
     output.refuse_clashes(sources)
     report = Report(asked.model, record, str(predictor.device), predictor.precision)
     conditions = {"model": fingerprint(predictor.model), **asked.shaping, **output.kept}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,17 +175,33 @@ def load_onnx(file: Path) -> OnnxNetwork:
         raise _refused(file, why) from error
 
 
-def load_network(path: str | Path, device: torch.device | str = "cpu") -> SegmentationModel:
+def load_network(
+    path: str | Path | Sequence[str | Path], device: torch.device | str = "cpu"
+) -> SegmentationModel:
     """What `load_model` takes, or an ONNX file that `segkit export` wrote."""
+    if not isinstance(path, str | Path):
+        if files := [str(each) for each in path if Path(each).suffix.lower() == SUFFIX]:
+            raise UsageError(
+                "SK-C007",
+                f"{files[0]} is an ONNX file, and an ensemble is made of runs and model folders.",
+                "Give the run that it was exported from.",
+            )
+        return load_model(path, device)
     file = Path(path).expanduser()
     if file.suffix.lower() == SUFFIX and not file.is_dir():
         return load_onnx(file)
     return load_model(path, device)
 
 
-def chosen(path: str | Path, device: str, precision: str) -> tuple[torch.device, str]:
+def chosen(
+    path: str | Path | Sequence[str | Path], device: str, precision: str
+) -> tuple[torch.device, str]:
     """Device and precision to compute in; raises UsageError SK-C007 where onnxruntime has not."""
-    if Path(path).suffix.lower() != SUFFIX or Path(path).is_dir():
+    if (
+        not isinstance(path, str | Path)
+        or Path(path).suffix.lower() != SUFFIX
+        or Path(path).is_dir()
+    ):
         found = choose_device(device)
         return found, choose_precision(precision, found)
     if device not in ("auto", "cpu") or precision not in ("auto", "fp32"):

@@ -33,6 +33,7 @@ class Predicted:
     shares         of its pixels, by class name
     pixel_size     (height, width) of a pixel in `unit`, where the file tells it
     doubt          mean and p95 (95th percentile) of its pixels' entropy, 0 to 1, where asked for
+    mutual_information  the same of how far several answers contradict each other
     """
 
     file: str
@@ -44,6 +45,7 @@ class Predicted:
     pixel_size: Sequence[float] | None = None
     unit: str = ""
     doubt: Mapping[str, float] | None = None
+    mutual_information: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Output:
     geojson, coco  the objects' outlines, in geojson/ and coco.json
     probabilities  of every class, in probabilities/ as float32 TIFF with a page a class
     uncertainty    entropy in uncertainty/ as grey PNG: black is certain, white all classes alike
+    mutual_information  the same in mutual-information/, of 16 bits; where there are several answers
     """
 
     folder: Path
@@ -86,6 +89,7 @@ class Output:
     coco: bool = False
     probabilities: bool = False
     uncertainty: bool = False
+    mutual_information: bool = False
 
     @property
     def needs_probabilities(self) -> bool:
@@ -117,6 +121,7 @@ class Output:
             (self.geojson, "geojson", ".geojson"),
             (self.probabilities, "probabilities", ".tif"),
             (self.uncertainty, "uncertainty", ".png"),
+            (self.mutual_information, "mutual-information", ".png"),
         ):
             if wanted:
                 yield self.folder / kind / f"{source.name}{suffix}"
@@ -167,6 +172,11 @@ class Output:
         if self.uncertainty and prediction.uncertainty is not None:
             grey_HW = np.rint(255 * prediction.uncertainty).astype(np.uint8)
             self._write(source, "uncertainty", ".png", lambda p: Image.fromarray(grey_HW).save(p))
+        if self.mutual_information and prediction.mutual_information is not None:
+            deep_HW = np.rint(65535 * prediction.mutual_information).astype(np.uint16)
+            self._write(
+                source, "mutual-information", ".png", lambda p: Image.fromarray(deep_HW).save(p)
+            )
         size = prediction.labels.shape
         objects = prediction.objects_from(self.least_area) if self.counts_objects else ()
         if self.objects:
@@ -189,11 +199,6 @@ class Output:
 
     def _result(self, source: Source, prediction: Prediction) -> Predicted:
         height, width = prediction.labels.shape
-        doubt_HW = prediction.uncertainty if self.uncertainty else None
-        doubt = None
-        if doubt_HW is not None:
-            highest = round(float(np.percentile(doubt_HW, 95)), 6)
-            doubt = {"mean": round(float(doubt_HW.mean()), 6), "p95": highest}
         spacing = prediction.spacing
         return Predicted(
             file=str(source.path),
@@ -206,8 +211,19 @@ class Output:
             shares=prediction.shares,
             pixel_size=[spacing.y, spacing.x] if spacing else None,
             unit=spacing.unit if spacing else "",
-            doubt=doubt,
+            doubt=_mean_and_high(prediction.uncertainty if self.uncertainty else None),
+            mutual_information=_mean_and_high(
+                prediction.mutual_information if self.mutual_information else None
+            ),
         )
+
+
+def _mean_and_high(value_HW: NDArray[np.float32] | None) -> dict[str, float] | None:
+    """Over an image's pixels."""
+    if value_HW is None:
+        return None
+    highest = round(float(np.percentile(value_HW, 95)), 6)
+    return {"mean": round(float(value_HW.mean()), 6), "p95": highest}
 
 
 OBJECT_COLUMNS = (

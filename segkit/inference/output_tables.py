@@ -47,6 +47,7 @@ def _summary(
     header: list[object] = ["image", "status", "height", "width", "mask"]
     header += ["pixel_height", "pixel_width", "unit"]
     header += ["doubt_mean", "doubt_p95"] * output.uncertainty
+    header += ["mutual_information_mean", "mutual_information_p95"] * output.mutual_information
     header += [f"share/{name}" for name in classes]
     counted: list[str] = []
     if output.counts_objects:
@@ -60,6 +61,8 @@ def _summary(
         row += [*(image["pixel_size"] or (None, None)), image["unit"]]
         if output.uncertainty:
             row += [image["doubt"]["mean"], image["doubt"]["p95"]]
+        if output.mutual_information:
+            row += [image["mutual_information"]["mean"], image["mutual_information"]["p95"]]
         row += [image["shares"].get(name) for name in classes]
         number, area = Counter[str](), Counter[str]()
         for each in line["objects"]:

@@ -40,11 +40,12 @@ Picture = str | Path | Image.Image | NDArray[Any]
 
 
 def predict(
-    model: SegmentationModel | str | Path,
+    model: SegmentationModel | str | Path | Sequence[str | Path],
     image: Picture | Sequence[Picture],
     *,
     probabilities: bool = False,
     tta: bool = False,
+    mc_dropout: int = 0,
     tile: int | None = None,
     overlap: float = 0.25,
     precision: str = "auto",
@@ -53,13 +54,15 @@ def predict(
 ) -> Any:
     """What a model says of an image, as a Prediction; of several, as a list of them.
 
-    model          a loaded model, on the device where it is; or what `load_model` takes; or an ONNX
-                   file that `segkit export` wrote
+    model          a loaded model, on the device where it is; or what `load_model` takes, several
+                   in a list being an ensemble; or an ONNX file that `segkit export` wrote
     image          a path, a PIL image, or an array (H, W) or (H, W, C) of uint8, uint16 or floating
                    point; or a list of such, of any sizes
     probabilities  whether to give them too: K float32 values a pixel; images are computed whole
     tta            whether to take the mean probabilities of the image and its three mirrored
                    versions: four times the work, for surer labels; images are computed whole
+    mc_dropout     take the mean over so many passes with the network's dropout left on; 0: one pass
+                   without it; images are computed whole
     tile           cut images larger than this many pixels a side; None: those of more than 2048 x
                    2048 pixels are cut into tiles of 1024, and smaller ones where memory ends
     overlap        share of a tile that neighbours have in common
@@ -76,19 +79,21 @@ def predict(
         model = load_network(model)
     if tile is not None and tile < 16:
         raise UsageError("SK-C009", f"tile is {tile}.", "Give at least 16 pixels.")
-    if tile is not None and (probabilities or tta):
+    ways = Ways(tta, mc_dropout)
+    if tile is not None and (probabilities or ways.several):
         raise UsageError(
             "SK-C007",
-            "probabilities and mirrors need whole images, and tile cuts them.",
-            "Leave out tile, or probabilities and tta.",
+            "probabilities, mirrors and dropout need whole images, and tile cuts them.",
+            "Leave out tile, or probabilities, tta and mc_dropout.",
         )
+    ways.refuse_no_dropout(model)
     device = model.mean_C11.device
     predictor = _predictor(model, device, _precision(model, precision, device))
     several = isinstance(image, list | tuple)
     record = model.record
     ground = background_label(background, record.label_names, record.background)
     answer = _Answer(
-        predictor, asked_intensity(intensity), probabilities, Ways(tta), tile, overlap, ground
+        predictor, asked_intensity(intensity), probabilities, ways, tile, overlap, ground
     )
     images: Sequence[Any] = image if isinstance(image, list | tuple) else [image]
     found = [answer(each, place) for place, each in enumerate(images)]

@@ -15,7 +15,7 @@ from segkit.version import __version__
 class Report:
     """What predictions.json holds."""
 
-    model: str
+    model: str | tuple[str, ...]
     record: ModelRecord
     device: str
     precision: str

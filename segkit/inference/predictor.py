@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,6 +16,7 @@ from segkit.device import autocast, on_device, ran_out_of_memory
 from segkit.errors import OutOfMemory
 from segkit.inference.onnx_network import OnnxNetwork
 from segkit.inference.tiling import Tiling, labels_of_images
+from segkit.model.ensemble import Ensemble
 from segkit.model.network import CoarseLogits, SegmentationModel
 
 
@@ -48,6 +49,10 @@ class Predictor:
         network = self.model.eval().to(memory_format=self._layout)
         if self.rewritten is not None:
             network = self.rewritten
+        elif self.rewrites and isinstance(network, Ensemble):
+            network = network.of(
+                [rewritten(each, self.device, self.precision) for each in network.networks]
+            )
         elif self.rewrites and not isinstance(self.model, OnnxNetwork):
             network = rewritten(network, self.device, self.precision)
         object.__setattr__(self, "network", network)
@@ -70,6 +75,16 @@ class Predictor:
         """logits_BKHW of whole images, on the device; a single logit is given one of 0 beside it,
         for the background."""
         return self.enlarged(self.output(pixels_BCHW, full_scale), pixels_BCHW.shape[-2:])
+
+    @torch.no_grad()
+    def each_logits(self, pixels_BCHW: Tensor, full_scale: float) -> Iterator[Tensor]:
+        """`logits` of every member of an ensemble; of another model its own."""
+        if not isinstance(self.network, Ensemble):
+            yield self.logits(pixels_BCHW, full_scale)
+            return
+        with autocast(self.device, self.precision):
+            for logits_BKHW, _ in self.network.each(self._normalized(pixels_BCHW, full_scale)):
+                yield logits_BKHW
 
     @torch.no_grad()
     def output(self, pixels_BCHW: Tensor, full_scale: float) -> CoarseLogits:

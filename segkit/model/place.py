@@ -10,6 +10,15 @@ from segkit.errors import ModelFileError
 from segkit.storage import RETIRED, TEMPORARY
 
 HUB = "hf:"
+FILES = ("model.json", "model.safetensors")
+
+
+def holds_model(path: str) -> bool:
+    """Whether a path is a run, a model folder, an ONNX file, or a name of the hub."""
+    folder = Path(path).expanduser()
+    if path.startswith(HUB) or (folder.suffix.lower() == ".onnx" and folder.is_file()):
+        return True
+    return any((each / "model.json").is_file() for each in (folder / "model", folder))
 
 
 def is_there(folder: Path) -> bool:
@@ -57,7 +66,7 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     offline = os.environ.get("SEGKIT_OFFLINE", "0") not in ("", "0")
-    wanted = ["model.json", "model.safetensors"]
+    wanted = [f"{place}{name}" for place in ("", "members/*/") for name in FILES]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=offline))
     # As in weights.py: the hub client raises its HTTP library's errors too.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -19,7 +20,7 @@ from segkit.model.network import COLDEST, HOTTEST, ModelRecord, Part
 from segkit.registry.expression import parse_component
 from segkit.storage import sealed
 
-FORMAT = "segkit-model/1"
+FORMAT, ENSEMBLE = "segkit-model/1", "segkit-ensemble/1"
 # A number that a pixel can be, of any camera.
 LARGEST = 1e9
 
@@ -31,6 +32,8 @@ Text = Annotated[
 ]
 Name = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 Distribution = Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z0-9._-]+$")]
+# A folder inside the ensemble's, and no other.
+MemberName = Annotated[str, StringConstraints(pattern=r"^members/[1-9][0-9]{0,2}$")]
 Byte = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -146,6 +149,22 @@ class ModelFile(_Checked):
         for kind in ("encoder", "decoder", "upsampler"):
             content[kind] = Part(**content[kind])
         return ModelRecord(**content)
+
+
+class EnsembleFile(_Checked):
+    """The content of model.json of an ensemble, whose members are model folders inside its own."""
+
+    sha256_of_this_file: str
+    format: Literal["segkit-ensemble/1"]
+    members: Annotated[list[MemberName], Field(min_length=2, max_length=100)]
+    temperature: Annotated[float, Field(ge=COLDEST, le=HOTTEST)] = 1.0
+    training: TrainingFile = TrainingFile()
+
+
+def ensemble_text(members: Sequence[str], temperature: float, training: Mapping[str, Any]) -> str:
+    """The text of an ensemble's model.json; raises ValueError for numbers that JSON has not."""
+    said = {"members": list(members), "temperature": temperature, "training": dict(training)}
+    return sealed({"format": ENSEMBLE, **said})
 
 
 def to_text(record: ModelRecord, sha256: str) -> str:

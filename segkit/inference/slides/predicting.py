@@ -21,6 +21,7 @@ from segkit.inference.slides.kept import SUFFIX, KeptRegions
 from segkit.inference.slides.opening import open_regions
 from segkit.inference.slides.regions import Cut, Region, RegionReader
 from segkit.inference.slides.writing import write_tiff
+from segkit.model.ensemble import Ensemble
 from segkit.reporting.pictures import Picture, palette_for, write_picture
 from segkit.reporting.sheets import explained
 from segkit.storage import new_file, new_folder, storage_errors
@@ -40,7 +41,7 @@ class RegionSettings:
     overlap    share of the tile that neighbours have in common
     level      of the pyramid, 0 being the finest
     batch      regions computed together
-    tta        whether to take the mean over each region and its three mirrored versions
+    ways       in how many ways the model is asked about each region
     intensity  which stored values are black and white; None: as recorded with the model
     """
 
@@ -48,7 +49,7 @@ class RegionSettings:
     overlap: float = OVERLAP
     level: int = 0
     batch: int = 1
-    tta: bool = False
+    ways: Ways = Ways()  # noqa: RUF009  (frozen)
     intensity: Intensity | None = None
 
 
@@ -119,13 +120,13 @@ class Slide:
         kept: KeptRegions,
     ) -> Iterator[tuple[Region, NDArray[np.integer]]]:
         for band in cut.bands():
-            for group in _alike(band, 1 if settings.tta else settings.batch):
+            for group in _alike(band, 1 if settings.ways.several else settings.batch):
                 # The same regions are computed together after a stop, so that rounding is the same.
                 if all(region.number in kept for region in group):
                     continue
                 images = [given(region) for region in group]
-                if settings.tta:
-                    found = [answer(predictor, images[0], Ways(mirrors=True)).label_HW]
+                if settings.ways.several:
+                    found = [answer(predictor, images[0], settings.ways).label_HW]
                 else:
                     pixels = [each.pixels for each in images]
                     found = predictor.label_maps(pixels, images[0].full_scale)
@@ -220,8 +221,12 @@ def preview(given: GivenRegions, size: tuple[int, int], factor: int) -> Picture:
 
 def stride_of(predictor: Predictor) -> int:
     """A multiple of every stride of the network."""
-    encoder = getattr(predictor.model, "encoder", None)
-    return max(16, int(encoder.strides[-1])) if encoder is not None else USUAL_STRIDE
+    model = predictor.model
+    encoders = [
+        getattr(each, "encoder", None)
+        for each in (model.networks if isinstance(model, Ensemble) else (model,))
+    ]
+    return max(16, *(int(each.strides[-1]) if each else USUAL_STRIDE for each in encoders))
 
 
 def _alike(band: Sequence[Region], most: int) -> Iterator[list[Region]]:

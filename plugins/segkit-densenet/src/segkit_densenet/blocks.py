@@ -31,7 +31,7 @@ class DenseLayer(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, BOTTLENECK * growth, kernel_size=1, bias=False)
         self.norm2 = nn.BatchNorm2d(BOTTLENECK * growth)
         self.conv2 = nn.Conv2d(BOTTLENECK * growth, growth, kernel_size=3, padding=1, bias=False)
-        self.memory_efficient, self.dropout = memory_efficient, dropout
+        self.memory_efficient, self.dropout = memory_efficient, nn.Dropout(dropout)
 
     def forward(self, *maps: Tensor) -> Tensor:
         if self.memory_efficient and self.training:
@@ -39,7 +39,7 @@ class DenseLayer(nn.Module):
             new_BCHW: Tensor = recomputed(self, *maps, call=self._new, random=False)
         else:
             new_BCHW = self._new(*maps)
-        return F.dropout(new_BCHW, self.dropout, self.training) if self.dropout else new_BCHW
+        return self.dropout(new_BCHW) if self.dropout.p else new_BCHW
 
     def _new(self, *maps: Tensor) -> Tensor:
         narrow_BCHW = self.conv1(F.relu(self.norm1(torch.cat(maps, dim=1)), inplace=True))

@@ -7,7 +7,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from segkit.api import Features, MakeUpsampler
 from segkit_unet.checkpointing import Checkpointing
@@ -46,7 +45,7 @@ class Step(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.scale, self.dropout = scale, dropout
+        self.scale, self.dropout = scale, nn.Dropout(dropout)
         self.upsampler = make_upsampler(
             in_channels=in_channels, out_channels=out_channels, scale=scale
         )
@@ -63,9 +62,7 @@ class Step(nn.Module):
         x_BCHW = self.upsampler(x_BCHW, size=(height, width), pool_indices=index_BCHW)
         if skip_BCHW is not None:
             x_BCHW = torch.cat([cropped(skip_BCHW, (height, width)), x_BCHW], dim=1)
-        if self.dropout:
-            x_BCHW = F.dropout(x_BCHW, self.dropout, self.training)
-        result_BCHW: Tensor = self.block(x_BCHW)
+        result_BCHW: Tensor = self.block(self.dropout(x_BCHW))
         return result_BCHW
 
 

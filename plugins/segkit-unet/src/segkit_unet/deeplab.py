@@ -42,13 +42,14 @@ class AtrousPyramid(nn.Module):
         )
         self.whole = nn.Conv2d(in_channels, width, kernel_size=1)
         self.join = nn.Sequential(*style.pointwise((2 + len(rates)) * width, width))
-        self.dropout = dropout
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         whole_BC11 = F.relu(self.whole(x_BCHW.mean(dim=(2, 3), keepdim=True)))
         whole_BCHW = whole_BC11.expand(-1, -1, *x_BCHW.shape[-2:])
         branches = [self.near(x_BCHW), *(far(x_BCHW) for far in self.far), whole_BCHW]
-        return F.dropout(self.join(torch.cat(branches, dim=1)), self.dropout, self.training)
+        joined_BCHW: Tensor = self.dropout(self.join(torch.cat(branches, dim=1)))
+        return joined_BCHW
 
 
 class DeepLabV3PlusDecoder(nn.Module):

@@ -72,7 +72,7 @@ class UnetEncoder(Checkpointing):
         )
         lost = [2 * style.lost * stride for stride in self.strides]
         self.margins = tuple(sum(lost[: level + 1]) for level in range(depth))
-        self.dropout, self.dropout_at = dropout, dropout_at
+        self.dropout, self.dropout_at = nn.Dropout(dropout), dropout_at
         self.provides_pool_indices = padding == "same"
         initialise(self)
         load_encoder_weights(
@@ -92,9 +92,7 @@ class UnetEncoder(Checkpointing):
         return Features(tuple(maps), tuple(pool_indices) if self.provides_pool_indices else None)
 
     def _dropped(self, x_BCHW: Tensor, place: str) -> Tensor:
-        if self.dropout_at != place or not self.dropout:
-            return x_BCHW
-        return F.dropout(x_BCHW, self.dropout, self.training)
+        return self.dropout(x_BCHW) if self.dropout_at == place else x_BCHW
 
     def _first_convolution(self) -> str:
         return next(iter(self.state_dict()))

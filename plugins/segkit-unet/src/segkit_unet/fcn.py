@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from segkit.api import Features, MakeUpsampler, UsageError
 from segkit_unet.convolution import Conv, Norm, Style, check_positive, check_probability, initialise
@@ -50,7 +49,7 @@ class FcnDecoder(nn.Module):
         check_probability("fcn", "dropout", dropout)
         finest = _finest(variant, strides)
         style = Style(norm=norm, conv=conv)
-        self.channels, self.dropout = width, dropout
+        self.channels, self.dropout = width, nn.Dropout(dropout)
         self.fully6 = nn.Sequential(*style.layer(channels[-1], hidden))
         self.fully7 = nn.Sequential(*style.pointwise(hidden, hidden))
         self.score = nn.Conv2d(hidden, width, kernel_size=1)
@@ -68,8 +67,8 @@ class FcnDecoder(nn.Module):
         refuse_unpooling("fcn", self.upsampler)
 
     def forward(self, features: Features) -> Tensor:
-        coarsest_BCHW = F.dropout(self.fully6(features.maps[-1]), self.dropout, self.training)
-        coarsest_BCHW = F.dropout(self.fully7(coarsest_BCHW), self.dropout, self.training)
+        coarsest_BCHW = self.dropout(self.fully6(features.maps[-1]))
+        coarsest_BCHW = self.dropout(self.fully7(coarsest_BCHW))
         score_BCHW = self.score(coarsest_BCHW)
         for level, addition in zip(self.levels, self.additions, strict=True):
             score_BCHW = addition(score_BCHW, features.maps[level])
