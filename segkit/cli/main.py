@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+
+# When the command began, on time.perf_counter(): before all that takes seconds to import.
+BEGUN = time.perf_counter()
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

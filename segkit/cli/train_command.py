@@ -12,6 +12,7 @@ import click
 from segkit.cli.continuing import run_to_continue
 from segkit.cli.declaring import TorchCommand, say
 from segkit.cli.launching import launcher_options, needs_of
+from segkit.cli.main import BEGUN
 from segkit.cli.outlasting import outlasting_output
 from segkit.cli.repeating import CommandLine, as_a_job, on_devices, refuse_restarts_alone
 from segkit.cli.train_options import machine, output, settings_options
@@ -140,7 +141,7 @@ def _begin(config: TrainConfig, *, smoke: bool, dry_run: bool, in_place: bool) -
 
             events.decided(smoke_test(config))
             return None
-        result = train(config, events, dry_run=dry_run, in_place=in_place)
+        result = train(config, events, dry_run=dry_run, in_place=in_place, begun=BEGUN)
         return result.folder if result else None
 
     _watched(run, tensorboard=config.tensorboard)

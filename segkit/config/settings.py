@@ -63,8 +63,13 @@ class TrainConfig(BaseModel):
     minutes: float | None = Field(
         default=None,
         gt=0,
-        description="end in about so many minutes on this machine, whose speed then decides epochs "
-        "and epoch_steps; null: as long as those say",
+        description="end in so many minutes on this machine, whose speed then decides epochs and "
+        "epoch_steps; null: as long as those say",
+    )
+    earlier_plans: str | None = Field(
+        default=None,
+        description="numbers of epochs that were the plan of a run with minutes until the machine "
+        "got slower or quicker, as '24 until 7'; null: epochs was it from the start",
     )
     overfit: int | None = Field(
         default=None,
@@ -94,6 +99,11 @@ class TrainConfig(BaseModel):
     optimizer: Literal["adamw", "sgd"] = Field(
         default="adamw",
         description="sgd has a momentum of 0.9 (Nesterov's), and wants an lr of 0.01 to 0.1",
+    )
+    schedule: Literal["cosine", "poly"] = Field(
+        default="cosine",
+        description="how the learning rate falls after the warm-up: half a cosine, or (1 - done) "
+        "to the power of 0.9",
     )
     weight_decay: float = Field(
         default=0.01, ge=0, description="of weights; norms and biases have none"

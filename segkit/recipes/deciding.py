@@ -12,8 +12,8 @@ from segkit.data.opening.opened import Data
 from segkit.distributed import Group
 from segkit.errors import WeightsUnavailable
 from segkit.recipes.cautions import cautions
-from segkit.recipes.fingerprint import fingerprint_of
-from segkit.recipes.rules import RULES, Known
+from segkit.recipes.fingerprint import Fingerprint, fingerprint_of
+from segkit.recipes.rules import BY_SPEED, RULES, Known, Speed
 from segkit.registry.components import default_registry
 
 SETTINGS = tuple(rule.setting for rule in RULES)
@@ -36,38 +36,74 @@ class Decision:
         return f"{self.setting} {self.value}: {self.reason}" if self.setting else self.reason
 
 
-def with_recipe(
-    config: TrainConfig, data: Data, group: Group
-) -> tuple[TrainConfig, tuple[Decision, ...]]:
-    """The settings as their recipe has them; those that were given stay, by a file or an option.
+@dataclass(frozen=True)
+class Recipe:
+    """What decides a training's settings: asked once for all of them, and again where its speed
+    has a say.
+
+    config       as it was given
+    given        settings that it holds; they stay
+    default_size  side of the crop that fits the images, pixels
+    """
+
+    config: TrainConfig
+    given: frozenset[str]
+    fingerprint: Fingerprint
+    classes: tuple[str, ...]
+    default_size: int
+    pretrained: bool
+
+    def decide(
+        self, *, size: int | None = None, speed: Speed | None = None
+    ) -> tuple[dict[str, Any], tuple[Decision, ...]]:
+        """(what is changed, the decisions) with crops of this side; None: of the usual one, or of
+        one that the speed of training allows."""
+        settings = {name: getattr(self.config, name) for name in TrainConfig.model_fields}
+        settings["size"] = size or self.config.size or self.default_size
+        changes: dict[str, Any] = {}
+        decisions = []
+        for rule in RULES:
+            if rule.setting in self.given:
+                continue
+            decided = rule.decide(
+                Known(self.fingerprint, self.classes, settings, self.pretrained, speed)
+            )
+            if decided is not None:
+                settings[rule.setting] = changes[rule.setting] = decided[0]
+                decisions.append(Decision(rule.setting, *decided, rule.support))
+        if size and "size" not in self.given:
+            changes["size"] = size
+        if "encoder" in changes and not self.pretrained:
+            changes["weights"] = "none"
+        separated = bool(self.config.separate)
+        told = cautions(self.fingerprint, self.classes, separated=separated)
+        return changes, (*decisions, *(Decision("", None, text) for text in told))
+
+
+def recipe_for(config: TrainConfig, data: Data, group: Group) -> Recipe | None:
+    """None where the settings leave nothing to decide, or ask for none.
 
     A run's config.yaml gives them all: nothing is then measured or decided.
     """
     left = ("auto", None)
     given = {name for name in config.model_fields_set if getattr(config, name) not in left}
-    if config.recipe == "plain" or given >= set(SETTINGS):
-        return config, ()
-    fingerprint = fingerprint_of(data)
-    settings = {name: getattr(config, name) for name in TrainConfig.model_fields}
-    settings["size"] = config.size or data.default_size
+    asked = set(SETTINGS) if config.minutes else set(SETTINGS) - BY_SPEED
+    if config.recipe == "plain" or given >= asked:
+        return None
     pretrained = "encoder" not in given and _starts_pretrained(config, data.in_channels, group)
-    decisions = []
-    for rule in RULES:
-        if rule.setting in given:
-            continue
-        known = Known(fingerprint, data.classes, settings, pretrained)
-        decided = rule.decide(known)
-        if decided is not None:
-            settings[rule.setting] = decided[0]
-            decisions.append(Decision(rule.setting, *decided, rule.support))
-    changes = {each.setting: each.value for each in decisions}
-    if "encoder" in changes and not pretrained:
-        changes["weights"] = "none"
-    told = [
-        Decision("", None, text)
-        for text in cautions(fingerprint, data.classes, separated=bool(config.separate))
-    ]
-    return config.model_copy(update=changes), (*decisions, *told)
+    print_ = fingerprint_of(data)
+    return Recipe(config, frozenset(given), print_, data.classes, data.default_size, pretrained)
+
+
+def with_recipe(
+    config: TrainConfig, data: Data, group: Group
+) -> tuple[TrainConfig, tuple[Decision, ...]]:
+    """The settings as their recipe has them; those that were given stay, by a file or an option."""
+    recipe = recipe_for(config, data, group)
+    if recipe is None:
+        return config, ()
+    changes, decisions = recipe.decide()
+    return config.model_copy(update=changes), decisions
 
 
 def _starts_pretrained(config: TrainConfig, channels: int, group: Group) -> bool:

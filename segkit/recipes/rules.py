@@ -10,17 +10,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from segkit.recipes.fingerprint import Fingerprint
 
 # The deepest map has at least this side in a crop; nnU-Net (Isensee et al. 2021) goes on to 4.
 DEEPEST_SIDE, FEWEST_LEVELS, MOST_LEVELS = 8, 3, 6
 WIDTH = 16
+# Crops that are tried, pixels, and the steps that the largest of them must leave room for.
+SIDES = (64, 96, 128, 192, 256, 384)
+ENOUGH_STEPS = 150
 # A class is rare where it covers less of the images than this.
 RARE = 0.1
 # A crop shows an image whole, or nearly, where it holds this share of its shorter side.
 WHOLE = 0.9
+
+
+class Speed(Protocol):
+    """What the minutes of a training allow on this machine."""
+
+    def steps(self, size: int) -> int:
+        """How many steps with crops of this side, pixels, and the network that goes with them."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +41,14 @@ class Known:
     classes      their names
     settings     what is given or decided already, by setting
     pretrained   whether the encoder that plain has comes with pretrained weights here
+    speed        of the training on this machine, where it is given minutes
     """
 
     fingerprint: Fingerprint
     classes: tuple[str, ...]
     settings: dict[str, Any]
     pretrained: bool = False
+    speed: Speed | None = None
 
 
 Decided = tuple[Any, str] | None
@@ -54,6 +66,25 @@ class Rule:
     setting: str
     decide: Callable[[Known], Decided]
     support: str
+
+
+def _size(known: Known) -> Decided:
+    usual = int(known.settings["size"])
+    sides = [side for side in SIDES if side < usual]
+    if known.speed is None or not sides:
+        return None
+    taken, steps = sides[0], known.speed.steps(sides[0])
+    for side in (*sides[1:], usual):
+        if steps < ENOUGH_STEPS:
+            break
+        more = known.speed.steps(side)
+        if more < ENOUGH_STEPS:
+            told = f"{steps} steps fit the time, and {more} with crops of {side}"
+            return taken, f"{told}: {ENOUGH_STEPS} are wanted"
+        taken, steps = side, more
+    if taken == usual:
+        return usual, f"it fits the images, and {steps} steps fit the time"
+    return taken, f"only {steps} steps fit the time, and fewer with larger crops"
 
 
 def _encoder(known: Known) -> Decided:
@@ -108,6 +139,13 @@ def _percent(share: float) -> str:
 NNUNET = "nnU-Net (Isensee et al. 2021, doi:10.1038/s41592-020-01008-z)"
 RULES: tuple[Rule, ...] = (
     Rule(
+        "size",
+        _size,
+        "Steps count for more than what each sees: 145 steps of crops of 128 pixels reached an IoU "
+        "of membranes of 0.572 where 40 of 256 pixels reached 0.509 in the same 40 s of one core "
+        "(isbi2012), and the 21 steps of 512 pixels that fit three minutes 0.327.",
+    ),
+    Rule(
         "encoder",
         _encoder,
         "Time: 100 steps of 4 crops of 96 pixels took 59 s with unet(depth=4, width=16) and 215 s "
@@ -128,3 +166,5 @@ RULES: tuple[Rule, ...] = (
         f"Convention of {NNUNET}, a third of whose crops hold foreground.",
     ),
 )
+# Settings about which a rule has an opinion only where it knows the speed.
+BY_SPEED = frozenset({"size"})

@@ -29,6 +29,7 @@ from segkit.training.monitoring.notebook import Notebook
 from segkit.training.preparation.decisions import run_name
 from segkit.training.preparation.setup import Setup, set_up
 from segkit.training.preparation.summary import sentences
+from segkit.training.rehearsal.deadline import Deadline
 from segkit.training.rehearsal.largest_batch import with_largest_batch
 from segkit.training.rehearsal.minutes import within_minutes
 from segkit.training.rehearsal.rehearsal import rehearsed
@@ -46,15 +47,18 @@ def train(
     *,
     dry_run: bool = False,
     in_place: bool = False,
+    begun: float | None = None,
 ) -> TrainingResult | None:
     """Trains from the start in a new run folder; a dry run takes three steps, and makes none.
 
     in_place   in the folder `out` itself, never in one with a number added
+    begun      when the minutes began that it has, on time.perf_counter(); None: now
     Raises SegkitError: of the settings and the data before the first step, then Diverged,
     OutOfMemory or StorageError.
     """
     wanted = Path(config.out or run_name(config)).expanduser()
     RunFolder.refuse_file(wanted)
+    deadline = Deadline.of(config.minutes, begun) if config.minutes else None
     with (
         listening() as signals,
         process_group(config.device) as group,
@@ -66,8 +70,8 @@ def train(
         if config.batch == "auto":
             config, chosen = with_largest_batch(config, group)
         setup = set_up(config, group, watching)
-        if config.minutes:
-            setup = within_minutes(setup, config.minutes)
+        if deadline:
+            setup = within_minutes(setup, deadline)
         watching.decided([*sentences(setup), *chosen])
         if dry_run:
             watching.decided(rehearsed(setup, wanted))
@@ -77,13 +81,13 @@ def train(
             if group.writes:
                 run = RunFolder.create_exactly(wanted) if in_place else RunFolder.create(wanted)
                 stack.enter_context(run.locked())
-                run.write_config(setup.config)
+                run.write_config(setup.written_config)
                 run.write_samples_list(samples_of(setup))
                 run.write_skipped(setup.data.skipped)
                 watching.decided([("run", str(run.folder))])
                 notes.keep(run.folder)
                 watching.started(run.folder)
-            result = _Training(setup, run, watching, signals).run()
+            result = _Training(setup, run, watching, signals, deadline=deadline).run()
             if setup.data.skipped:
                 watching.warned(f"{skipped_note(setup.data.skipped)} See skipped.csv.")
             if run:
@@ -163,8 +167,10 @@ class _Training:
         signals: Signals,
         resumed: Resumed | None = None,
         forced: Sequence[str] = (),
+        deadline: Deadline | None = None,
     ) -> None:
         self.setup, self.events, self.signals = setup, events, signals
+        self.deadline = deadline
         self.config = setup.config
         self.writer = Writer(setup, run, events, forced) if run else None
         if self.config.keep_freed_memory and not keep_freed_memory():
@@ -260,6 +266,16 @@ class _Training:
         self.loop.position.next_epoch()
         if due:
             self._save_checkpoint()
+        if self.deadline:
+            self._keep_to(self.deadline, looked=due)
+
+    def _keep_to(self, deadline: Deadline, *, looked: bool) -> None:
+        """Shortens or stretches what is left where the machine got slower or quicker."""
+        changed = deadline.keep(self.loop, looked=looked)
+        if changed:
+            self.events.decided([("training", changed)])
+            if self.writer:
+                self.writer.run.write_config(self.setup.written_config)
 
     def _reason_to_stop(self) -> str:
         """Why training should end before its last epoch, or nothing."""

@@ -7,22 +7,60 @@ import pytest
 import torch
 from torch import nn
 
+from segkit.errors import UsageError
 from segkit.training.loop.learner import make_optimizer
 from segkit.training.optimization.ema import WeightAverage
 from segkit.training.optimization.norm_statistics import YoungNorms
-from segkit.training.optimization.schedule import learning_rate_share
+from segkit.training.optimization.schedule import Plan, Schedule, read_plans, written_plans
 from segkit.training.training import train
 
 
 def test_the_rate_rises_in_equal_steps_to_its_peak():
-    shares = [learning_rate_share(step, 100, 4) for step in range(5)]
+    shares = [Schedule(100, 0.04).share(step) for step in range(5)]
     assert shares == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
 
 
 def test_the_rate_then_falls_as_half_a_cosine():
-    assert learning_rate_share(52, 100, 4) == pytest.approx(0.5)
-    assert learning_rate_share(76, 100, 4) == pytest.approx((1 + math.cos(0.75 * math.pi)) / 2)
-    assert 0 < learning_rate_share(99, 100, 4) < 0.001
+    schedule = Schedule(100, 0.04)
+    assert schedule.share(52) == pytest.approx(0.5)
+    assert schedule.share(76) == pytest.approx((1 + math.cos(0.75 * math.pi)) / 2)
+    assert 0 < schedule.share(99) < 0.001
+
+
+def test_or_by_a_power_as_torchs_own_polynomial():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    reference = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=20, power=0.9)
+    for step in range(20):
+        share = Schedule(20, shape="poly").share(step)
+        assert share == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        reference.step()
+
+
+def test_a_plan_that_is_cut_goes_the_rest_of_its_way_in_fewer_steps():
+    # Of 100 steps 40 are done; 30 are left for the other 60, two of them at a time.
+    whole, cut = Schedule(100), Schedule(70, earlier=[Plan(100, 40)])
+    assert [cut.share(step) for step in range(40)] == [whole.share(step) for step in range(40)]
+    assert [cut.share(40 + step) for step in range(30)] == pytest.approx(
+        [whole.share(40 + 2 * step) for step in range(30)]
+    )
+    # Twenty of those thirty become forty: three quarters of a step more of the first plan each.
+    again = Schedule(90, earlier=[Plan(100, 40), Plan(70, 50)])
+    assert again.share(50) == pytest.approx(whole.share(60))
+    assert again.share(70) == pytest.approx(whole.share(80))
+
+
+def test_plans_are_read_as_they_are_written():
+    plans = (Plan(24, 7), Plan(20, 12))
+    assert written_plans(plans) == "24 until 7, 20 until 12"
+    assert read_plans(written_plans(plans)) == plans
+    assert (read_plans(None), written_plans(())) == ((), None)
+
+
+@pytest.mark.parametrize("text", ["24 till 7", "24 until x", "5 until 7", "24 until 7, 20 until 7"])
+def test_plans_of_another_kind_are_refused(text):
+    with pytest.raises(UsageError, match="SK-C009: earlier_plans cannot be"):
+        read_plans(text)
 
 
 def test_it_equals_torchs_own_cosine():
@@ -30,13 +68,13 @@ def test_it_equals_torchs_own_cosine():
     optimizer = torch.optim.SGD([parameter], lr=1.0)
     reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20)
     for step in range(20):
-        assert learning_rate_share(step, 20, 0) == pytest.approx(optimizer.param_groups[0]["lr"])
+        assert Schedule(20).share(step) == pytest.approx(optimizer.param_groups[0]["lr"])
         optimizer.step()
         reference.step()
 
 
 def test_a_training_of_one_step_has_a_rate():
-    assert learning_rate_share(0, 1, 0) == 1.0
+    assert Schedule(1).share(0) == 1.0
 
 
 def test_the_average_follows_by_its_formula():

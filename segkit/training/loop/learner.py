@@ -34,7 +34,6 @@ from segkit.training.optimization.compiling import compiled
 from segkit.training.optimization.ema import WeightAverage
 from segkit.training.optimization.freezing import freeze, thaw
 from segkit.training.optimization.norm_statistics import YoungNorms
-from segkit.training.optimization.schedule import learning_rate_share
 from segkit.training.preparation.setup import Setup
 
 # By group ("model", "average", "optimizer", "random", ...), then by name.
@@ -174,9 +173,7 @@ class Learner:
         return loss_of(self.loss, output, target_BHW, instances_BHW)
 
     def _set_learning_rate(self, number: int) -> float:
-        total = self.setup.total_steps
-        warmup = round(self.config.warmup_share * total)
-        rate = self.config.lr * learning_rate_share(number, total, warmup)
+        rate = self.config.lr * self.setup.schedule.share(number)
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = rate
         return rate

@@ -25,7 +25,7 @@ from segkit.training.loop.learner import Learner, Outcome
 from segkit.training.monitoring.clock import Clock
 from segkit.training.monitoring.events import EpochReport, StepReport
 from segkit.training.preparation.setup import Setup
-from segkit.training.resuming.identity import identity_of
+from segkit.training.resuming.identity import as_planned, identity_of
 from segkit.training.resuming.run_state import Resumed, RunState
 
 SKIPS_IN_A_ROW = 50
@@ -179,6 +179,11 @@ class Loop:
         position.waited = 0
         return True
 
+    def replan(self, epochs: int) -> None:
+        """Makes it so many epochs in all; the schedule runs out with the last."""
+        self.setup.length.replan(epochs, self.position.epoch)
+        self.identity = as_planned(self.identity, self.setup)
+
     def checkpoint(self) -> Checkpoint:
         """Everything needed to continue exactly; every process must ask, since all contribute.
 
@@ -197,7 +202,7 @@ class Loop:
             forced=self.forced,
         )
         tensors = self.learner.checkpoint_tensors()
-        return Checkpoint(tensors, state.record(), to_yaml(self.config))
+        return Checkpoint(tensors, state.record(), to_yaml(self.setup.written_config))
 
     def refuse_infinite_model(self) -> None:
         """Raises DivergedBatch SK-T001 where a weight or a norm's statistic is no finite number."""

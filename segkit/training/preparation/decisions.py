@@ -12,6 +12,7 @@ from segkit.data.sample_order import steps_per_epoch
 from segkit.device import choose_precision, default_workers
 from segkit.distributed import Group
 from segkit.errors import UsageError
+from segkit.training.optimization.schedule import Plan, read_plans
 
 DEMO_EPOCHS = 12
 USUAL_STEPS = 1500
@@ -19,16 +20,23 @@ FEWEST_EPOCHS = 10
 EVALUATIONS, SHOWN = 50, 5
 
 
-@dataclass(frozen=True)
+@dataclass
 class Length:
-    """How long a training is.
+    """How long a training is; one object for all who work with it, since it may change under way.
 
-    epochs   passes over the training images
-    reason   why so many, as a half-sentence; empty where the settings say so
+    epochs    in all
+    reason    why so many, as a half-sentence; empty where the settings say so
+    earlier   numbers of epochs that were the plan before, oldest first
     """
 
     epochs: int
     reason: str = ""
+    earlier: tuple[Plan, ...] = ()
+
+    def replan(self, epochs: int, after: int) -> None:
+        """Makes it so many epochs in all, once `after` of them are done."""
+        self.earlier = (*self.earlier, Plan(self.epochs, after))
+        self.epochs = epochs
 
 
 def decided(config: TrainConfig, data: Data, group: Group) -> TrainConfig:
@@ -72,7 +80,7 @@ def decided(config: TrainConfig, data: Data, group: Group) -> TrainConfig:
 def length_of_training(config: TrainConfig, data: Data) -> Length:
     """The epochs asked for; else those that make USUAL_STEPS steps, and 10 at least."""
     if config.epochs:
-        return Length(config.epochs)
+        return Length(config.epochs, earlier=read_plans(config.earlier_plans))
     if config.data is None and not config.overfit:
         return Length(DEMO_EPOCHS, "enough for the demo set")
     steps = steps_per_epoch(len(data.split("train")), int(config.batch))

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,7 +24,7 @@ from segkit.errors import DataError
 from segkit.model.activation_checkpointing import checkpoint_activations
 from segkit.model.compose import build_loss, build_model
 from segkit.model.network import SegmentationModel
-from segkit.recipes.deciding import Decision, with_recipe
+from segkit.recipes.deciding import Decision, Recipe, recipe_for
 from segkit.registry.components import default_registry
 from segkit.registry.expression import parse_list, parse_sum
 from segkit.registry.pins import as_pinned, other_versions, plugins_of
@@ -31,9 +32,10 @@ from segkit.scoring.evaluator import Evaluator
 from segkit.separation.named import build_separation
 from segkit.separation.training import SeparatingLoss
 from segkit.training.checkpoint.state import seed_everything
-from segkit.training.monitoring.events import Events
+from segkit.training.monitoring.events import Events, Silence
 from segkit.training.optimization.compiling import refuse_to_compile
 from segkit.training.optimization.freezing import named_parts
+from segkit.training.optimization.schedule import Plan, Schedule, written_plans
 from segkit.training.preparation.decisions import Length, decided, length_of_training
 from segkit.training.preparation.separating import with_object_metrics, with_separation
 
@@ -45,6 +47,7 @@ class Setup:
     config     with everything that was left to segkit now decided
     model      on the device, nothing frozen yet
     length     how long it is, and why
+    recipe     that decided it; None where nothing was left to decide
     decisions  of the recipe, each with its reason
     """
 
@@ -56,6 +59,7 @@ class Setup:
     loader: TrainingLoader
     evaluator: Evaluator
     length: Length
+    recipe: Recipe | None = None
     decisions: tuple[Decision, ...] = ()
 
     @property
@@ -65,6 +69,21 @@ class Setup:
     @property
     def total_steps(self) -> int:
         return self.epochs * self.loader.batches_per_epoch
+
+    @property
+    def schedule(self) -> Schedule:
+        """Of the learning rate, as long as the training now is."""
+        steps = self.loader.batches_per_epoch
+        earlier = [Plan(steps * each.total, steps * each.until) for each in self.length.earlier]
+        config = self.config
+        return Schedule(self.total_steps, config.warmup_share, config.schedule, earlier)
+
+    @property
+    def written_config(self) -> TrainConfig:
+        """The settings that repeat the training as long as it now is."""
+        plans = written_plans(self.length.earlier)
+        changes = {"epochs": self.epochs, "earlier_plans": plans}
+        return self.config.model_copy(update=changes)
 
     @property
     def batch_per_process(self) -> int:
@@ -107,7 +126,9 @@ def set_up(
             events.warned(note)
     refuse_unknown_names(named)
     data = _open(named)
-    config, decisions = with_recipe(config, data, group)
+    recipe = recipe_for(config, data, group)
+    changes, decisions = recipe.decide() if recipe else ({}, ())
+    config = config.model_copy(update=changes)
     named = as_pinned(config, index)
     length = length_of_training(config, data)
     config = with_separation(decided(config, data, group), data)
@@ -128,13 +149,33 @@ def set_up(
     # Each process draws its own dropout.
     seed_everything(config.seed + group.rank)
     setup = Setup(
-        config, group, data, model, loss.to(group.device), loader, evaluator, length, decisions
+        config,
+        group,
+        data,
+        model,
+        loss.to(group.device),
+        loader,
+        evaluator,
+        length,
+        recipe,
+        decisions,
     )
     at_once = setup.batch_per_process // config.accumulate
     refuse_single_values(model, data.in_channels, int(config.size or 0), at_once)
     if config.freeze:
         named_parts(model, config.freeze)  # an unknown part is refused here and now
     return setup
+
+
+def changed(setup: Setup, changes: Mapping[str, Any]) -> Setup:
+    """The setup as other settings of crops or of the network would have made it."""
+    group, data = setup.group, setup.data
+    config = setup.config.model_copy(update=changes)
+    named = as_pinned(config, default_registry().index)
+    model = _build(named, data, group, Silence(), None)
+    config = config.model_copy(update={"weights": model.record.weights["used"]})
+    seed_everything(config.seed + group.rank)
+    return replace(setup, config=config, model=model, loader=loader_of(config, data, group))
 
 
 def refuse_single_values(model: nn.Module, channels: int, size: int, batch: int) -> None:

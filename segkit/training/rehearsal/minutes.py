@@ -1,51 +1,61 @@
 """A training as long as the time there is: `--minutes` becomes epochs, before the first step.
 
-The speed of a step is measured once, and the length that follows from it is written into the run's
-config.yaml as any other: so the run can be continued and repeated bit by bit, elsewhere too.
+The speed of a step is measured, and the length that follows from it is written into the run's
+config.yaml as any other; so is every change of it under way (see Deadline). So the run can be
+continued and repeated bit by bit, elsewhere too.
 """
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from segkit.errors import UsageError
 from segkit.reporting.words import duration
-from segkit.training.preparation.decisions import EVALUATIONS, SHOWN, Length
-from segkit.training.preparation.setup import Setup, loader_of
+from segkit.training.preparation.decisions import SHOWN, Length
+from segkit.training.preparation.setup import Setup, changed, loader_of
+from segkit.training.rehearsal.deadline import Deadline
 from segkit.training.rehearsal.rehearsal import Costs, rehearse
+from segkit.training.rehearsal.speed import MeasuredSpeed
 
 # Of the time: what finding the speed may take, and what evaluations and checkpoints may.
-MEASURING, LOOKING = 0.03, 0.15
+MEASURING, LOOKING = 0.02, 0.08
+EVALUATIONS = 20
+# Epochs are short, since at their ends alone the length can still be changed.
+EPOCHS = 60
+# Pictures in long runs alone: they are of images that are evaluated anyway, and as dear.
+LONG = 1800.0
 
 
-def within_minutes(setup: Setup, minutes: float) -> Setup:
-    """The setup with a length that ends in about so many minutes, its rehearsal included.
+def within_minutes(setup: Setup, deadline: Deadline) -> Setup:
+    """The setup with a length, and where a recipe decides them with crops, that end in time.
 
-    Raises UsageError SK-C009 where they do not suffice for a step and an evaluation.
+    Raises UsageError SK-C009 where that does not suffice for a step and an evaluation.
     """
-    started = time.perf_counter()
-    costs = rehearse(setup, seconds=minutes * 60 * MEASURING)
-    spent = setup.group.start_maximum(round((time.perf_counter() - started) * 1e6))() / 1e6
-    steps, epochs = shape(minutes * 60 - spent, costs)
-    if not steps:
-        least = duration(spent + costs.step + costs.evaluation + costs.checkpoint)
+    seconds, minutes = deadline.seconds, f"{deadline.seconds / 60:g}"
+    setup = _as_fast_as_needed(setup, deadline.left(setup.group))
+    costs = rehearse(setup, seconds=seconds * MEASURING)
+    deadline.ending += costs.pictures
+    left = deadline.left(setup.group)
+    length = shape(left, costs)
+    if not length.steps:
+        least = duration(seconds - left + costs.step + costs.evaluation + costs.checkpoint)
         raise UsageError(
             "SK-C009",
-            f"--minutes {minutes:g}: a step takes {costs.step:.2g} s here, an evaluation "
+            f"--minutes {minutes}: a step takes {costs.step:.2g} s here, an evaluation "
             f"{duration(costs.evaluation)}, and one of each needs {least} in all.",
             "Give more minutes, a smaller --size or a smaller network.",
         )
+    epochs = length.epochs
     config = setup.config.model_copy(
         update={
             "minutes": None,
             "epochs": epochs,
-            "epoch_steps": steps,
-            "evaluate_every": 1,
-            "samples_every": max(1, epochs // SHOWN),
+            "epoch_steps": length.steps,
+            "evaluate_every": length.every,
+            "samples_every": max(1, epochs // SHOWN) if seconds >= LONG else epochs,
         }
     )
-    reason = f"to end in about {minutes:g} minutes, at {costs.step:.2g} s a step"
+    reason = f"to end in {minutes} minutes, at {costs.step:.2g} s a step"
     return replace(
         setup,
         config=config,
@@ -54,16 +64,37 @@ def within_minutes(setup: Setup, minutes: float) -> Setup:
     )
 
 
-def shape(seconds: float, costs: Costs) -> tuple[int, int]:
-    """(steps of an epoch, epochs) that take so many seconds, with an evaluation after each epoch.
+def _as_fast_as_needed(setup: Setup, seconds: float) -> Setup:
+    """The setup with the crops, and what goes with them, that the recipe finds the time for."""
+    if setup.recipe is None or "size" in setup.recipe.given:
+        return setup
+    speed = MeasuredSpeed(setup, (1 - LOOKING) * seconds)
+    changes, decisions = setup.recipe.decide(speed=speed)
+    if not speed.measured:
+        return setup
+    return replace(changed(setup, changes), decisions=decisions)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Steps of an epoch, epochs, and every how many of them is evaluated; 0 where none fits."""
+
+    steps: int
+    epochs: int
+    every: int
+
+
+def shape(seconds: float, costs: Costs) -> Shape:
+    """What takes so many seconds, with an evaluation and a checkpoint after every some epochs.
 
     Passes over the images would be epochs too long for a short time, and too short to be logged one
-    by one in a long one. Both are 0 where not even a step and an evaluation fit.
+    by one in a long one.
     """
     look = costs.evaluation + costs.checkpoint
     looks = min(EVALUATIONS, max(1, int(LOOKING * seconds / max(look, 1e-6))))
     steps = int((seconds - looks * look) / costs.step)
     if steps < 1:
-        return 0, 0
-    looks = min(looks, steps)
-    return steps // looks, looks
+        return Shape(0, 0, 0)
+    an_epoch = max(1, steps // EPOCHS)
+    epochs = steps // an_epoch
+    return Shape(an_epoch, epochs, -(-epochs // looks))

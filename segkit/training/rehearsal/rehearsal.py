@@ -25,6 +25,8 @@ from segkit.training.run.writer import disk_needed
 # The first wakes the device and its libraries, and is not counted.
 FEWEST_STEPS = 3
 IMAGES = 2
+# What a picture takes, of what an evaluated image does: it is drawn and written besides.
+PICTURE = 2.0
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,13 @@ class Costs:
     step         with its batch's reading
     evaluation   of all validation images; 0 where there are none
     checkpoint   written
+    pictures     of some validation images
     """
 
     step: float
     evaluation: float
     checkpoint: float
+    pictures: float = 0.0
 
 
 def rehearse(setup: Setup, seconds: float = 0.0) -> Costs:
@@ -56,11 +60,12 @@ def rehearse(setup: Setup, seconds: float = 0.0) -> Costs:
     # The first epoch computes what later ones would be quicker by.
     learner.cached = None
     step = _slowest(apart, _seconds_of_step(apart, learner, seconds))
-    evaluation = _slowest(apart, _seconds_of_evaluation(apart) if setup.evaluates else 0.0)
+    an_image = _slowest(apart, _seconds_of_an_image(apart) if setup.evaluates else 0.0)
+    evaluation = an_image * len(setup.data.split("val")) / setup.group.world_size if an_image else 0
     checkpoint = _slowest(apart, _seconds_of_checkpoint(learner))
     # The training begins with the random numbers that it would have had.
     seed_everything(setup.config.seed + setup.group.rank)
-    return Costs(step, evaluation, checkpoint)
+    return Costs(step, evaluation, checkpoint, PICTURE * an_image * setup.config.samples)
 
 
 def rehearsed(setup: Setup, wanted: Path) -> list[tuple[str, str]]:
@@ -120,9 +125,8 @@ def _seconds_of_step(setup: Setup, learner: Learner, seconds: float) -> float:
     return sum(taken[1:]) / (len(taken) - 1)
 
 
-def _seconds_of_evaluation(setup: Setup) -> float:
-    dataset = setup.data.split("val")
-    loader = EvaluationLoader(dataset, batch=1)
+def _seconds_of_an_image(setup: Setup) -> float:
+    loader = EvaluationLoader(setup.data.split("val"), batch=1)
     predictor = Predictor(
         setup.model,
         setup.group.device,
@@ -136,8 +140,7 @@ def _seconds_of_evaluation(setup: Setup) -> float:
         if labels_BHW.device.type == "cuda":
             torch.cuda.synchronize(labels_BHW.device)
         taken.append(time.perf_counter() - started)
-    images = len(dataset) / setup.group.world_size
-    return min(taken) * images
+    return min(taken)
 
 
 def _seconds_of_checkpoint(learner: Learner) -> float:

@@ -33,6 +33,8 @@ FREE = (
     "checkpoint_steps",
     "checkpoint_minutes",
 )
+# What a run with --minutes changes itself under way, and writes before the checkpoint after it.
+PLANNED = ("earlier_plans",)
 TRAINED_ON = ("train", "val")
 SHOWN = 3
 
@@ -70,7 +72,7 @@ def identity_of(setup: Setup) -> Identity:
     """Of a training that is set up."""
     device = setup.group.device.type
     return Identity(
-        config=setup.config.model_dump(exclude=set(FREE)),
+        config=_settings(setup),
         data=_declared(setup),
         samples={split: _hash(listed) for split, listed in samples_of(setup).items()},
         parts=_parts(setup.model),
@@ -79,6 +81,15 @@ def identity_of(setup: Setup) -> Identity:
         torch=torch.__version__,
         segkit=__version__,
     )
+
+
+def as_planned(identity: Identity, setup: Setup) -> Identity:
+    """The identity of a training whose length has changed since."""
+    return identity.model_copy(update={"config": _settings(setup)})
+
+
+def _settings(setup: Setup) -> dict[str, Any]:
+    return setup.written_config.model_dump(exclude=set(FREE))
 
 
 def samples_of(setup: Setup) -> dict[str, Samples]:
@@ -104,7 +115,7 @@ def changed_settings(
         if key in lost or key not in before.config or value == before.config[key]:
             continue
         sentence = f"{key} is {word(value)} and was {word(before.config[key])}"
-        (allowed if key in CHANGEABLE else other).append(sentence)
+        (allowed if key in (*CHANGEABLE, *PLANNED) else other).append(sentence)
     return other, allowed
 
 

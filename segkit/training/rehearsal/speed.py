@@ -1,0 +1,44 @@
+"""How many steps of a training fit its minutes, by the side of the crops: found by real steps."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from segkit.training.loop.learner import Learner
+from segkit.training.preparation.setup import Setup, changed, loader_of
+
+# The first wakes the device and its libraries, and is not counted.
+STEPS = 2
+
+
+class MeasuredSpeed:
+    """The recipe's networks at work on this machine, each with its crops.
+
+    setup     of the training, with a recipe
+    seconds   that there are for steps
+    measured  seconds of a step, by the side of the crops
+    """
+
+    def __init__(self, setup: Setup, seconds: float) -> None:
+        self.setup, self.seconds = setup, seconds
+        self.measured: dict[int, float] = {}
+
+    def steps(self, size: int) -> int:
+        """With crops of this side, the same in all processes."""
+        if size not in self.measured:
+            self.measured[size] = self._seconds_of_step(size)
+        return int(self.seconds / max(self.measured[size], 1e-4))
+
+    def _seconds_of_step(self, size: int) -> float:
+        recipe = self.setup.recipe
+        setup = changed(self.setup, recipe.decide(size=size)[0] if recipe else {"size": size})
+        alone = setup.config.model_copy(update={"workers": 0})
+        batch = next(iter(loader_of(alone, setup.data, setup.group).epoch(0)))
+        learner = Learner(replace(setup, config=alone))
+        learner.start_epoch(0)
+        for number in range(STEPS):
+            began = time.perf_counter()
+            float(learner.step(batch, number).loss)
+            taken = time.perf_counter() - began
+        return setup.group.start_maximum(round(taken * 1e6))() / 1e6
