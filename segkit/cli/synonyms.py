@@ -120,9 +120,9 @@ OPTIONS: dict[str, str] = {
         "Write --set val_share=0.2 for the share that validates where the data name none.",
     ),
     **dict.fromkeys(
-        ("class-weights", "weight", "loss-weights"),
-        'They are an option of the loss: --loss "ce(class_weights=[1, 2])"; `segkit data stats '
-        "DIR` prints balanced ones.",
+        ("weight", "loss-weights"),
+        "--class-weights median takes them from the data; your own go into the loss: "
+        '--loss "ce(class_weights=[1, 2])".',
     ),
     **dict.fromkeys(
         ("threshold", "conf"),

@@ -132,6 +132,12 @@ TRAINING = (
     ),
     training("--loss", type=ComponentName("losses"), help="As 0.5*dice+ce. [default: dice+ce]"),
     training(
+        "--class-weights",
+        type=click.Choice(["median", "root", "effective"]),
+        help="Of the loss, by the training pixels: median frequency, inverse square root, "
+        "effective number. [default: as --loss says]",
+    ),
+    training(
         "--metric",
         type=ComponentName("metrics"),
         help="One or several, as miou,dice; the first decides. [default: miou]",
@@ -162,6 +168,11 @@ TRAINING = (
         "--optimizer",
         type=click.Choice(["adamw", "sgd"]),
         help="sgd: momentum 0.9, Nesterov's; wants --lr 0.01 to 0.1. [default: adamw]",
+    ),
+    training(
+        "--schedule",
+        type=click.Choice(["cosine", "poly"]),
+        help="How the learning rate falls; poly: by the power of 0.9. [default: cosine]",
     ),
     training(
         "--weight-decay", type=float, help="Of weights, not of norms and biases. [default: 0.01]"

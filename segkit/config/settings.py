@@ -42,6 +42,11 @@ class TrainConfig(BaseModel):
     loss: str = Field(
         default="dice+ce", description="what is minimised; losses add up: 0.5*dice + ce"
     )
+    class_weights: Literal["median", "root", "effective"] | None = Field(
+        default=None,
+        description="of the loss, by the training pixels: median frequency, inverse square root or "
+        "effective number; null: as loss says",
+    )
     metric: str = Field(
         default="miou", description="what is reported; the first decides what is best"
     )

@@ -36,6 +36,7 @@ from segkit.training.monitoring.events import Events, Silence
 from segkit.training.optimization.compiling import refuse_to_compile
 from segkit.training.optimization.freezing import named_parts
 from segkit.training.optimization.schedule import Plan, Schedule, written_plans
+from segkit.training.preparation.class_weights import with_class_weights
 from segkit.training.preparation.decisions import Length, decided, length_of_training
 from segkit.training.preparation.separating import with_object_metrics, with_separation
 
@@ -126,6 +127,7 @@ def set_up(
             events.warned(note)
     refuse_unknown_names(named)
     data = _open(named)
+    config = with_class_weights(config, data)
     recipe = recipe_for(config, data, group)
     changes, decisions = recipe.decide() if recipe else ({}, ())
     config = config.model_copy(update=changes)
@@ -134,10 +136,7 @@ def set_up(
     config = with_separation(decided(config, data, group), data)
     loader = loader_of(config, data, group)
     classes = len(data.classes)
-    loss = build_loss(named.loss, num_classes=classes, ignore_index=loader.ignore_index)
-    if config.separate:
-        separation = build_separation(config.separate)
-        loss = SeparatingLoss(loss, classes, separation, loader.ignore_index)
+    loss = _loss(named, classes, loader.ignore_index)
     evaluator = Evaluator(
         named.metric, num_classes=classes, ignore_index=data.ignore_index, group=group
     )
@@ -240,6 +239,13 @@ def _open(config: TrainConfig) -> Data:
     if missing is not None:
         raise DataError(missing.code, missing.what, missing.fix)
     return to_learn_by_heart(data, config.overfit) if config.overfit else data
+
+
+def _loss(config: TrainConfig, classes: int, ignore_index: int | None) -> nn.Module:
+    loss = build_loss(config.loss, num_classes=classes, ignore_index=ignore_index)
+    if not config.separate:
+        return loss
+    return SeparatingLoss(loss, classes, build_separation(config.separate), ignore_index)
 
 
 def _build(
