@@ -26,7 +26,7 @@ from segkit.training.continuing import (
 from segkit.training.loop.loop import DivergedBatch, Loop
 from segkit.training.monitoring.events import Events, Several, TrainingResult
 from segkit.training.monitoring.notebook import Notebook
-from segkit.training.preparation.decisions import run_name
+from segkit.training.preparation.decisions import less_memory, run_name
 from segkit.training.preparation.setup import Setup, set_up
 from segkit.training.preparation.summary import sentences
 from segkit.training.rehearsal.deadline import Deadline
@@ -267,15 +267,8 @@ class _Training:
         if due:
             self._save_checkpoint()
         if self.deadline:
-            self._keep_to(self.deadline, looked=due)
-
-    def _keep_to(self, deadline: Deadline, *, looked: bool) -> None:
-        """Shortens or stretches what is left where the machine got slower or quicker."""
-        changed = deadline.keep(self.loop, looked=looked)
-        if changed:
-            self.events.decided([("training", changed)])
-            if self.writer:
-                self.writer.run.write_config(self.setup.written_config)
+            run = self.writer.run if self.writer else None
+            self.deadline.keep(self.loop, run, self.events, looked=due)
 
     def _reason_to_stop(self) -> str:
         """Why training should end before its last epoch, or nothing."""
@@ -302,14 +295,3 @@ class _Training:
             seconds=time.perf_counter() - self.started,
             stopped=stopped,
         )
-
-
-def less_memory(config: TrainConfig) -> str:
-    """What helps where a training's memory ends."""
-    smaller = "--accumulate 2 or more, a smaller --batch or --size, or --precision bf16"
-    if config.checkpoint_activations:
-        return f"Use {smaller}."
-    return (
-        f"Use --checkpoint-activations, {smaller}; a run that has ended an epoch goes on with "
-        "--resume RUN --checkpoint-activations."
-    )

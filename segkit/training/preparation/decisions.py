@@ -113,3 +113,14 @@ def _weights(named: str) -> str:
 
 def _absolute(path: str) -> str:
     return str(Path(path).expanduser().resolve())
+
+
+def less_memory(config: TrainConfig) -> str:
+    """What helps where a training's memory ends."""
+    smaller = "--accumulate 2 or more, a smaller --batch or --size, or --precision bf16"
+    if config.checkpoint_activations:
+        return f"Use {smaller}."
+    return (
+        f"Use --checkpoint-activations, {smaller}; a run that has ended an epoch goes on with "
+        "--resume RUN --checkpoint-activations."
+    )

@@ -9,7 +9,9 @@ from statistics import fmean
 
 from segkit.distributed import Group
 from segkit.training.loop.loop import Loop
+from segkit.training.monitoring.events import Events
 from segkit.training.preparation.setup import Setup
+from segkit.training.run.run_folder import RunFolder
 
 # Of the minutes: what it may be early or late before the plan is changed.
 SLACK = 0.02
@@ -49,8 +51,9 @@ class Deadline:
         """Seconds until the last epoch has to end, in the process that has the fewest."""
         return -_most(group, time.perf_counter() - self.at + self.ending)
 
-    def keep(self, loop: Loop, *, looked: bool) -> str:
-        """Changes the number of epochs where those planned would end early or late; says how.
+    def keep(self, loop: Loop, run: RunFolder | None, events: Events, *, looked: bool) -> None:
+        """Changes the number of epochs, and the run's config.yaml, where those planned would end
+        early or late.
 
         looked   whether the epoch just done was evaluated and saved
         """
@@ -61,10 +64,13 @@ class Deadline:
         done, planned = loop.position.epoch, setup.epochs
         epochs = self.epochs(setup, done)
         if epochs == planned:
-            return ""
+            return
         loop.replan(epochs)
         pace = fmean(self.trained) / setup.loader.batches_per_epoch
-        return f"{epochs} epochs in place of {planned}, since a step now takes {pace:.2g} s"
+        told = f"{epochs} epochs in place of {planned}, since a step now takes {pace:.2g} s"
+        events.decided([("training", told)])
+        if run:
+            run.write_config(setup.written_config)
 
     def epochs(self, setup: Setup, done: int) -> int:
         """How many in all end in time, once `done` of them are: as planned where that is near it.
