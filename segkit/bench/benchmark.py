@@ -57,6 +57,11 @@ class Order:
     baseline: str | None = None
     budget: Budget = NO_BUDGET
 
+    @property
+    def written(self) -> str:
+        """The command line that repeats it."""
+        return self.command or " ".join(["segkit", *map(shlex.quote, sys.argv[1:])])
+
 
 def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
     """Measures everything and writes it into the folder.
@@ -69,7 +74,9 @@ def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
     started, clock, budget = datetime.now(UTC), time.monotonic(), order.budget
     grids = overridden(order.suite.grids, order.axes)
     precisions = sorted({precision for grid in grids for precision in grid.precision})
-    environment, ceilings = survey(order, precisions, threads_of(grids))
+    threads = threads_of(grids)
+    asked = precisions if order.ceilings else ()
+    environment, ceilings = survey(order.device, asked, threads, budget)
     watcher.began(environment, ceilings)
     cases, baselines = planned_cases(order, grids, ceilings)
     if unmet := without_baseline(order, cases, baselines):
@@ -83,10 +90,10 @@ def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
     write_samples(runner.samples, folder)
     # Within a budget, the time is the cases'.
     if complete and budget.minutes is None:
-        ceilings = ceilings_again(order, ceilings)
+        ceilings = ceilings_again(order.device, ceilings)
     rows = with_ratios([runner.rows[case.name] for case in cases], baselines, runner.controls)
     run = Run(
-        command=order.command or " ".join(["segkit", *map(shlex.quote, sys.argv[1:])]),
+        command=order.written,
         started=started.isoformat(timespec="seconds"),
         seconds=_since(clock),
         suite=order.suite.name,
@@ -174,38 +181,42 @@ def threads_of(grids: Sequence[Grid]) -> int | None:
 
 
 def survey(
-    order: Order, precisions: Sequence[str], threads: int | None = None
+    device: str, precisions: Sequence[str], threads: int | None, budget: Budget
 ) -> tuple[Environment, Ceilings | None]:
-    """Conditions and ceilings, found by a worker of its own."""
+    """Conditions and ceilings, found by a worker of its own; no ceilings where no precision is
+    named."""
     worker = WorkerProcess()
     try:
-        asked: dict[str, Any] = {"do": "conditions", "device": order.device}
-        timeout = min(ASK_SECONDS, order.budget.left)
+        asked: dict[str, Any] = {"do": "conditions", "device": device}
+        timeout = min(ASK_SECONDS, budget.left)
         environment = Environment.model_validate(worker.ask(asked, timeout=timeout)["found"])
-        return environment, _ceilings(worker, order, precisions, threads)
+        ceilings = None
+        if precisions:
+            ceilings = _ceilings(worker, device, precisions, threads, budget)
+        return environment, ceilings
     except WorkerFailed as error:
         raise EnvironmentFault(
             "SK-E002",
-            f"the device '{order.device}' could not be measured: {error.reason}.",
+            f"the device '{device}' could not be measured: {error.reason}.",
             "`segkit doctor` checks this machine.",
         ) from error
     finally:
         worker.close()
 
 
-def ceilings_again(order: Order, before: Ceilings | None) -> Ceilings | None:
+def ceilings_again(device: str, before: Ceilings | None) -> Ceilings | None:
     """The higher of the ceilings before the cases and after them: a ceiling is the most seen."""
     if before is None:
         return None
     worker = WorkerProcess()
     try:
-        after = _ceilings(worker, order, list(before.matmul_flops), before.threads)
+        after = _ceilings(worker, device, list(before.matmul_flops), before.threads, NO_BUDGET)
     # What was seen before is a ceiling too; an impatient Ctrl-C must not cost the results.
     except (WorkerFailed, KeyboardInterrupt):
         return before
     finally:
         worker.close()
-    return higher(before, after) if after is not None else before
+    return higher(before, after)
 
 
 def higher(one: Ceilings, other: Ceilings) -> Ceilings:
@@ -221,16 +232,18 @@ def higher(one: Ceilings, other: Ceilings) -> Ceilings:
 
 
 def _ceilings(
-    worker: WorkerProcess, order: Order, precisions: Sequence[str], threads: int | None
-) -> Ceilings | None:
-    if not order.ceilings:
-        return None
+    worker: WorkerProcess,
+    device: str,
+    precisions: Sequence[str],
+    threads: int | None,
+    budget: Budget,
+) -> Ceilings:
     wanted = list(dict.fromkeys(["fp32", *precisions]))
-    if order.device == "cpu":
+    if device == "cpu":
         wanted = [each for each in wanted if each != "fp16"]
-    asked: dict[str, Any] = {"do": "ceilings", "device": order.device, "precisions": wanted}
+    asked: dict[str, Any] = {"do": "ceilings", "device": device, "precisions": wanted}
     asked["threads"] = threads
-    timeout = min(ASK_SECONDS, order.budget.left)
+    timeout = min(ASK_SECONDS, budget.left)
     return Ceilings.model_validate(worker.ask(asked, timeout=timeout)["found"])
 
 

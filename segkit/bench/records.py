@@ -31,6 +31,7 @@ class Method(Record):
     order: str
     seed: int
     minutes: float | None = Field(default=None, description="that all of it could take at most")
+    jobs: int = Field(default=1, description="workers that shared the cases; minutes are of each")
 
 
 class Run(Record):

@@ -12,12 +12,18 @@ import click
 
 from segkit.cli.completion import ComponentName
 from segkit.cli.declaring import TorchCommand
+from segkit.cli.launching import JOBS, launcher_options, needs_of, tell
 
-BESIDE = {"compare": "segkit.cli.bench_compare", "quality": "segkit.cli.bench_quality"}
+BESIDE = {
+    "compare": "segkit.cli.bench_compare",
+    "join": "segkit.cli.bench_join",
+    "quality": "segkit.cli.bench_quality",
+}
 SUITES = "[default: the suite's]"
 # The options whose values, separated by commas, replace those of every grid.
 WORDS = ("encoder", "decoder", "upsampler", "loss", "mode", "precision", "compile")
 NUMBERS = ("size", "batch", "classes", "threads")
+NEEDS_OF_JOBS = ("jobs", "job_gpus", "job_cpus", "job_memory", "job_minutes")
 
 
 class BenchCommand(TorchCommand):
@@ -81,6 +87,8 @@ class BenchCommand(TorchCommand):
     "--timeout", type=float, default=900.0, help="Seconds to prepare a case. [default: 900]"
 )
 @click.option("--out", metavar="DIR", help="Where results go. [default: bench-<time>]")
+@launcher_options(None)
+@JOBS
 @click.option("--dry-run", is_flag=True, help="List the cases and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of the table.")
 def command(suite: str, **given: Any) -> None:
@@ -93,6 +101,8 @@ def command(suite: str, **given: Any) -> None:
     segkit bench upsamplers --quality         scores beside cost
     segkit bench compare A B                  two results, with intervals
     segkit bench quality                      score against minutes, beside peers
+    segkit bench encoders --launcher slurm --jobs 8 --job-gpus 1
+                                              eight jobs, each the next case when it is idle
 
     Options take one value or several with commas, and replace those of the suite; names may be
     patterns, or all. Ctrl-C skips the case at work, twice ends with what there is.
@@ -117,12 +127,30 @@ def command(suite: str, **given: Any) -> None:
         raise UsageError("SK-C009", "--checkerboard was given without --quality.", "Add --quality.")
     if given["out"] and Path(given["out"]).is_file():
         raise UsageError("SK-C009", f"--out {given['out']} is a file.", "Give a folder's name.")
+    _refuse_unfit_for_jobs(given)
     if given["dry_run"]:
         if given["device"] != "auto":
             _device(given["device"])
         _show_cases(found, axes, given["device"])
         return
     _measure(found, axes, given)
+
+
+def _refuse_unfit_for_jobs(given: dict[str, Any]) -> None:
+    from segkit.errors import UsageError
+
+    needs = [name for name in NEEDS_OF_JOBS if given[name] is not None]
+    if given["launcher"] is None and needs:
+        flag = f"--{needs[0].replace('_', '-')}"
+        raise UsageError(
+            "SK-C009", f"{flag} was given without --launcher.", "Add --launcher local, or another."
+        )
+    if given["launcher"] is not None and given["quality"]:
+        raise UsageError(
+            "SK-C009",
+            "--quality trains here, one case after the other, and --launcher measures elsewhere.",
+            "Leave one of them out; `segkit sweep --launcher` trains many.",
+        )
 
 
 def _axes(given: dict[str, Any]) -> dict[str, list[Any]]:
@@ -207,14 +235,16 @@ def _measure(suite: Any, axes: dict[str, list[Any]], given: dict[str, Any]) -> N
     from segkit.bench.budget import Budget
 
     budget = Budget.starting(given["minutes"] or suite.minutes)
-    if not given["as_json"]:
+    if not given["as_json"] and not given["launcher"]:
         click.echo(_first_line(suite, budget.minutes))
-    from segkit.bench.benchmark import Order, run_benchmark
+    from segkit.bench.benchmark import Order
     from segkit.bench.settings import Settings
     from segkit.bench.short_training import QualitySettings
     from segkit.bench.watching import Quiet
 
-    device = _device(given["device"])
+    # Where jobs have GPUs, whether this machine has one does not matter.
+    elsewhere = given["device"] == "auto" and given["launcher"] and given["job_gpus"]
+    device = "cuda" if elsewhere else _device(given["device"])
     folder = Path(given["out"] or time.strftime("bench-%Y%m%d-%H%M%S")).expanduser()
     settings = Settings(
         rounds=given["rounds"] or suite.rounds,
@@ -243,7 +273,7 @@ def _measure(suite: Any, axes: dict[str, list[Any]], given: dict[str, Any]) -> N
 
         watcher = PlainDisplay(click.echo)
     try:
-        run = run_benchmark(order, watcher, folder)
+        run = _run(order, watcher, folder, given)
     finally:
         if live is not None:
             live.close()
@@ -253,3 +283,23 @@ def _measure(suite: Any, axes: dict[str, list[Any]], given: dict[str, Any]) -> N
     for name in ("results.json", "results.csv", "report.html"):
         if (folder / name).is_file():
             click.echo(str(folder / name))
+
+
+def _run(order: Any, watcher: Any, folder: Path, given: dict[str, Any]) -> Any:
+    """Measured here, or by the jobs of a launcher."""
+    if given["launcher"] is None:
+        from segkit.bench.benchmark import run_benchmark
+
+        return run_benchmark(order, watcher, folder)
+    from segkit.bench.shared.launching import run_shared
+
+    needs = needs_of(given, None)
+    return run_shared(
+        order,
+        watcher,
+        folder,
+        launcher=given["launcher"],
+        jobs=given["jobs"] or 2,
+        needs=needs,
+        told=(lambda news: None) if given["as_json"] else tell,
+    )

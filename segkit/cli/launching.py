@@ -45,6 +45,14 @@ NEEDS = (
 )
 
 
+JOBS = launching(
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="With --launcher: how many share the work. [default: 2]",
+)
+
+
 def launcher_options(default: str | None) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """--launcher and the needs of jobs; `default` is the launcher without the option."""
     told = default or "none, here and now"

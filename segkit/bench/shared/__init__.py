@@ -1,0 +1,1 @@
+"""One benchmark measured by several workers, wherever a launcher starts them."""
