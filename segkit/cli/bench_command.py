@@ -23,7 +23,6 @@ SUITES = "[default: the suite's]"
 # The options whose values, separated by commas, replace those of every grid.
 WORDS = ("encoder", "decoder", "upsampler", "loss", "mode", "precision", "compile")
 NUMBERS = ("size", "batch", "classes", "threads")
-NEEDS_OF_JOBS = ("jobs", "job_gpus", "job_cpus", "job_memory", "job_minutes")
 
 
 class BenchCommand(TorchCommand):
@@ -127,7 +126,8 @@ def command(suite: str, **given: Any) -> None:
         raise UsageError("SK-C009", "--checkerboard was given without --quality.", "Add --quality.")
     if given["out"] and Path(given["out"]).is_file():
         raise UsageError("SK-C009", f"--out {given['out']} is a file.", "Give a folder's name.")
-    _refuse_unfit_for_jobs(given)
+    given["needs"] = needs_of(given, None, given["launcher"])
+    _refuse_quality_elsewhere(given)
     if given["dry_run"]:
         if given["device"] != "auto":
             _device(given["device"])
@@ -136,15 +136,9 @@ def command(suite: str, **given: Any) -> None:
     _measure(found, axes, given)
 
 
-def _refuse_unfit_for_jobs(given: dict[str, Any]) -> None:
+def _refuse_quality_elsewhere(given: dict[str, Any]) -> None:
     from segkit.errors import UsageError
 
-    needs = [name for name in NEEDS_OF_JOBS if given[name] is not None]
-    if given["launcher"] is None and needs:
-        flag = f"--{needs[0].replace('_', '-')}"
-        raise UsageError(
-            "SK-C009", f"{flag} was given without --launcher.", "Add --launcher local, or another."
-        )
     if given["launcher"] is not None and given["quality"]:
         raise UsageError(
             "SK-C009",
@@ -243,7 +237,7 @@ def _measure(suite: Any, axes: dict[str, list[Any]], given: dict[str, Any]) -> N
     from segkit.bench.watching import Quiet
 
     # Where jobs have GPUs, whether this machine has one does not matter.
-    elsewhere = given["device"] == "auto" and given["launcher"] and given["job_gpus"]
+    elsewhere = given["device"] == "auto" and given["launcher"] and given["needs"].gpus
     device = "cuda" if elsewhere else _device(given["device"])
     folder = Path(given["out"] or time.strftime("bench-%Y%m%d-%H%M%S")).expanduser()
     settings = Settings(
@@ -293,13 +287,12 @@ def _run(order: Any, watcher: Any, folder: Path, given: dict[str, Any]) -> Any:
         return run_benchmark(order, watcher, folder)
     from segkit.bench.shared.launching import run_shared
 
-    needs = needs_of(given, None)
     return run_shared(
         order,
         watcher,
         folder,
         launcher=given["launcher"],
         jobs=given["jobs"] or 2,
-        needs=needs,
+        needs=given["needs"],
         told=(lambda news: None) if given["as_json"] else tell,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ from segkit.cli.declaring import Option, say
 if TYPE_CHECKING:
     from segkit.interfaces import JobNews
     from segkit.launchers.jobs import Needs
+
+# The options that say where a command's work runs, less which it is the work's own command line.
+LAUNCHING = ("--launcher", "--jobs", "--job-gpus", "--job-cpus", "--job-memory", "--job-minutes")
 
 launching = partial(click.option, cls=Option, group="Launching")
 
@@ -53,11 +57,11 @@ JOBS = launching(
 )
 
 
-def launcher_options(default: str | None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def launcher_options(default: str | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """--launcher and the needs of jobs; `default` is the launcher without the option."""
     told = default or "none, here and now"
 
-    def add(function: Callable[..., None]) -> Callable[..., None]:
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(NEEDS):
             function = option(function)
         return launching(
@@ -71,16 +75,29 @@ def launcher_options(default: str | None) -> Callable[[Callable[..., None]], Cal
     return add
 
 
-def needs_of(given: dict[str, Any], processes: int | None) -> Needs:
-    """What the options say that each job needs; they are taken out of `given`."""
+def needs_of(given: dict[str, Any], processes: int | None, launcher: str | None) -> Needs:
+    """What the options say that each job needs; they are taken out of `given`.
+
+    Raises UsageError SK-C009 where something is said of jobs that nobody launches.
+    """
+    from segkit.errors import UsageError
     from segkit.launchers.jobs import Needs
 
+    needs = {name: given.pop(f"job_{name}") for name in ("gpus", "cpus", "memory", "minutes")}
+    said = [f"--job-{name}" for name, value in needs.items() if value is not None]
+    said += ["--jobs"] * (given.get("jobs") is not None)
+    if said and launcher is None:
+        raise UsageError(
+            "SK-C009",
+            f"{said[0]} was given without --launcher.",
+            "Add --launcher local, or leave it out.",
+        )
     return Needs(
         processes=processes or 1,
-        gpus=given.pop("job_gpus"),
-        cpus=given.pop("job_cpus"),
-        memory_gib=given.pop("job_memory"),
-        minutes=given.pop("job_minutes"),
+        gpus=needs["gpus"],
+        cpus=needs["cpus"],
+        memory_gib=needs["memory"],
+        minutes=needs["minutes"],
     )
 
 
@@ -93,6 +110,11 @@ def tell(news: JobNews) -> None:
     else:
         how = news.reason or f"ended with status {news.status}"
         say(f"{news.job.name}: {how}; see {news.job.log}", err=True)
+
+
+def as_typed() -> list[str]:
+    """The words of the command line, behind `segkit`."""
+    return list(click.get_current_context().find_root().obj or sys.argv[1:])
 
 
 def without(words: Sequence[str], flags: Sequence[str]) -> list[str]:

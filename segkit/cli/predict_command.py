@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segkit.cli.declaring import TorchCommand, say
+from segkit.cli.launching import JOBS, launcher_options, needs_of
 from segkit.cli.memory_option import keep_freed_memory_option
 
 if TYPE_CHECKING:
@@ -90,8 +91,17 @@ OVERLAP = "Share of a tile that neighbours have in common."
     show_default=True,
 )
 @keep_freed_memory_option
+@launcher_options(None)
+@JOBS
 @click.option("--json", "as_json", is_flag=True, help="Print what predictions.json holds.")
-def command(run: str, images: tuple[str, ...], out: Path, as_json: bool, **given: Any) -> int:
+def command(
+    run: str,
+    images: tuple[str, ...],
+    out: Path,
+    as_json: bool,
+    launcher: str | None,
+    **given: Any,
+) -> int:
     """Write a mask for each of IMAGES: files, folders or patterns such as 'scans/*.png'.
 
     \b
@@ -100,6 +110,7 @@ def command(run: str, images: tuple[str, ...], out: Path, as_json: bool, **given
     segkit predict runs/cells scans --out counts --objects --least-area 20
     segkit predict runs/cells scans --out out --objects --least-area 20 --resume
     segkit predict runs/a runs/b runs/c photos --out masks --uncertainty
+    segkit predict runs/street photos --out masks --launcher slurm --jobs 8 --job-gpus 1
 
     RUN is the folder that `segkit train` printed, or an ONNX file that `segkit export` wrote;
     several runs are an ensemble, whose answer is the mean of their probabilities. OUT
@@ -114,6 +125,11 @@ def command(run: str, images: tuple[str, ...], out: Path, as_json: bool, **given
 
     Exit status 3 where an image could not be read; the others are written all the same.
     """
+    needs, jobs = needs_of(given, None, launcher), given.pop("jobs")
+    if launcher:
+        from segkit.cli.sharing import predict_by_jobs
+
+        return predict_by_jobs(launcher, jobs or 2, needs, out, as_json=as_json)
     from segkit.data.files.reading import MAX_PIXELS
     from segkit.inference.files import predict_to_folder
     from segkit.inference.output import Output

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from segkit.cli.declaring import say
-from segkit.cli.launching import tell, without
+from segkit.cli.launching import LAUNCHING, as_typed, tell, without
 
 if TYPE_CHECKING:
     from segkit.launchers.jobs import Needs
 
-LAUNCHING = ("--launcher", "--job-gpus", "--job-cpus", "--job-memory", "--job-minutes")
 RESTARTS = ("--devices", "--max-restarts")
 
 
@@ -58,7 +54,7 @@ def as_a_job(launcher: str, needs: Needs, line: CommandLine) -> None:
     from segkit.launchers.following import JobsFailed, built, followed, handed_over, launcher_of
     from segkit.launchers.jobs import segkit_job
 
-    run, words = line.restartable(without(_words(), LAUNCHING))
+    run, words = line.restartable(without(as_typed(), LAUNCHING))
     place = run.with_name(f"{run.name}.launch")
     job = segkit_job(run.name, words, place / "log.txt", needs)
     chosen = built(launcher_of(launcher), place)
@@ -84,7 +80,7 @@ def on_devices(devices: int, restarts: int, line: CommandLine) -> int:
             f"--devices {devices}: a launcher has started this process already.",
             "Leave --devices out, or torchrun.",
         )
-    words = without(_words(), RESTARTS)
+    words = without(as_typed(), RESTARTS)
     if restarts:
         _, words = line.restartable(words)
     left = iter(range(restarts - 1, -1, -1))
@@ -109,11 +105,6 @@ def refuse_restarts_alone(restarts: int | None, devices: int | None) -> None:
             f"--max-restarts {restarts} watches over several processes, and there is one.",
             "Add --devices 2 or more; for one process, --launcher or --resume-or-start.",
         )
-
-
-def _words() -> list[str]:
-    """As they were typed, behind `segkit`."""
-    return list(click.get_current_context().find_root().obj or sys.argv[1:])
 
 
 def _new_folder(wanted: Path) -> Path:

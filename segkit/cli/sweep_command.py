@@ -83,7 +83,7 @@ def command(
     from segkit.launchers.following import built, launcher_of
     from segkit.sweep.sweeping import Sweep
 
-    needs = needs_of(given, devices)
+    needs = needs_of(given, devices, launcher)
     options = {key: value for key, value in given.items() if value is not None}
     out = Path(options.pop("out", None) or "sweep").expanduser()
     chosen = _points(grid, points, seeds, file, options, assignments)

@@ -101,7 +101,7 @@ def command(
     Settings come from the defaults, --config, the options and --set, the later over the earlier;
     RUN/config.yaml explains every one.
     """
-    needs = needs_of(given, devices)
+    needs = needs_of(given, devices, launcher)
     refuse_restarts_alone(max_restarts, devices)
     line = CommandLine(resume or scheduled, file, given, assignments)
     if launcher:

@@ -2,20 +2,24 @@
 
 import json
 import random
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
 import segkit
-from segkit.errors import StorageError, UsageError
+from segkit.cli.main import segkit as segkit_command
+from segkit.errors import SegkitError, StorageError, UsageError
 from segkit.inference.files import predict_to_folder
 from segkit.inference.journal import Journal
 from segkit.inference.output import Output
 from segkit.inference.prediction_settings import PredictionSettings
 from segkit.inference.shards import shard_of
 from segkit.inference.sources import Source, find_sources
+from segkit.interfaces import JobNews
 
 
 @pytest.fixture
@@ -153,3 +157,65 @@ def test_eight_shards_with_random_kills_give_every_output_once_and_whole(place, 
     assert predict(place, "out", merge=True).failed == []
     predict(place, "whole")
     assert contents(place / "out") == contents(place / "whole")
+
+
+class InThisProcess:
+    """A launcher that runs each command line at once, or loses those of some names."""
+
+    outlives = False
+
+    def __init__(self, lost=()):
+        self.lost = lost
+
+    def launch(self, jobs):
+        for job in jobs:
+            yield JobNews(job, "launched", "here")
+            if job.name in self.lost:
+                yield JobNews(job, "ended", "here", 137)
+                continue
+            ran = CliRunner().invoke(segkit_command, [*job.command[3:]], standalone_mode=False)
+            assert ran.exception is None, ran.exception
+            job.log.parent.mkdir(exist_ok=True, parents=True)
+            job.log.write_text(ran.output)
+            yield JobNews(job, "ended", "here", ran.return_value)
+
+
+@pytest.fixture
+def by_jobs(place, monkeypatch, capsys):
+    """by_jobs(out, *words): status and output of `segkit predict --launcher`, jobs run here."""
+
+    def run(out, *words, lost=(), launching=("--launcher", "local", "--jobs", "2")):
+        monkeypatch.setattr("segkit.launchers.following.built", lambda *_: InThisProcess(lost))
+        capsys.readouterr()
+        typed = ["predict", str(place / "model"), str(place / "images"), "--out", str(place / out)]
+        typed += ["--no-overlay", "--objects", "--precision", "fp32", *words]
+        typed += launching
+        status = segkit_command.main(args=typed, standalone_mode=False, obj=typed)
+        return status, capsys.readouterr().out
+
+    return run
+
+
+def test_jobs_of_a_launcher_write_what_one_command_writes(place, by_jobs):
+    draw(place / "images", 9)
+    (place / "images/bad.png").write_text("<!doctype html>")
+    by_jobs("whole", launching=())
+    status, said = by_jobs("parts")
+    shutil.rmtree(place / "parts" / "launcher")
+    assert contents(place / "parts") == contents(place / "whole")
+    assert status == 3 and "1 image could not be predicted" in said
+    assert "shard-1-of-2: done" in said
+
+
+def test_a_job_that_is_lost_is_named_and_the_same_command_goes_on(place, by_jobs):
+    draw(place / "images", 9)
+    with pytest.raises(SegkitError) as failed:
+        by_jobs("out", lost=("shard-2-of-2",))
+    assert str(failed.value).startswith(
+        "SK-L003: 1 of 2 jobs did not end well; shard-2-of-2: status 137."
+    )
+    assert failed.value.exit_code == 137 and not (place / "out" / "predictions.json").exists()
+    status, said = by_jobs("out", "--json")
+    assert status == 0 and len(json.loads(said)["images"]) == 9
+    with pytest.raises(UsageError, match="--launcher predicts every shard and adds them up"):
+        by_jobs("out", "--shard", "1/2")
