@@ -19,8 +19,7 @@ from segkit.bench.cases import Grid, cases_of, overridden
 from segkit.bench.compact_json import compact
 from segkit.bench.conditions import load
 from segkit.bench.flat_table import write_csv
-from segkit.bench.machine import Ceilings, Environment
-from segkit.bench.process import WorkerFailed, WorkerProcess
+from segkit.bench.machine import Ceilings
 from segkit.bench.records import Run
 from segkit.bench.roofline import achieved
 from segkit.bench.row import Row
@@ -28,11 +27,11 @@ from segkit.bench.runner import NO_BUDGET, Runner
 from segkit.bench.settings import Settings
 from segkit.bench.short_training import QualitySettings, with_quality
 from segkit.bench.suites import Suite
+from segkit.bench.survey import ceilings_again, survey
 from segkit.bench.watching import Watcher
-from segkit.errors import EnvironmentFault, PluginError, StorageError, UsageError
+from segkit.errors import PluginError, StorageError, UsageError
 from segkit.registry.index import Index
 
-ASK_SECONDS = 300.0
 FAULT = "SK-P007"
 
 
@@ -178,73 +177,6 @@ def threads_of(grids: Sequence[Grid]) -> int | None:
     """The threads of all cases, where they have the same; None is torch's own choice."""
     found = {threads for grid in grids for threads in grid.threads or (None,)}
     return found.pop() if len(found) == 1 else None
-
-
-def survey(
-    device: str, precisions: Sequence[str], threads: int | None, budget: Budget
-) -> tuple[Environment, Ceilings | None]:
-    """Conditions and ceilings, found by a worker of its own; no ceilings where no precision is
-    named."""
-    worker = WorkerProcess()
-    try:
-        asked: dict[str, Any] = {"do": "conditions", "device": device}
-        timeout = min(ASK_SECONDS, budget.left)
-        environment = Environment.model_validate(worker.ask(asked, timeout=timeout)["found"])
-        ceilings = None
-        if precisions:
-            ceilings = _ceilings(worker, device, precisions, threads, budget)
-        return environment, ceilings
-    except WorkerFailed as error:
-        raise EnvironmentFault(
-            "SK-E002",
-            f"the device '{device}' could not be measured: {error.reason}.",
-            "`segkit doctor` checks this machine.",
-        ) from error
-    finally:
-        worker.close()
-
-
-def ceilings_again(device: str, before: Ceilings | None) -> Ceilings | None:
-    """The higher of the ceilings before the cases and after them: a ceiling is the most seen."""
-    if before is None:
-        return None
-    worker = WorkerProcess()
-    try:
-        after = _ceilings(worker, device, list(before.matmul_flops), before.threads, NO_BUDGET)
-    # What was seen before is a ceiling too; an impatient Ctrl-C must not cost the results.
-    except (WorkerFailed, KeyboardInterrupt):
-        return before
-    finally:
-        worker.close()
-    return higher(before, after)
-
-
-def higher(one: Ceilings, other: Ceilings) -> Ceilings:
-    """The higher of each figure."""
-    return Ceilings(
-        matmul_flops={k: max(v, other.matmul_flops[k]) for k, v in one.matmul_flops.items()},
-        convolution_flops={
-            k: max(v, other.convolution_flops[k]) for k, v in one.convolution_flops.items()
-        },
-        copy_bytes=max(one.copy_bytes, other.copy_bytes),
-        threads=one.threads,
-    )
-
-
-def _ceilings(
-    worker: WorkerProcess,
-    device: str,
-    precisions: Sequence[str],
-    threads: int | None,
-    budget: Budget,
-) -> Ceilings:
-    wanted = list(dict.fromkeys(["fp32", *precisions]))
-    if device == "cpu":
-        wanted = [each for each in wanted if each != "fp16"]
-    asked: dict[str, Any] = {"do": "ceilings", "device": device, "precisions": wanted}
-    asked["threads"] = threads
-    timeout = min(ASK_SECONDS, budget.left)
-    return Ceilings.model_validate(worker.ask(asked, timeout=timeout)["found"])
 
 
 def write_results(run: Run, folder: Path) -> None:

@@ -5,7 +5,6 @@ import signal
 
 import pytest
 
-from segkit.bench.benchmark import higher
 from segkit.bench.budget import Budget
 from segkit.bench.case import Case
 from segkit.bench.controls import Controls
@@ -19,6 +18,7 @@ from segkit.bench.row import Counts, Row
 from segkit.bench.runner import NO_BUDGET, Runner
 from segkit.bench.settings import Settings
 from segkit.bench.statistics import summarise
+from segkit.bench.survey import higher
 from segkit.bench.watching import Quiet
 
 CASES = [Case(encoder=name, decoder="unet", upsampler="bilinear", loss="ce") for name in "abcde"]

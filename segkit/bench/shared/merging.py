@@ -10,7 +10,6 @@ from functools import reduce
 from pathlib import Path
 
 from segkit.bench.baselines import with_ratios
-from segkit.bench.benchmark import higher
 from segkit.bench.budget import Budget
 from segkit.bench.case import Case
 from segkit.bench.conditions import load
@@ -21,6 +20,7 @@ from segkit.bench.roofline import achieved
 from segkit.bench.row import Row
 from segkit.bench.shared.plan import Beside, Plan, Share, owner
 from segkit.bench.statistics import ratio_interval, round_ratios
+from segkit.bench.survey import higher
 from segkit.errors import UsageError
 
 ORDER = "each case beside one and the same reference case, by whichever worker was idle"

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from segkit.bench.benchmark import survey
 from segkit.bench.budget import Budget
 from segkit.bench.case import Case
 from segkit.bench.machine import Ceilings
@@ -23,6 +22,7 @@ from segkit.bench.rounds import measure_rounds
 from segkit.bench.session import Interrupted, Session
 from segkit.bench.settings import Settings
 from segkit.bench.shared.plan import Beside, Plan, Share, take
+from segkit.bench.survey import survey
 from segkit.bench.watching import Watcher
 
 
