@@ -124,11 +124,44 @@ def memory_to_be_had(device: torch.device, processes: int = 1) -> int:
     limits = [int(text) for file in _memory_limits() if (text := _text(file)).isdigit()]
     found = re.search(r"MemAvailable:\s+(\d+) kB", _text(Path("/proc/meminfo")))
     if found:
-        own = re.search(r"VmRSS:\s+(\d+) kB", _text(Path("/proc/self/status")))
-        limits.append((int(found[1]) + processes * int(own[1] if own else 0)) * 1024)
+        own = _status_bytes("VmRSS") or 0
+        limits.append(int(found[1]) * 1024 + processes * own)
+        limits += [processes * each for each in _address_space()]
     elif hasattr(os, "sysconf"):
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     return min(limits, default=4 * 2**30) // processes
+
+
+def memory_for_tensors(device: torch.device, held: int, processes: int = 1) -> int:
+    """Bytes that tensors may have: those that could be had now, and what they hold.
+
+    held        bytes of the tensors that are there
+    processes   as for `memory_to_be_had`
+    """
+    could_be_had = memory_to_be_had(device, processes)
+    if device.type == "cuda":
+        return could_be_had
+    # Of a CPU process's own memory the interpreter and its libraries keep theirs.
+    return max(0, could_be_had - (_status_bytes("VmRSS") or 0)) + held
+
+
+def _address_space() -> list[int]:
+    """What `ulimit -v` leaves this process, its own memory included, where there is a limit."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return []
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    mapped, own = _status_bytes("VmSize"), _status_bytes("VmRSS")
+    if most == resource.RLIM_INFINITY or mapped is None or own is None:
+        return []
+    return [max(0, most - mapped) + own]
+
+
+def _status_bytes(name: str) -> int | None:
+    """What Linux says of this process: VmRSS, its memory; VmSize, its addresses."""
+    found = re.search(rf"{name}:\s+(\d+) kB", _text(Path("/proc/self/status")))
+    return int(found[1]) * 1024 if found else None
 
 
 def _memory_limits() -> Iterator[Path]:

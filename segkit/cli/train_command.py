@@ -208,7 +208,20 @@ def _shown(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None:
 
         watchers.append(TensorBoardLog())
     try:
-        run(Several(*watchers))
+        _naming_what_fits(run, Several(*watchers))
     finally:
         if live is not None:
             live.close()
+
+
+def _naming_what_fits(run: Callable[[Events], Path | None], events: Events) -> None:
+    """Runs a training; where its memory ends, the error says with which options it would not."""
+    from segkit.training.loop.memory_of_step import StepTooLarge
+
+    try:
+        run(events)
+    except StepTooLarge as error:
+        from segkit.bench.fitting import what_fits
+
+        error.fix = what_fits(error.step) or error.fix
+        raise

@@ -24,6 +24,7 @@ from segkit.training.continuing import (
     tell,
 )
 from segkit.training.loop.loop import DivergedBatch, Loop
+from segkit.training.loop.memory_of_step import less_memory, naming_the_step
 from segkit.training.monitoring.events import Events, Several, TrainingResult
 from segkit.training.monitoring.notebook import Notebook
 from segkit.training.preparation.decisions import less_memory, run_name
@@ -185,10 +186,11 @@ class _Training:
         self.signals.training = True
         stopped = self._reason_to_stop()
         try:
-            while self.loop.position.epoch < self.setup.epochs and not stopped:
-                self._train_epoch()
-                self._end_epoch()
-                stopped = self._reason_to_stop()
+            with naming_the_step(self.setup, self.loop.learner):
+                while self.loop.position.epoch < self.setup.epochs and not stopped:
+                    self._train_epoch()
+                    self._end_epoch()
+                    stopped = self._reason_to_stop()
         except DivergedBatch as error:
             if self.writer and error.batch:
                 kept = self.writer.keep_batch(error.batch)

@@ -21,9 +21,10 @@ from segkit.errors import (
     UsageError,
 )
 from segkit.training import training
+from segkit.training.loop.memory_of_step import less_memory
 from segkit.training.monitoring.events import Silence
 from segkit.training.run import writer
-from segkit.training.training import less_memory, resume, train
+from segkit.training.training import resume, train
 
 
 def test_a_loss_that_is_no_number_names_the_images_and_keeps_them(settings, tmp_path):
