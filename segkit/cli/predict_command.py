@@ -130,6 +130,13 @@ def command(
         from segkit.cli.sharing import predict_by_jobs
 
         return predict_by_jobs(launcher, jobs or 2, needs, out, as_json=as_json)
+    return _predict(run, images, out, given, as_json=as_json)
+
+
+def _predict(
+    run: str, images: tuple[str, ...], out: Path, given: dict[str, Any], *, as_json: bool
+) -> int:
+    """Here and now; the exit status."""
     from segkit.data.files.reading import MAX_PIXELS
     from segkit.inference.files import predict_to_folder
     from segkit.inference.output import Output
