@@ -24,7 +24,7 @@ from segkit.training.continuing import (
     tell,
 )
 from segkit.training.loop.loop import DivergedBatch, Loop
-from segkit.training.loop.memory_of_step import less_memory, naming_the_step
+from segkit.training.loop.memory_of_step import naming_the_step
 from segkit.training.monitoring.events import Events, Several, TrainingResult
 from segkit.training.monitoring.notebook import Notebook
 from segkit.training.preparation.decisions import less_memory, run_name

@@ -21,8 +21,8 @@ from segkit.errors import (
     UsageError,
 )
 from segkit.training import training
-from segkit.training.loop.memory_of_step import less_memory
 from segkit.training.monitoring.events import Silence
+from segkit.training.preparation.decisions import less_memory
 from segkit.training.run import writer
 from segkit.training.training import resume, train
 

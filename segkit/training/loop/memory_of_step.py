@@ -13,6 +13,7 @@ from segkit.config import TrainConfig
 from segkit.device import describe, memory_for_tensors, ran_out_of_memory
 from segkit.errors import OutOfMemory
 from segkit.training.loop.learner import Learner
+from segkit.training.preparation.decisions import less_memory
 from segkit.training.preparation.setup import Setup
 
 
@@ -68,17 +69,6 @@ def naming_the_step(setup: Setup, learner: Learner) -> Iterator[None]:
         )
         large.step = step
         raise large from error
-
-
-def less_memory(config: TrainConfig) -> str:
-    """What helps where a training's memory ends."""
-    smaller = "--accumulate 2 or more, a smaller --batch or --size, or --precision bf16"
-    if config.checkpoint_activations:
-        return f"Use {smaller}."
-    return (
-        f"Use --checkpoint-activations, {smaller}; a run that has ended an epoch goes on with "
-        "--resume RUN --checkpoint-activations."
-    )
 
 
 def _held(learner: Learner) -> int:
