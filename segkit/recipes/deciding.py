@@ -59,6 +59,9 @@ class Recipe:
         """(what is changed, the decisions) with crops of this side; None: of the usual one, or of
         one that the speed of training allows."""
         settings = {name: getattr(self.config, name) for name in TrainConfig.model_fields}
+        random = not self.pretrained and (
+            "encoder" not in self.given or self.config.weights == "none"
+        )
         settings["size"] = size or self.config.size or self.default_size
         changes: dict[str, Any] = {}
         decisions = []
@@ -66,7 +69,7 @@ class Recipe:
             if rule.setting in self.given:
                 continue
             decided = rule.decide(
-                Known(self.fingerprint, self.classes, settings, self.pretrained, speed)
+                Known(self.fingerprint, self.classes, settings, self.pretrained, random, speed)
             )
             if decided is not None:
                 settings[rule.setting] = changes[rule.setting] = decided[0]

@@ -20,6 +20,7 @@ WIDTH = 16
 # Crops that are tried, pixels, and the steps that the largest of them must leave room for.
 SIDES = (64, 96, 128, 192, 256, 384)
 ENOUGH_STEPS = 150
+RANDOM_RATE = 0.003
 # A class is rare where it covers less of the images than this.
 RARE = 0.1
 # A crop shows an image whole, or nearly, where it holds this share of its shorter side.
@@ -41,6 +42,7 @@ class Known:
     classes      their names
     settings     what is given or decided already, by setting
     pretrained   whether the encoder that plain has comes with pretrained weights here
+    random       whether all of the network starts from random weights
     speed        of the training on this machine, where it is given minutes
     """
 
@@ -48,6 +50,7 @@ class Known:
     classes: tuple[str, ...]
     settings: dict[str, Any]
     pretrained: bool = False
+    random: bool = False
     speed: Speed | None = None
 
 
@@ -104,6 +107,12 @@ def _encoder(known: Known) -> Decided:
     )
 
 
+def _rate(known: Known) -> Decided:
+    if not known.random or known.settings["optimizer"] != "adamw":
+        return None
+    return RANDOM_RATE, "from random weights all is to be learnt, in few steps"
+
+
 def _augmentation(known: Known) -> Decided:
     found = known.fingerprint.symmetry
     if known.settings.get("overfit"):
@@ -151,6 +160,14 @@ RULES: tuple[Rule, ...] = (
         "Time: 100 steps of 4 crops of 96 pixels took 59 s with unet(depth=4, width=16) and 215 s "
         "with densenet121 on one busy core, for an mIoU of 0.672 and 0.693 (isbi2012). Depth: "
         f"convention of {NNUNET}, a plain U-Net as deep as the crop allows.",
+    ),
+    Rule(
+        "lr",
+        _rate,
+        "In 40 seconds of one core, with crops of 128 pixels (m2nist: 64) and seed 0: an IoU of "
+        "0.761 with 0.003 and 0.653 with 0.001 on dsb2018, 0.581 and 0.572 on isbi2012, 0.412 and "
+        "0.400 on drive, an mIoU of 0.441 and 0.205 on m2nist, after 120 to 570 steps; 0.006 "
+        "reached 0.453 on dsb2018 and 0.525 on isbi2012.",
     ),
     Rule(
         "augmentation",

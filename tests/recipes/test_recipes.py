@@ -16,9 +16,12 @@ from segkit.data.opening.open import open_data
 from segkit.data.options import DataOptions
 from segkit.distributed import Group
 from segkit.errors import DataError
-from segkit.recipes.deciding import with_recipe
+from segkit.recipes.deciding import recipe_for, with_recipe
 from segkit.recipes.fingerprint import fingerprint_of
 from segkit.recipes.rules import RULES
+from segkit.training.rehearsal import minutes
+from segkit.training.rehearsal.deadline import Deadline
+from segkit.training.rehearsal.minutes import Shape
 from segkit.training.training import train
 
 Pictures = Sequence[tuple[np.ndarray, np.ndarray]]
@@ -114,6 +117,41 @@ def test_an_option_that_is_given_always_wins(folder):
     assert not given.keys() & reasons.keys()
 
 
+class Pretended:
+    """A machine on which a step takes so many milliseconds for each 1,000 pixels of a crop."""
+
+    def __init__(self, seconds: float, milliseconds: float) -> None:
+        self.seconds, self.milliseconds, self.asked = seconds, milliseconds, []
+
+    def steps(self, size: int) -> int:
+        self.asked.append(size)
+        return int(self.seconds / (self.milliseconds * 1e-6 * size**2))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "size"), [(0.1, 64), (60, 128), (200, 256), (1000, 480), (1e6, 480)]
+)
+def test_the_largest_crop_that_leaves_room_for_enough_steps_is_taken(folder, seconds, size):
+    root = folder(cells(2, side=500))
+    config = TrainConfig(data=str(root), weights="none", minutes=1)
+    recipe = recipe_for(config, open_data(root), ALONE)
+    speed = Pretended(seconds, milliseconds=20)
+    changes, _ = recipe.decide(speed=speed)
+    assert changes["size"] == size
+    # From the smallest up, and none beyond the first that is too slow.
+    assert speed.asked == sorted(set(speed.asked))
+    taken = speed.asked.index(size)
+    assert len(speed.asked) <= taken + 2
+
+
+def test_a_random_start_learns_faster_and_pretrained_weights_do_not(folder):
+    root = folder(cells(4))
+    assert decided(root)[0].lr == 0.003
+    assert decided(root, lr=0.01)[0].lr == 0.01
+    assert decided(root, weights="imagenet")[0].lr == decided(root, optimizer="sgd")[0].lr == 0.001
+    assert decided(root, encoder="unet(depth=2)", weights="auto")[0].lr == 0.001
+
+
 def test_plain_leaves_all_as_it_is(folder):
     root = folder(cells(4))
     config = TrainConfig(data=str(root), recipe="plain")
@@ -176,6 +214,19 @@ def test_a_class_that_hardly_occurs_is_said_and_aimed_at(folder):
     assert "covers 0.00026 %" in reasons["crops"]
 
 
+def _moved(pair: tuple[np.ndarray, np.ndarray], pixels: int) -> tuple[np.ndarray, np.ndarray]:
+    image, mask = (np.roll(each, pixels, axis=1) for each in pair)
+    return image, mask
+
+
+def _dot(mask: np.ndarray) -> np.ndarray:
+    """A square of four pixels, where the mask has its first."""
+    place = np.argwhere(mask)[0]
+    dot = np.zeros_like(mask)
+    dot[place[0] : place[0] + 2, place[1] : place[1] + 2] = 1
+    return dot
+
+
 HARD_SETS = {
     "one image": lambda: cells(2),
     "two images": lambda: cells(3),
@@ -183,16 +234,24 @@ HARD_SETS = {
     "12 bits": lambda: [(image.astype(np.uint16) * 16, mask) for image, mask in cells(5)],
     "empty but one": lambda: [(i, m * (n in (0, 5))) for n, (i, m) in enumerate(cells(6))],
     "smaller than a crop": lambda: cells(4, side=20, radius=4),
+    "0.01 % of a class": lambda: [(i, m * 0 + _dot(m)) for i, m in cells(5, side=200)],
+    "one recording": lambda: [_moved(cells(1)[0], 2 * n) for n in range(6)],
 }
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("hard", HARD_SETS)
-def test_what_a_recipe_decides_can_be_trained(folder, tmp_path, one_thread, hard):
+def test_what_a_recipe_decides_in_a_minute_can_be_trained(
+    folder, tmp_path, one_thread, hard, monkeypatch
+):
     root = folder(HARD_SETS[hard]())
-    small = {"epochs": 1, "epoch_steps": 2, "samples": 1, "device": "cpu", "workers": 0}
+    # Planned as for half a minute, and then cut to four steps.
+    monkeypatch.setattr(minutes, "shape", lambda seconds, costs: Shape(2, 2, 2))
+    monkeypatch.setattr(Deadline, "epochs", lambda self, setup, done: setup.epochs)
+    small = {"minutes": 0.5, "samples": 1, "device": "cpu", "workers": 0}
     config = TrainConfig(data=str(root), weights="none", out=str(tmp_path / "run"), **small)
     result = train(config)
+    assert result is not None
     assert np.isfinite(result.scores[result.score_name])
 
 
