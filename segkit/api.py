@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from segkit.errors import (
     DataError,
     EnvironmentFault,
-    ModelFileError,
     UsageError,
     WeightsUnavailable,
 )
@@ -34,10 +33,8 @@ from segkit.interfaces import (
 from segkit.model.activation_checkpointing import recomputed
 from segkit.model.weights import (
     PublishedWeights,
-    adapt_normalization,
     find_weights,
     load_encoder_weights,
-    read_weights,
 )
 from segkit.registry.retirement import Retired, warn_of_retired
 from segkit.scoring.confusion import ConfusionMatrix
@@ -63,7 +60,6 @@ __all__ = [
     "Loss",
     "MakeUpsampler",
     "Metric",
-    "ModelFileError",
     "Normalization",
     "PublishedData",
     "PublishedWeights",
@@ -71,13 +67,11 @@ __all__ = [
     "Upsampler",
     "UsageError",
     "WeightsUnavailable",
-    "adapt_normalization",
     "find_weights",
     "hookimpl",
     "load_encoder_weights",
     "read_image",
     "read_values",
-    "read_weights",
     "recomputed",
 ]
 

@@ -20,7 +20,6 @@ MOST_FILES_AT_THE_TOP = 12
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 300, 60
 # Files that may be longer, so many lines at most, and why.
 LONGER = {
-    "segkit/interfaces.py": (600, "the contracts are read beside each other"),
     "segkit/bench/counting.py": (360, "one step, counted for every device it may run on"),
     "segkit/bench/display.py": (310, "one table, live and in plain lines"),
     "segkit/bench/tracing.py": (330, "one rule for each kind of PyTorch's operations"),

@@ -17,7 +17,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from segkit.errors import ModelFileError, UsageError, WeightsUnavailable, did_you_mean
-from segkit.interfaces import Normalization
 
 ANSWER_SECONDS = 8.0
 
@@ -84,14 +83,19 @@ def load_encoder_weights(
     weights: str,
     *,
     published: PublishedWeights | None,
+    name: str | None = None,
     rename: Callable[[str], str | None] = lambda key: key,
+    convert: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
     first_convolution: str | None = None,
 ) -> None:
     """Fills an encoder, in place, as its `weights` argument says.
 
     weights            "none" (nothing happens), "imagenet" (those published), or a safetensors file
     published          where "imagenet" comes from; None where nothing is published
+    name               what messages call the encoder; its class where None
     rename             the encoder's name for a key of the file, or None to leave that tensor out
+    convert            the encoder's tensors by name, of the renamed ones; whatever it raises is
+                       told as a file that does not fit
     first_convolution  the weight to fold or repeat where the encoder has not 3 input channels
 
     Raises WeightsUnavailable (SK-W001 not to be had, SK-W003 none published), ModelFileError
@@ -99,26 +103,31 @@ def load_encoder_weights(
     """
     # For `segkit list --long` and `segkit info`, which show the licence.
     encoder.published_weights = published  # type: ignore[assignment]
-    path = find_weights(type(encoder).__name__, weights, published)
+    name = name or type(encoder).__name__
+    path = find_weights(name, weights, published)
     if path is None:
         return
     state = {
-        name: tensor
-        for key, tensor in read_weights(path).items()
-        if (name := rename(key)) is not None
+        renamed: tensor
+        for key, tensor in _read_weights(path).items()
+        if (renamed := rename(key)) is not None
     }
+    if convert is not None:
+        state = _converted(path, name, state, convert)
     wanted = encoder.state_dict()
     if first_convolution in state and first_convolution in wanted:
         channels = wanted[first_convolution].shape[1]
         state[first_convolution] = adapt_input_channels(state[first_convolution], channels)
-    _refuse_misfit(path, wanted, state)
-    fitting = {name: state[name] for name in wanted if name in state}
+    _refuse_misfit(path, name, wanted, state)
+    fitting = {key: state[key] for key in wanted if key in state}
     # torch's own: some networks' method of that name takes no `strict`.
     nn.Module.load_state_dict(encoder, fitting, strict=False)
 
 
 def find_weights(encoder: str, weights: str, published: PublishedWeights | None) -> Path | None:
     """The file that an encoder's `weights` argument means; None for "none".
+
+    For those who ask before they build anything, since it may not be had.
 
     encoder   what messages call it
     Raises as `load_encoder_weights` does.
@@ -144,7 +153,7 @@ def find_weights(encoder: str, weights: str, published: PublishedWeights | None)
     return path
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def _read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, by name; raises ModelFileError SK-W002."""
     try:
         return load_file(path)
@@ -172,20 +181,23 @@ def adapt_input_channels(weight_OIHW: Tensor, channels: int) -> Tensor:
     return weight_OIHW[:, picked] * (known / channels)
 
 
-def adapt_normalization(normalization: Normalization, channels: int) -> Normalization:
-    """The published per-channel statistics for another number of channels: averaged, or in turn."""
-    mean, std = normalization
-    if channels == len(mean):
-        return normalization
-    if channels == 1:
-        return Normalization((sum(mean) / len(mean),), (sum(std) / len(std),))
-    return Normalization(
-        tuple(mean[i % len(mean)] for i in range(channels)),
-        tuple(std[i % len(std)] for i in range(channels)),
-    )
+def _converted(
+    path: Path,
+    name: str,
+    state: dict[str, Tensor],
+    convert: Callable[[dict[str, Tensor]], dict[str, Tensor]],
+) -> dict[str, Tensor]:
+    try:
+        return convert(state)
+    # Other libraries' conversions meet a stranger's file with whatever error comes first.
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+        raise _misfit(path, name, reason) from error
 
 
-def _refuse_misfit(path: Path, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+def _refuse_misfit(
+    path: Path, name: str, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]
+) -> None:
     # Old files lack BatchNorm's step counter, which no result depends on.
     missing = [n for n in wanted if n not in state and not n.endswith("num_batches_tracked")]
     shapes = [n for n in wanted if n in state and wanted[n].shape != state[n].shape]
@@ -194,14 +206,20 @@ def _refuse_misfit(path: Path, wanted: Mapping[str, Tensor], state: Mapping[str,
     if missing:
         example = f"the file has no '{missing[0]}'"
     else:
-        name = shapes[0]
-        example = (
-            f"'{name}' is {tuple(state[name].shape)} there and {tuple(wanted[name].shape)} here"
-        )
-    raise ModelFileError(
+        key = shapes[0]
+        example = f"'{key}' is {tuple(state[key].shape)} there and {tuple(wanted[key].shape)} here"
+    raise _misfit(
+        path,
+        name,
+        f"of {len(wanted)} tensors {len(missing)} are missing and {len(shapes)} have another "
+        f"shape; {example}",
+    )
+
+
+def _misfit(path: Path, name: str, reason: str) -> ModelFileError:
+    return ModelFileError(
         "SK-W002",
-        f"{path} does not fit this encoder: of {len(wanted)} tensors {len(missing)} are missing "
-        f"and {len(shapes)} have another shape ({example}).",
+        f"{path} does not fit {name} ({reason}).",
         "Check that the file belongs to this very encoder and its options.",
     )
 

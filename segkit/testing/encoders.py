@@ -181,7 +181,7 @@ def normalization_fits_the_channels(subject: Subject) -> None:
     """mean and std have one number for all channels or one for each, and no std is zero or less.
 
     Mend: Normalization(mean, std) with in_channels numbers each;
-    segkit.api.adapt_normalization makes them of three published ones.
+    Normalization.for_channels makes them of three published ones.
     """
     for in_channels in INPUT_CHANNELS:
         mean, std = _build(subject, in_channels).normalization

@@ -11,7 +11,6 @@ from segkit.model import weights as weights_module
 from segkit.model.weights import (
     PublishedWeights,
     adapt_input_channels,
-    adapt_normalization,
     load_encoder_weights,
 )
 
@@ -140,6 +139,6 @@ def test_other_channel_counts_keep_the_sum_on_a_constant_image(channels):
 
 def test_normalization_follows_the_channels():
     rgb = Normalization((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
-    assert adapt_normalization(rgb, 3) is rgb
-    assert adapt_normalization(rgb, 1) == Normalization((pytest.approx(0.2),), (2.0,))
-    assert adapt_normalization(rgb, 4).mean == (0.1, 0.2, 0.3, 0.1)
+    assert rgb.for_channels(3) is rgb
+    assert rgb.for_channels(1) == Normalization((pytest.approx(0.2),), (2.0,))
+    assert rgb.for_channels(4).mean == (0.1, 0.2, 0.3, 0.1)

@@ -12,9 +12,9 @@ from torch import nn
 
 from segkit.api import (
     Features,
-    ModelFileError,
     Normalization,
     PublishedWeights,
+    UsageError,
     load_encoder_weights,
     recomputed,
 )
@@ -256,7 +256,7 @@ class Forgives(Lenient):
 
     def load_state_dict(self, state, strict=True):
         if not state:
-            raise ModelFileError("SK-W002", "there is nothing for it.")
+            raise UsageError("SK-W002", "there is nothing for it.")
         return super().load_state_dict(state, strict)
 
 
@@ -267,7 +267,7 @@ class LoadsHalf(Lenient):
         if not strict:
             missing = set(self.state_dict()) - set(state)
             if missing:
-                raise ModelFileError("SK-W002", f"{missing} are missing.")
+                raise UsageError("SK-W002", f"{missing} are missing.")
             state = {name: each for name, each in state.items() if "second" not in name}
         return super().load_state_dict(state, strict)
 

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from segkit_densenet.encoder import ENCODERS
 from segkit_densenet.weights import PUBLISHED, encoder_key
 
-from segkit.api import ModelFileError
+from segkit import SegkitError
 
 build = ENCODERS["densenet121"]
 
@@ -80,7 +80,7 @@ def test_a_grey_image_answers_as_its_grey_triplet(tmp_path):
 def test_another_networks_file_is_refused_with_the_first_misfit(tmp_path):
     file = tmp_path / "w.safetensors"
     save_file(torchvision.models.densenet169().state_dict(), file)
-    with pytest.raises(ModelFileError, match="of 965 tensors 40 are missing") as refusal:
+    with pytest.raises(SegkitError, match="of 965 tensors 40 are missing") as refusal:
         ENCODERS["densenet161"](in_channels=3, weights=str(file))
     assert refusal.value.code == "SK-W002"
     assert "the file has no 'features.denseblock3.denselayer33.norm1.weight'" in refusal.value.what

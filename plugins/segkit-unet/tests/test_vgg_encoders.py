@@ -8,7 +8,7 @@ from segkit_unet.vgg import ENCODERS, PUBLISHED
 from torch import Tensor, nn
 from torchvision.models.vgg import cfgs, make_layers
 
-from segkit.api import ModelFileError
+from segkit import SegkitError
 
 COLUMNS = {"vgg11_bn": "A", "vgg13_bn": "B", "vgg16_bn": "D", "vgg19_bn": "E"}
 
@@ -87,6 +87,6 @@ def test_published_weights_are_found_where_they_were_put_by_hand(tmp_path, monke
 def test_another_networks_file_is_refused(tmp_path):
     file = tmp_path / "w.safetensors"
     save_file({f"features.{k}": v for k, v in torchvisions("vgg16_bn").state_dict().items()}, file)
-    with pytest.raises(ModelFileError, match="does not fit this encoder") as refusal:
+    with pytest.raises(SegkitError, match="does not fit vgg11_bn") as refusal:
         ENCODERS["vgg11_bn"](in_channels=3, weights=str(file))
     assert refusal.value.code == "SK-W002"

@@ -14,7 +14,6 @@ from segkit.api import (
     Features,
     Normalization,
     UsageError,
-    adapt_normalization,
     find_weights,
     load_encoder_weights,
 )
@@ -90,7 +89,7 @@ class DenseNetEncoder(nn.Module):
             reach = block.channels // 2
         self.channels = tuple(channels)
         self.strides = tuple(2 ** (level + 1) for level in range(depth))
-        self.normalization: Normalization = adapt_normalization(IMAGENET, in_channels)
+        self.normalization: Normalization = IMAGENET.for_channels(in_channels)
         self._initialise()
 
     def forward(self, image_BCHW: Tensor) -> Features:
@@ -143,6 +142,7 @@ def _factory(name: str, variant: Variant) -> Factory[Encoder]:
             encoder,
             str(file or "none"),
             published=PUBLISHED[name],
+            name=name,
             rename=encoder_key,
             first_convolution="features.conv0.weight",
         )

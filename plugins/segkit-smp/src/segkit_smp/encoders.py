@@ -19,7 +19,6 @@ from segkit.api import (
     Normalization,
     PublishedWeights,
     UsageError,
-    adapt_normalization,
     find_weights,
     load_encoder_weights,
 )
@@ -82,9 +81,15 @@ def encoder_factory(name: str) -> Factory[Encoder]:
         file = find_weights(f"smp/{name}", weights, published)
         network = _network(name, depth, output_stride)
         levels, strides = _levels(name, network, output_stride)
-        statistics = adapt_normalization(normalization_of(name, pretrained), in_channels)
+        statistics = normalization_of(name, pretrained).for_channels(in_channels)
         trim(network)
-        load_encoder_weights(network, str(file or "none"), published=published, rename=_own_name)
+        load_encoder_weights(
+            network,
+            str(file or "none"),
+            published=published,
+            name=f"smp/{name}",
+            rename=_own_name,
+        )
         # After loading: SMP folds or repeats the three published channels.
         network.set_in_channels(in_channels, pretrained=file is not None)
         return SmpEncoder(network, levels, strides, statistics, published)

@@ -14,8 +14,6 @@ from segkit.api import (
     Features,
     Normalization,
     UsageError,
-    adapt_normalization,
-    find_weights,
 )
 from segkit_timm import catalogue
 from segkit_timm.layout import REFUSALS, CannotRun, Layout, find_layout
@@ -91,19 +89,18 @@ def encoder_factory(model: str) -> Factory[Encoder]:
             pyramid=pyramid,
         )
         published = catalogue.published_weights(model)
-        file = find_weights(f"timm/{model}", weights, published)
         arguments = {**layout.arguments, "in_chans": in_channels}
         if drop_path_rate:
             arguments["drop_path_rate"] = drop_path_rate
         try:
-            network = build_network(model, arguments, file)
+            network = build_network(model, arguments, weights, published)
         except TypeError as error:
             raise lacks(model, f"drop_path_rate={drop_path_rate}", error) from error
         trim(network, layout.unused, remove=layout.removable)
         encoder = TimmEncoder(
             network,
             layout,
-            adapt_normalization(catalogue.normalization(model), in_channels),
+            catalogue.normalization(model).for_channels(in_channels),
             TransformerPyramid(layout.channels[0], layout.strides[0]) if pyramid else None,
         )
         # For lists, which show the licence.

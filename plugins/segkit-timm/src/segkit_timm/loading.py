@@ -3,45 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 from torch import Tensor, nn
 
-from segkit.api import ModelFileError, read_weights
+from segkit.api import PublishedWeights, find_weights, load_encoder_weights
 
 # What a file holds before the network's own names: of a segkit model, of a wrapped or compiled one.
 PREFIXES = ("encoder.network.", "network.", "module.", "_orig_mod.")
 
 
-def build_network(model: str, arguments: Mapping[str, Any], file: Path | None) -> nn.Module:
-    """timm's feature network, at random or with the file's weights.
+def build_network(
+    model: str, arguments: Mapping[str, Any], weights: str, published: PublishedWeights | None
+) -> nn.Module:
+    """timm's feature network, filled as an encoder's `weights` argument says.
 
-    The file may hold timm's tensors, those of this network, or a whole segkit model built on it.
-    Raises ModelFileError SK-W002 where it does not fit.
+    A file may hold timm's tensors, those of this network, or a whole segkit model built on it.
+    Raises as `load_encoder_weights` does.
     """
-    if file is None:
-        return _create(model, arguments)
-    state = _without_prefix(read_weights(file))
+    file = find_weights(f"timm/{model}", weights, published)
     network = _create(model, arguments)
-    own = network.state_dict()
-    if own.keys() <= state.keys() and all(own[k].shape == state[k].shape for k in own):
-        network.load_state_dict({name: state[name] for name in own})
-        return network
-    try:
-        missing = _not_in(state, model, arguments)
-        network = _create(model, arguments, state)
-    # timm's conversions meet a stranger's file with whatever error comes first.
-    except Exception as error:
-        raise _misfit(file, model, str(error).strip().splitlines()[-1].strip()) from error
-    if missing:
-        raise _misfit(
-            file,
-            model,
-            f"of {len(own)} tensors {len(missing)} are missing, such as '{missing[0]}'",
-        )
+
+    def convert(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        state, own = _without_prefix(state), network.state_dict()
+        if own.keys() <= state.keys() and all(own[k].shape == state[k].shape for k in own):
+            return {name: state[name] for name in own}
+        return _converted(state, model, arguments)
+
+    load_encoder_weights(
+        network,
+        str(file or "none"),
+        published=published,
+        name=f"timm/{model}",
+        convert=convert,
+    )
     return network
 
 
@@ -59,8 +56,10 @@ def _create(
     return network
 
 
-def _not_in(state: Mapping[str, Tensor], model: str, arguments: Mapping[str, Any]) -> list[str]:
-    """Names of the network's tensors that timm does not fill from this file.
+def _converted(
+    state: Mapping[str, Tensor], model: str, arguments: Mapping[str, Any]
+) -> dict[str, Tensor]:
+    """The network's tensors that timm fills from a file, by the network's names.
 
     timm renames and reshapes tensors as each model needs, and skips what is missing without a word.
     So all is loaded once with NaN for values: a tensor that stays a number has not been loaded.
@@ -71,7 +70,9 @@ def _not_in(state: Mapping[str, Tensor], model: str, arguments: Mapping[str, Any
     }
     network = _create(model, arguments, hollow)
     tensors = [*network.named_parameters(), *_statistics(network)]
-    return [name for name, tensor in tensors if not tensor.isnan().any()]
+    missing = {name for name, tensor in tensors if not tensor.isnan().any()}
+    filled = _create(model, arguments, state).state_dict()
+    return {name: tensor for name, tensor in filled.items() if name not in missing}
 
 
 def _statistics(network: nn.Module) -> list[tuple[str, Tensor]]:
@@ -86,11 +87,3 @@ def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
         if chosen and (prefix == PREFIXES[0] or len(chosen) == len(state)):
             return chosen
     return state
-
-
-def _misfit(file: Path, model: str, reason: str) -> ModelFileError:
-    return ModelFileError(
-        "SK-W002",
-        f"{file} does not fit timm/{model} ({reason}).",
-        "Check that the file belongs to this very model and its options.",
-    )

@@ -76,7 +76,11 @@ class UnetEncoder(Checkpointing):
         self.provides_pool_indices = padding == "same"
         initialise(self)
         load_encoder_weights(
-            self, str(file or "none"), published=None, first_convolution=self._first_convolution()
+            self,
+            str(file or "none"),
+            published=None,
+            name="unet",
+            first_convolution=self._first_convolution(),
         )
 
     def forward(self, image_BCHW: Tensor) -> Features:

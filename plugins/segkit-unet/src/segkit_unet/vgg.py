@@ -14,7 +14,6 @@ from segkit.api import (
     Features,
     Normalization,
     PublishedWeights,
-    adapt_normalization,
     find_weights,
     load_encoder_weights,
 )
@@ -58,7 +57,7 @@ class VggEncoder(Checkpointing):
                 self.features.append(nn.MaxPool2d(kernel_size=2))
         self.channels = (*WIDTHS, WIDTHS[-1])[:depth]
         self.strides = tuple(2**level for level in range(depth))
-        self.normalization: Normalization = adapt_normalization(IMAGENET, in_channels)
+        self.normalization: Normalization = IMAGENET.for_channels(in_channels)
         initialise(self)
 
     def forward(self, image_BCHW: Tensor) -> Features:
@@ -97,6 +96,7 @@ def _factory(name: str, convolutions: tuple[int, ...]) -> Factory[Encoder]:
             encoder,
             str(file or "none"),
             published=PUBLISHED[name],
+            name=name,
             rename=encoder_key,
             first_convolution="features.0.weight",
         )
