@@ -81,6 +81,8 @@ CODES: dict[str, str] = {
     "SK-E001": "torch and torchvision were built for different releases or devices.",
     "SK-E002": "The device asked for is not there.",
     "SK-E003": "An optional package that this feature needs is not installed.",
+    "SK-E004": "A logger cannot take a training's numbers: no login, no server, no network.",
+    "SK-E005": "The Hugging Face hub cannot be sent to: offline, no login, or it refused.",
     "SK-W001": "Pretrained weights are neither on this machine nor reachable.",
     "SK-W002": "A weights file does not fit the encoder.",
     "SK-W003": "No pretrained weights are published for this encoder.",

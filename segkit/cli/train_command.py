@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -144,7 +145,7 @@ def _begin(config: TrainConfig, *, smoke: bool, dry_run: bool, in_place: bool) -
         result = train(config, events, dry_run=dry_run, in_place=in_place, begun=BEGUN)
         return result.folder if result else None
 
-    _watched(run, tensorboard=config.tensorboard)
+    _watched(run, config.logger)
 
 
 def _refuse_trials(here: bool) -> None:
@@ -176,20 +177,21 @@ def _resume(folder: Path, changes: dict[str, Any], *, force: bool) -> None:
         return resume(folder, changes, events, force=force).folder
 
     try:
-        shown = read_config(folder / "config.yaml").tensorboard
+        logger = read_config(folder / "config.yaml").logger
     except UsageError:  # which `resume` names, with what to do
-        shown = False
-    _watched(run, tensorboard=shown)
+        logger = None
+    _watched(run, logger)
 
 
-def _watched(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None:
+def _watched(run: Callable[[Events], Path | None], logger: str | None) -> None:
     """Runs a training with a live display on a terminal, and with plain lines elsewhere."""
     with outlasting_output():
-        _shown(run, tensorboard=tensorboard)
+        _shown(run, logger)
 
 
-def _shown(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None:
+def _shown(run: Callable[[Events], Path | None], logger: str | None) -> None:
     from segkit.training.monitoring.events import Several
+    from segkit.training.monitoring.loggers import Logging, build_loggers
     from segkit.training.monitoring.progress import LiveProgress, PlainProgress
 
     live = None
@@ -203,13 +205,16 @@ def _shown(run: Callable[[Events], Path | None], *, tensorboard: bool) -> None:
         watchers.append(
             PlainProgress(say, lambda text: click.secho(visible(text), fg="yellow", err=True))
         )
-    if tensorboard:
-        from segkit.training.monitoring.tensorboard import TensorBoardLog
-
-        watchers.append(TensorBoardLog())
+    logging = Logging({}, watchers[0].warned)
+    # Of several processes the first alone is told what happens.
+    if logger and os.environ.get("RANK", "0") == "0":
+        names = [name.strip() for name in logger.split(",") if name.strip()]
+        logging = Logging(build_loggers(names), watchers[0].warned)
+    watchers.append(logging)
     try:
         _naming_what_fits(run, Several(*watchers))
     finally:
+        logging.close()
         if live is not None:
             live.close()
 

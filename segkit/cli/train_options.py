@@ -238,10 +238,9 @@ OUTPUT = (
         help="Minutes of work that a crash may cost, at most. [default: 10.0]",
     ),
     output(
-        "--tensorboard",
-        is_flag=True,
-        default=None,
-        help="Write events for TensorBoard too. [default: off]",
+        "--logger",
+        metavar="NAME[,NAME]",
+        help="Send numbers to tensorboard, wandb or mlflow too. [default: none]",
     ),
 )
 

@@ -264,8 +264,10 @@ class TrainConfig(BaseModel):
     seed: int = Field(
         default=0, ge=0, lt=2**32, description="of initialisation, order and augmentation"
     )
-    tensorboard: bool = Field(
-        default=False, description="write events for TensorBoard to RUN/tensorboard"
+    logger: str | None = Field(
+        default=None,
+        description="where numbers go beside metrics.csv: tensorboard, wandb, mlflow, or several "
+        "with commas",
     )
     plugins: str | None = Field(
         default=None,

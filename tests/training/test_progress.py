@@ -1,21 +1,16 @@
 """What a user sees of a training, on a terminal and without one."""
 
-import builtins
 import io
 import math
-import sys
-import types
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from segkit.errors import EnvironmentFault
 from segkit.reporting.words import duration
 from segkit.training.monitoring.clock import Clock
 from segkit.training.monitoring.events import EpochReport, StepReport, TrainingResult
 from segkit.training.monitoring.progress import LiveProgress, PlainProgress, epoch_line
-from segkit.training.monitoring.tensorboard import TensorBoardLog
 
 STEP = StepReport(
     epoch=2, epochs=10, batch=3, batches=20, step=23, loss=0.51234, learning_rate=1e-3,
@@ -119,59 +114,6 @@ def test_a_terminal_shows_bar_epochs_and_end():
 )
 def test_durations_read_as_people_say_them(seconds, shown):
     assert duration(seconds) == shown
-
-
-def test_a_missing_tensorboard_is_said_with_its_installation(monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *arguments, **options):
-        if "tensorboard" in name:
-            raise ImportError(name)
-        return real(name, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(EnvironmentFault) as caught:
-        TensorBoardLog()
-    assert str(caught.value) == (
-        "SK-E003: TensorBoard was asked for, and it is not installed.\n"
-        "         python -m pip install tensorboard"
-    )
-
-
-def test_tensorboard_gets_what_is_defined_of_each_epoch(monkeypatch, tmp_path):
-    written = []
-
-    class Writer:
-        def __init__(self, folder):
-            self.folder = folder
-
-        def add_scalar(self, name, value, step):
-            written.append((name, value, step))
-
-        def flush(self):
-            written.append(self.folder)
-
-        def close(self):
-            written.append("closed")
-
-    module = types.ModuleType("torch.utils.tensorboard")
-    module.SummaryWriter = Writer
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
-    log = TensorBoardLog()
-    log.started(tmp_path)
-    report = {**EPOCH.__dict__, "scores": {"miou": 0.75, "iou/1": math.nan}}
-    log.finished_epoch(EpochReport(**report))
-    log.finished(RESULT)
-    assert written == [
-        ("train/loss", 0.5, 40),
-        ("val/loss", 0.6, 40),
-        ("train/learning_rate", 1e-3, 40),
-        ("train/images_per_second", 12.3, 40),
-        ("train/data_share", 0.08, 40),
-        ("val/miou", 0.75, 40),
-        str(tmp_path / "tensorboard"),
-        "closed",
-    ]
 
 
 def test_the_share_of_waiting_is_the_loaders_time_in_the_epochs(monkeypatch):

@@ -29,7 +29,7 @@ FREE = (
     "cache",
     "samples",
     "samples_every",
-    "tensorboard",
+    "logger",
     "checkpoint_steps",
     "checkpoint_minutes",
 )

@@ -217,10 +217,15 @@ def _plain(value: Any) -> Any:
 
 
 def _as_table(reports: list[dict[str, Any]]) -> str:
-    """The reports as CSV; the scores' columns in the order in which they first appear."""
+    """The reports as CSV; scores, then every class's IoU, as they first appear."""
     names = list(dict.fromkeys(name for each in reports for name in each["scores"]))
+    classes = list(dict.fromkeys(name for each in reports for name in each.get("class_iou", {})))
     rows = [
-        [*(each.get(column) for column in COLUMNS), *(each["scores"].get(name) for name in names)]
+        [
+            *(each.get(column) for column in COLUMNS),
+            *(each["scores"].get(name) for name in names),
+            *(each.get("class_iou", {}).get(name) for name in classes),
+        ]
         for each in reports
     ]
-    return as_csv_text([[*COLUMNS, *names], *rows])
+    return as_csv_text([[*COLUMNS, *names, *(f"class_iou/{name}" for name in classes)], *rows])
