@@ -77,7 +77,10 @@ def commands(page: str) -> list[str]:
     return [line for line in lines if line.startswith("segkit ")]
 
 
-PAGES = ("answers.md", "evaluate.md", "launch.md", "objects.md", "predict.md", "recipes.md")
+PAGES = (
+    *("answers.md", "evaluate.md", "launch.md", "objects.md", "predict.md", "recipes.md"),
+    "share.md",
+)
 # A training of the pages is as small as the fixture's.
 NETWORK = '--encoder "unet(depth=2, width=4)" --decoder unet'
 TRAINING = ("segkit train", "segkit sweep")

@@ -135,7 +135,7 @@ def _score(
             write_evaluation(evaluation, folders[run], repeated(click.get_current_context().obj))
     if not _speaks():
         return
-    several = _compare(found, out) if len(found) > 1 else ""
+    several = _compare(found, out, folders) if len(found) > 1 else ""
     if as_json:
         said = [as_plain(each) for each in found]
         say(json.dumps(said if len(said) > 1 else said[0], indent=2))
@@ -145,7 +145,7 @@ def _score(
     if several:
         say(several)
     if out is not None:
-        say(f"\nkept in {out}: open {out / 'report.html' if not several else out}")
+        say(f"\nkept in {out}: open {out / 'report.html'}")
 
 
 def _refuse_twice(runs: Sequence[str]) -> None:
@@ -167,16 +167,17 @@ def _folders(out: Path | None, runs: Sequence[str]) -> dict[str, Path]:
     return {run: out / name for run, name in zip(runs, names, strict=True)}
 
 
-def _compare(found: Sequence[Evaluation], out: Path | None) -> str:
-    """The table of several runs; kept as comparison.csv."""
+def _compare(found: Sequence[Evaluation], out: Path | None, folders: dict[str, Path]) -> str:
+    """The table of several runs; kept as comparison.csv and a page."""
     from segkit.reporting.report import with_interval
     from segkit.reporting.tables import aligned
-    from segkit.scoring.comparison import COLUMNS, METHOD, compared
-    from segkit.scoring.evaluation_folder import write_csv
+    from segkit.scoring.comparison import METHOD, compared
+    from segkit.scoring.comparison_page import write_comparison
 
     table = compared(found)
     if out is not None:
-        write_csv(out / "comparison.csv", [COLUMNS, *(each.as_row() for each in table)])
+        places = [folder.name for folder in folders.values()]
+        write_comparison(table, found, places, out, repeated(click.get_current_context().obj))
     rows = []
     for each in table:
         score, gap = each.score, each.difference

@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "ensemble": "Put several trained models into one folder that answers as one.",
     "predict": "Write masks, and overlays to look at, for images.",
     "export": "Write a trained model as ONNX, run beside it before it is kept.",
+    "push": "Send a trained model to the Hugging Face hub, with a card of what it is.",
     "data": "Check, preview and measure a folder of images and masks.",
     "bench": "Measure speed, memory and quality of networks on this machine.",
     "plan": "Predict memory, largest batch and least time without running anything.",

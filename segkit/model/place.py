@@ -62,21 +62,29 @@ def _near(folder: Path) -> str:
 
 
 def _from_hub(name: str) -> Path:
-    """The files of a hub model, from the cache where they are; SEGKIT_OFFLINE=1 asks no network."""
+    """The files of a hub model, from the cache where they are; offline no network is asked."""
     from huggingface_hub import snapshot_download
 
-    offline = os.environ.get("SEGKIT_OFFLINE", "0") not in ("", "0")
+    variable = offline()
     wanted = [f"{place}{name}" for place in ("", "members/*/") for name in FILES]
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=offline))
+        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=bool(variable)))
     # As in weights.py: the hub client raises its HTTP library's errors too.
     except Exception as error:
         raise ModelFileError(
             "SK-M001",
             f"the Hugging Face hub did not give a model '{name}' ({type(error).__name__})"
-            f"{', and SEGKIT_OFFLINE is set' if offline else ''}.",
+            f"{f', and {variable} is set' if variable else ''}.",
             "Check the name, owner/model, and the connection; or give a folder on this machine.",
         ) from error
+
+
+def offline() -> str:
+    """The environment variable that keeps segkit off the network; "" where none does."""
+    for name in ("SEGKIT_OFFLINE", "HF_HUB_OFFLINE"):
+        if os.environ.get(name, "0").lower() not in ("", "0", "no", "false", "off"):
+            return name
+    return ""
 
 
 def _like_hub(path: str | Path) -> bool:

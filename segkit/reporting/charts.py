@@ -94,6 +94,36 @@ def risk_coverage(coverage_X: Numbers, risk_X: Numbers, theme: Theme) -> Figure:
     return made
 
 
+def intervals(
+    rows: Sequence[tuple[str, float, float, float]],
+    theme: Theme,
+    *,
+    name: str,
+    note: str = "",
+    zero: bool = False,
+) -> Figure:
+    """(name, value, low, high) below one another, the value a point on its interval.
+
+    zero   whether an upright line stands at 0
+    """
+    made = figure(6.4, 1.5 + 0.38 * len(rows), theme)
+    axes = made.add_subplot()
+    if zero:
+        axes.axvline(0, color=theme.faint, lw=1.2, ls="--")
+    for place, (_, value, low, high) in enumerate(rows):
+        colour = theme.colours[0]
+        if zero and low == low:
+            colour = theme.colours[2] if low > 0 else theme.colours[1] if high < 0 else theme.faint
+        axes.plot([low, high], [place, place], color=colour, lw=2.4, solid_capstyle="butt")
+        axes.plot([value], [place], "o", color=colour, ms=6)
+    axes.set_yticks(range(len(rows)), [_short_end(each[0]) for each in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    dress(axes, theme, grid="x")
+    axes.tick_params(axis="y", labelcolor=theme.ink, length=0)
+    title(axes, name[0].upper() + name[1:], note, theme)
+    return made
+
+
 def image_scores(score_N: Numbers, name: str, theme: Theme) -> Figure:
     """How many images have which score."""
     made = figure(5.4, 4.6, theme)
@@ -164,6 +194,12 @@ def _from_paper(theme: Theme) -> Colormap:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f}" if share >= 0.005 else "<1"
+
+
+def _short_end(name: str) -> str:
+    """The end of a path, which tells runs apart."""
+    cut = name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"
+    return _short(cut)
 
 
 def _short(name: str) -> str:

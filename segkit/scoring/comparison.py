@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from segkit.errors import UsageError
+from segkit.scoring.details import Details
 from segkit.scoring.evaluate_model import Evaluation
 from segkit.scoring.intervals import difference_interval, mean_iou, score_interval
-from segkit.scoring.per_image import ImageCounts
 from segkit.scoring.score_tables import Interval
 
 COLUMNS = ("run", "mean_iou", "low", "high", "difference", "difference_low", "difference_high")
@@ -51,10 +51,10 @@ def compared(evaluations: Sequence[Evaluation]) -> list[Compared]:
     Raises UsageError SK-C007 where they scored other images or other classes.
     """
     first = evaluations[0]
-    base = _images(first)
+    base = details_of(first).images
     found = []
     for each in evaluations:
-        images = _images(each)
+        images = details_of(each).images
         _refuse_unlike(first, each)
         value = float(mean_iou(images.overlap.summed()))
         score = Interval(value, *map(float, score_interval(images.overlap, mean_iou)))
@@ -68,14 +68,15 @@ def compared(evaluations: Sequence[Evaluation]) -> list[Compared]:
     return found
 
 
-def _images(evaluation: Evaluation) -> ImageCounts:
+def details_of(evaluation: Evaluation) -> Details:
+    """What it keeps beyond its scores; only evaluations that keep it are compared."""
     if evaluation.details is None:
         raise ValueError("evaluations are compared by the details they keep")
-    return evaluation.details.images
+    return evaluation.details
 
 
 def _refuse_unlike(first: Evaluation, other: Evaluation) -> None:
-    one, two = _images(first), _images(other)
+    one, two = details_of(first).images, details_of(other).images
     if one.names != two.names or (one.overlap.truth_XK != two.overlap.truth_XK).any():
         raise UsageError(
             "SK-C007",

@@ -141,6 +141,11 @@ def test_several_runs_are_compared_on_the_same_images(segkit, trained, tmp_path)
     assert [each["run"] for each in table] == [str(trained), str(other)]
     assert table[1]["difference_low"] == table[1]["difference_high"] == "0.0"
     assert (out / "copy/report.html").is_file()
+    page = (out / "report.html").read_text()
+    gap = "+0.000 (+0.000 to +0.000)"
+    (shown,) = {each for each in page.splitlines() if gap in each and str(other) in each}
+    assert "not told apart" in shown and "2 models on the same images" in page
+    assert "copy/report.html" in page and "segkit evaluate" in page
 
 
 def test_a_run_named_twice_is_refused(segkit, trained):

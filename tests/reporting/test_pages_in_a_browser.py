@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from segkit.config import layered
 from segkit.reporting import charts
 from segkit.reporting.report import Report, Section, case, drawn
+from segkit.scoring.comparison import compared
+from segkit.scoring.comparison_page import write_comparison
 from segkit.scoring.evaluate_model import EvaluationSettings, evaluate_model
 from segkit.scoring.evaluation_folder import write_evaluation
 from segkit.training.training import train
@@ -85,7 +88,11 @@ def test_a_training_and_its_evaluation_have_pages_that_open_offline(
     result = train(layered(None, tiny_settings | {"out": str(tmp_path / "run"), "epochs": 2}))
     evaluation = evaluate_model(EvaluationSettings(str(result.folder), details=True))
     write_evaluation(evaluation, tmp_path / "scores", "segkit evaluate run --out scores")
+    other = replace(evaluation, model="<b>other</b>")
+    table = compared([evaluation, other])
+    write_comparison(table, [evaluation, other], ["run", "other"], tmp_path / "both", "")
     for page, said in (
+        (tmp_path / "both/report.html", ("less the first", "&lt;b&gt;other", "+0.000 (+0.000")),
         (result.folder / "report.html", ("Curves", "Loss", "Confusion", "To repeat it")),
         (
             tmp_path / "scores/report.html",
