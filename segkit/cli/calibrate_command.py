@@ -101,7 +101,7 @@ def _told(found: Calibrated, run: str) -> str:
             f"{found.likelihood:.4f} now",
             f"expected calibration error {found.error_before:.4f} before, {found.error:.4f} now",
             "Both are of the images it was fitted on; labels are what they were.",
-            f"Of other images: segkit evaluate {run} --split test --out DIR",
+            f"Of other images: segkit evaluate {run} --data DIR --split all --out OUT",
         ]
     )
 
