@@ -119,10 +119,10 @@ def test_a_lock_is_held_against_other_processes_and_ends_with_them(tmp_path):
 @pytest.mark.parametrize(
     ("images", "batch", "epochs", "reason"),
     [
-        (24, 8, 500, "to make 1,500 steps"),
+        (24, 8, 500, "to make 1,500 steps; --minutes N makes those that fit"),
         (1600, 8, 10, "10 epochs are the fewest that segkit chooses"),
-        (240, 8, 50, "to make 1,500 steps"),
-        (4, 8, 1500, "to make 1,500 steps"),
+        (240, 8, 50, "to make 1,500 steps; --minutes N makes those that fit"),
+        (4, 8, 1500, "to make 1,500 steps; --minutes N makes those that fit"),
     ],
 )
 def test_a_training_without_epochs_is_1500_steps_long_or_ten_epochs(images, batch, epochs, reason):

@@ -87,7 +87,7 @@ def length_of_training(config: TrainConfig, data: Data) -> Length:
     wanted = math.ceil(USUAL_STEPS / steps)
     if wanted < FEWEST_EPOCHS:
         return Length(FEWEST_EPOCHS, f"{FEWEST_EPOCHS} epochs are the fewest that segkit chooses")
-    return Length(wanted, f"to make {USUAL_STEPS:,} steps")
+    return Length(wanted, f"to make {USUAL_STEPS:,} steps; --minutes N makes those that fit")
 
 
 def run_name(config: TrainConfig) -> str:
