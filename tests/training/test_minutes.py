@@ -1,6 +1,7 @@
 """`--minutes N`: a length that fits the time, found before the first step and then fixed."""
 
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from segkit.training.rehearsal import minutes
 from segkit.training.rehearsal.deadline import Deadline
 from segkit.training.rehearsal.minutes import Shape, shape, within_minutes
 from segkit.training.rehearsal.rehearsal import Costs, rehearse
-from segkit.training.training import train
+from segkit.training.training import resume, train
 
 # A step, an evaluation, a checkpoint: seconds.
 USUAL = Costs(0.5, 6.0, 2.0)
@@ -33,8 +34,10 @@ def test_steps_and_evaluations_fill_the_time_and_do_not_exceed_it(seconds, costs
 
 
 def test_by_hand():
-    # 8 % of 400 s are 32 s: 4 evaluations of 8 s; 368 s are left: 736 steps, 12 in each of 61.
-    assert shape(400, USUAL) == Shape(12, 61, 16)
+    # An evaluation of 8 s at the end; 392 s are left: 784 steps, 13 in each of 60.
+    assert shape(400, USUAL) == Shape(13, 60, 60)
+    # 8 % of 2000 s are 160 s: 20 evaluations; 1840 s are left: 3680 steps, 61 in each of 60.
+    assert shape(2000, USUAL) == Shape(61, 60, 3)
 
 
 def test_no_time_is_no_training(settings, alone):
@@ -63,24 +66,49 @@ def test_measuring_leaves_network_and_random_numbers_as_they_were(settings, alon
     assert min(costs.step, costs.evaluation, costs.checkpoint) > 0
 
 
-def test_a_run_by_minutes_is_repeated_from_its_config_bit_by_bit(settings, tmp_path, monkeypatch):
-    # As if the machine were quick, then slow, then quick again.
-    monkeypatch.setattr(minutes, "rehearse", lambda setup, seconds: Costs(0.1, 0.01, 0.02))
-    monkeypatch.setattr(Deadline, "left", lambda deadline, group: 0.5)
-    # Of four epochs one is taken away after the first, and given back after the second.
+@pytest.fixture
+def changing_speed(monkeypatch):
+    """Of four epochs one is taken away after the first, and given back after the second."""
     plans = {1: 3, 2: 4}
+    monkeypatch.setattr(minutes, "rehearse", lambda setup, seconds: Costs(0.1, 0.01, 0.02))
+    monkeypatch.setattr(minutes, "shape", lambda seconds, costs: Shape(1, 4, 1))
     monkeypatch.setattr(Deadline, "epochs", lambda self, setup, done: plans.get(done, setup.epochs))
-    first = train(settings(epochs=None, minutes=0.015, out=str(tmp_path / "first")))
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model" / "model.safetensors").read_bytes()
+
+
+def test_a_run_by_minutes_is_repeated_from_its_config_bit_by_bit(
+    settings, tmp_path, changing_speed
+):
+    first = train(settings(epochs=None, minutes=1, out=str(tmp_path / "first")))
     written = read_config(first.folder / "config.yaml")
     assert written.minutes is None
     assert (written.epochs, written.epoch_steps) == (4, 1)
     assert written.earlier_plans == "4 until 1, 3 until 2"
-    monkeypatch.undo()
     again = train(written.model_copy(update={"out": str(tmp_path / "again")}))
-    for name in ("model.safetensors",):
-        assert (first.folder / "model" / name).read_bytes() == (
-            again.folder / "model" / name
-        ).read_bytes()
+    assert weights(first.folder) == weights(again.folder)
+
+
+class Stopping(Silence):
+    """Ends the training as a fault would, when the third epoch is told."""
+
+    def finished_epoch(self, report):
+        if report.epoch == 3:
+            raise ConnectionError
+
+
+def test_a_run_whose_plan_changed_goes_on_as_if_nothing_had_stopped_it(
+    settings, tmp_path, changing_speed
+):
+    whole = train(settings(epochs=None, minutes=1, out=str(tmp_path / "whole")))
+    stopped = settings(epochs=None, minutes=1, out=str(tmp_path / "stopped"))
+    with pytest.raises(ConnectionError):
+        train(stopped, Stopping())
+    resumed = resume(tmp_path / "stopped")
+    assert resumed.epochs == 4
+    assert weights(whole.folder) == weights(resumed.folder)
 
 
 def test_an_epoch_of_given_steps_goes_on_where_the_last_one_ended(settings, alone):

@@ -30,7 +30,7 @@ class Deadline:
     at       its end, on time.perf_counter()
     ending   seconds that it needs after the last epoch: pictures, the page
     trained  seconds of steps, of the last epochs
-    looked   seconds of evaluating and saving, in the last epoch that did; 0 before
+    looked   seconds of evaluating and saving, in the last epoch that did
     """
 
     seconds: float

@@ -22,7 +22,9 @@ MEASURING, LOOKING = 0.02, 0.08
 EVALUATIONS = 20
 # Epochs are short, since at their ends alone the length can still be changed.
 EPOCHS = 60
-# Pictures in long runs alone: they are of images that are evaluated anyway, and as dear.
+# Pictures, and more than one evaluation, in runs of so many seconds alone. In a short one the
+# weights are good once the learning rate has run out, and not before: on four validation images
+# one of dsb2018 had its best score after a ninth of the way, and an IoU of 0.385 on others.
 LONG = 1800.0
 
 
@@ -35,6 +37,7 @@ def within_minutes(setup: Setup, deadline: Deadline) -> Setup:
     setup = _as_fast_as_needed(setup, deadline.left(setup.group))
     costs = rehearse(setup, seconds=seconds * MEASURING)
     deadline.ending += costs.pictures
+    deadline.looked = costs.evaluation + costs.checkpoint
     left = deadline.left(setup.group)
     length = shape(left, costs)
     if not length.steps:
@@ -91,7 +94,8 @@ def shape(seconds: float, costs: Costs) -> Shape:
     by one in a long one.
     """
     look = costs.evaluation + costs.checkpoint
-    looks = min(EVALUATIONS, max(1, int(LOOKING * seconds / max(look, 1e-6))))
+    most = EVALUATIONS if seconds >= LONG else 1
+    looks = min(most, max(1, int(LOOKING * seconds / max(look, 1e-6))))
     steps = int((seconds - looks * look) / costs.step)
     if steps < 1:
         return Shape(0, 0, 0)
