@@ -115,9 +115,10 @@ def resume(
     """
     run = RunFolder(folder.expanduser())
     if not run.config_file.is_file():
+        why = "it holds no config.yaml" if run.folder.exists() else "it does not exist"
         raise UsageError(
             "SK-C009",
-            f"{folder} is no run: it holds no config.yaml.",
+            f"{folder} is no run: {why}.",
             f"{near_run(run.folder)}Give a run's folder.",
         )
     changes = changes or {}

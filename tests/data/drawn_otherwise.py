@@ -266,7 +266,7 @@ def smeared_pair(rng: Random) -> DrawnSet:
     # Where no pixel is mostly background or mostly foreground, nothing tells what those were.
     if min(float(s.min()) for s in shares) > 0.25 or max(float(s.max()) for s in shares) < 0.75:
         return smeared_pair(rng)
-    right = [(share >= 0.5).astype(int) for share in shares]
+    right = [(2 * m >= low + high).astype(int) for m in stored]
     return DrawnSet("smeared_pair", stored, code="SK-D008 or SK-D007", repaired=("binarize", right))
 
 

@@ -217,7 +217,7 @@ def smeared_in_two(rng: np.random.Generator) -> DrawnSet:
         "smeared_in_two",
         stored,
         code="SK-D008 or SK-D007",
-        repaired=("binarize", [(share >= 0.5).astype(int) for share in shares]),
+        repaired=("binarize", [(2 * m >= low + high).astype(int) for m in stored]),
     )
 
 

@@ -257,7 +257,7 @@ def test_a_label_beyond_the_classes_is_told_with_pixels_and_files(make_set):
     assert error.code == "SK-D012"
     assert error.what == (
         f"{root / 'masks' / 'a.png'}: 320 pixels hold label 11, which is none of the 11 classes "
-        "(0 to 10) and no label is ignored."
+        "(0 to 10) and no label is ignored. The first lies in row 22, column 0 (from 0)."
     )
     assert error.fix == (
         "If it is a class, say so: --num-classes 12, or add its name to `names` in "
@@ -358,3 +358,12 @@ def test_voc_colours_are_the_published_ones():
 
 def test_default_colours_do_not_repeat():
     assert len(set(default_palette(150))) == 150
+
+
+def test_white_beside_black_is_not_ignored_unasked_whatever_is_declared(make_set):
+    square_HW = np.pad(np.full((20, 30), 255, np.uint8), 20)
+    asked = refusal(make_set(dict.fromkeys("ab", square_HW)), num_classes=2, ignore_index=1)
+    assert asked.fix.startswith("If it is the foreground: leave out --ignore-index 1.\n")
+    three = refusal(make_set(dict.fromkeys("ab", square_HW), folder="three", yaml="nc: 3\n"))
+    assert three.fix.startswith("If it is the foreground: --label-mapping '{255: 1}'")
+    assert "--ignore-index 255" in three.fix and "256" not in three.fix

@@ -74,6 +74,16 @@ def read_values(
     return turned(values_HW[:, :, None], decoded.orientation)[:, :, 0] if upright else values_HW
 
 
+def first_pixel(facts: MaskFacts, values: Sequence[int], reading: Reading) -> tuple[int, ...]:
+    """(row, column) of the first pixel of a mask with one of the values; () where none is found."""
+    held_HW = np.isin(read_values(facts.path, reading=reading), values)
+    # Values that a palette stands for are not those of the file.
+    if held_HW.sum() != sum(facts.counts.get(value, 0) for value in values):
+        return ()
+    row, column = np.argwhere(held_HW)[0].tolist()
+    return row, column
+
+
 def nearest(values_HW: np.ndarray, height: int, width: int) -> np.ndarray:
     """The values at another size: each pixel takes the value that lies under its centre."""
     rows = (2 * np.arange(height) + 1) * values_HW.shape[0] // (2 * height)

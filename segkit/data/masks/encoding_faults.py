@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from segkit.data.files.masks import MaskFacts, unpack
+from segkit.data.files.masks import MaskFacts, first_pixel, unpack
 from segkit.data.masks.repairs import mapping_line, nearest_level, splitting, written
 from segkit.data.masks.smears import Smear
 from segkit.data.setting_values import IGNORED
@@ -19,6 +19,8 @@ SHOWN = 12
 MOST_COLOURS = 1000
 # Values beyond are hardly classes of which some are absent.
 MOST_CLASSES = 1000
+# What 8 and 16 bits hold at most.
+WHITES = (255, 65535)
 # Smeared levels that are told apart: how many, and how far from each other at least.
 MOST_LEVELS, APART = 12, 8
 
@@ -56,6 +58,7 @@ def undeclared(
     void      the one strange label lies as a border that is to be ignored does
     """
     values = sorted(strange)
+    counted = {value for facts in masks for value in facts.counts}
     holding = [facts for facts in masks if strange & facts.counts.keys()]
     more = f" and {len(holding) - 1} more mask{'s' * (len(holding) > 2)}"
     pixels = sum(facts.counts.get(value, 0) for facts in holding for value in values)
@@ -65,6 +68,7 @@ def undeclared(
         ignore_index,
         labels=values,
         where=f"{holding[0].path}{more * (len(holding) > 1)}",
+        pixel=first_pixel(holding[0], values, settings.reading()),
     )
     what = found.what if len(values) == 1 else f"{found.what}\n{value_table(masks, strange)}"
     if len(values) > 1 or by_model:
@@ -77,6 +81,10 @@ def undeclared(
         if void:
             band = "lies in nearly every mask as a thin band between others, as void does"
             fix = f"{label} {band}: {fix}"
+        elif label in WHITES and counted <= {0, label}:
+            said = f"leave out --ignore-index {ignore_index}."
+            told = said if ignore_index == 1 else mapping_line({label: 1}, settings)
+            fix = f"If it is the foreground: {told}\nIf it counts for nothing: {fix}"
         else:
             fix = (
                 f"If it is a class, say so: --num-classes {label + 1}, or add its name to `names` "

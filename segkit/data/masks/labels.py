@@ -15,6 +15,7 @@ from segkit.data.files.masks import RGB, MaskFacts, pack
 from segkit.data.masks.class_values import about_last, count_classes, is_band
 from segkit.data.masks.colours import default_palette
 from segkit.data.masks.encoding_faults import (
+    WHITES,
     jpeg_masks,
     no_colour_map,
     smeared,
@@ -30,8 +31,6 @@ from segkit.data.settings import DataSettings
 from segkit.errors import DataError
 
 BINARY = ("background", "foreground")
-# What 8 and 16 bits hold at most.
-WHITES = (255, 65535)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +174,8 @@ def _ignored(wishes: Wishes, counts: Mapping[int, int]) -> tuple[int | None, lis
     """The ignored label, and a note with its share where it was found rather than asked for."""
     if wishes.ignore_index is None or _is_asked(wishes):
         return _asked_ignore(wishes), []
-    if 255 in counts and len(counts) > 1:
+    # Where it is all there is beside one value, it is rather what is looked for.
+    if 255 in counts and len(counts) > (1 if _declared(wishes) is None else 2):
         share = counts[255] / sum(counts.values())
         return 255, [f"Value 255 ({share:.1%} of the pixels) is ignored."]
     return None, []

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from segkit.data.files.masks import MaskFacts
-from segkit.data.files.transitions import KINDS, KINDS_BY_VALUE, OVERSHOOT, Transitions
+from segkit.data.files.transitions import KINDS, KINDS_BY_VALUE, Transitions
+from segkit.data.masks.levels import ONE_LEVEL, levels_of
 
 # A value of which a smaller share lies inside a region has no region of its own.
 LEAST_INSIDE = 0.05
@@ -26,6 +27,12 @@ LEAST_SOFT, SOFT = 12, 0.1
 # Narrow regions for each soft crossing: of 19 in 20 smoothed sets 0.42 at most, of classes in their
 # order (600 sets) 0.3 at least, 2.4 mostly. These skip numbers in 0.36 of their steps at most.
 NARROW_OF_SOFT, NARROW_OF_SKIPPING, SKIPPING = 0.3, 0.5, 0.5
+# Of all meetings of regions two or more apart, where classes lie inside each other: of 600 drawn
+# sets 0.63 at least, and 0.8 in 49 of 50.
+IN_ORDER = 0.75
+# Terraces, as wide smoothing leaves them: short runs for each stairs, of all meetings of
+# consecutive numbers, narrow regions for each stairs, and how much of those values is region.
+OF_STAIRS, STEEP, NARROW_OF_TERRACES, BROAD_TERRACES = 1.5, 0.3, 0.75, 0.15
 # Of ramps and stairs, where values have no region.
 LOST_OF_STEPS = 0.4
 # Stairs: of all meetings of consecutive numbers, for each thin run, and for each narrow region.
@@ -52,8 +59,6 @@ RIPPLES, LEAST_RIPPLES = 4, 12
 # Those that huddle, and the chance from which on they do.
 OF_HUDDLED, BY_CHANCE = 0.2, 1e-6
 FAR = 40
-# Values this near, as a share of the whole range, are one level with its ripples.
-ONE_LEVEL = 0.08
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def find_smear(masks: Sequence[MaskFacts]) -> Smear | None:
     ):
         return None
     most = max(masks, key=lambda facts: len(facts.counts))
-    return Smear(most, len(homeless), _levels(counts, seen.inside))
+    return Smear(most, len(homeless), levels_of(counts, seen.inside))
 
 
 def summed(masks: Sequence[MaskFacts]) -> Transitions:
@@ -105,7 +110,8 @@ def _in_ramps(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[int
     Classes lie between others by their place and not by their number: seldom is the one between
     the one whose number is. Where it is, it is one class between all others, as walls of cells are,
     or the classes lie inside each other in their order: in bands of any width, where a smear is as
-    narrow everywhere and skips what is in between, or as lines that are thin all over a mask.
+    narrow everywhere and skips what is in between, or as lines that are thin all over a mask. Then
+    hardly any two meet at once, or over a third that is not between them.
     """
     soft = seen.soft - seen.walls
     if soft < max(LEAST_SOFT, SOFT * (soft + seen.direct + seen.broken)):
@@ -114,7 +120,8 @@ def _in_ramps(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[int
     skipping = (seen.ramps + seen.bumps) / max(1, steps)
     bands = (NARROW_OF_SOFT + NARROW_OF_SKIPPING * skipping) * seen.soft
     # A few crossings say little: chance is about the square root of their number.
-    in_order = seen.narrow + seen.soft**0.5 > bands
+    over_between = seen.soft >= IN_ORDER * (seen.soft + seen.direct + seen.broken)
+    in_order = over_between and seen.narrow + seen.soft**0.5 > bands
     return skipping >= SKIPPING or (
         not in_order and _broad_where_thin(masks, counts) >= LEAST_BROAD
     )
@@ -127,10 +134,20 @@ def _in_stairs(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[in
     width, and what is thin in a mask is mostly thin all over it. And a border of cells, broad
     elsewhere as a class of its own, never meets both its neighbours in broad regions.
     """
+    meetings = seen.stairs + seen.next
+    if seen.stairs < max(LEAST_STAIRS, STAIRS * meetings, OF_THIN * seen.thin):
+        return False
+    broad = _broad_where_thin(masks, counts)
+    if (
+        seen.stairs >= STEEP * meetings
+        and sum(seen.steps.values()) >= OF_STAIRS * seen.stairs
+        and seen.narrow <= NARROW_OF_TERRACES * seen.stairs
+        and broad >= BROAD_TERRACES
+    ):
+        return True
     return (
-        seen.stairs >= max(LEAST_STAIRS, STAIRS * (seen.stairs + seen.next), OF_THIN * seen.thin)
-        and seen.narrow <= NARROW_OF_STAIRS * seen.stairs
-        and _broad_where_thin(masks, counts) >= BROAD
+        seen.narrow <= NARROW_OF_STAIRS * seen.stairs
+        and broad >= BROAD
         and _touching_both(seen, counts) >= TOUCHING
     )
 
@@ -184,7 +201,7 @@ def _at_borders_only(masks: Sequence[MaskFacts], homeless: set[int]) -> bool:
         return True
     if numerous and _huddled(lost, held.keys() - lost):
         return _rippled(seen, OF_HUDDLED)
-    return (numerous or _beside_levels(lost, _levels(held, seen.inside))) and _rippled(seen)
+    return (numerous or _beside_levels(lost, levels_of(held, seen.inside))) and _rippled(seen)
 
 
 def _between(seen: Transitions, homeless: set[int]) -> bool:
@@ -261,31 +278,6 @@ def two_levels(masks: Sequence[MaskFacts]) -> tuple[int, ...]:
     for facts in masks:
         counts.update(facts.counts)
     homeless = [v for v, n in counts.items() if seen.inside.get(v, 0) < LEAST_INSIDE * n]
-    levels = _levels(counts, seen.inside)
+    levels = levels_of(counts, seen.inside)
     numerous = len(homeless) >= max(LEAST_RIPPLES, len(counts) - len(levels) - 2)
     return levels if numerous and len(levels) == 2 else ()
-
-
-def _levels(counts: Mapping[int, int], inside: Mapping[int, int]) -> tuple[int, ...]:
-    """The values with regions of their own, each with its ripples as one, the largest first asked.
-
-    The lowest and the highest value are levels where they lie beyond all others: smoothing yields
-    what lies between two values, and thin foreground may have no region that reaches its own.
-    """
-    reach = ONE_LEVEL * (max(counts) - min(counts))
-    levels: list[int] = []
-    for value in sorted(inside, key=lambda v: -inside[v]):
-        large = inside[value] >= max(0.3 * counts.get(value, 0), 0.005 * max(inside.values()))
-        if large and all(abs(value - level) > reach for level in levels):
-            levels.append(value)
-    # Thin masks, or noise, may have no value with a region of its own.
-    levels = levels or [min(counts)]
-    if len(levels) < 2:
-        levels.append(max((min(counts), max(counts)), key=lambda end: abs(end - levels[0])))
-    over = OVERSHOOT * (max(levels) - min(levels))
-    levels += [end for end in (min(counts), max(counts)) if _beyond(end, levels, over)]
-    return tuple(sorted(levels))
-
-
-def _beyond(value: int, levels: Sequence[int], by: float) -> bool:
-    return value < min(levels) - by or value > max(levels) + by
