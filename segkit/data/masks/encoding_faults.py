@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from segkit.data.files.masks import MaskFacts, first_pixel, unpack
+from segkit.data.masks.levels import WHITES
 from segkit.data.masks.repairs import mapping_line, nearest_level, splitting, written
 from segkit.data.masks.smears import Smear
 from segkit.data.setting_values import IGNORED
@@ -19,8 +20,6 @@ SHOWN = 12
 MOST_COLOURS = 1000
 # Values beyond are hardly classes of which some are absent.
 MOST_CLASSES = 1000
-# What 8 and 16 bits hold at most.
-WHITES = (255, 65535)
 # Smeared levels that are told apart: how many, and how far from each other at least.
 MOST_LEVELS, APART = 12, 8
 
