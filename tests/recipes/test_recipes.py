@@ -124,7 +124,8 @@ class Pretended:
         self.seconds, self.milliseconds, self.asked = seconds, milliseconds, []
 
     def steps(self, size: int) -> int:
-        self.asked.append(size)
+        if size not in self.asked:
+            self.asked.append(size)
         return int(self.seconds / (self.milliseconds * 1e-6 * size**2))
 
 
@@ -144,12 +145,19 @@ def test_the_largest_crop_that_leaves_room_for_enough_steps_is_taken(folder, sec
     assert len(speed.asked) <= taken + 2
 
 
-def test_a_random_start_learns_faster_and_pretrained_weights_do_not(folder):
+def test_a_short_training_from_random_weights_learns_faster_and_no_other_does(folder):
     root = folder(cells(4))
-    assert decided(root)[0].lr == 0.003
-    assert decided(root, lr=0.01)[0].lr == 0.01
-    assert decided(root, weights="imagenet")[0].lr == decided(root, optimizer="sgd")[0].lr == 0.001
-    assert decided(root, encoder="unet(depth=2)", weights="auto")[0].lr == 0.001
+
+    def rate(seconds: float, **given: object) -> float | None:
+        settings = {"data": str(root), "weights": "none", "minutes": 1.0, **given}
+        recipe = recipe_for(TrainConfig.model_validate(settings), open_data(root), ALONE)
+        return recipe.decide(speed=Pretended(seconds, milliseconds=20))[0].get("lr")
+
+    # A crop of 64 x 64 pixels takes 82 ms.
+    assert (rate(40), rate(60)) == (0.003, None)
+    assert rate(40, lr=0.01) is rate(40, optimizer="sgd") is rate(40, weights="imagenet") is None
+    assert rate(40, encoder="unet(depth=2)", weights="auto") is None
+    assert decided(root)[0].lr == 0.001
 
 
 def test_plain_leaves_all_as_it_is(folder):

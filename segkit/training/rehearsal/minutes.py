@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from segkit.errors import UsageError
+from segkit.recipes.rules import BY_SPEED
 from segkit.reporting.words import duration
 from segkit.training.preparation.decisions import SHOWN, Length
 from segkit.training.preparation.setup import Setup, changed, loader_of
@@ -24,7 +25,8 @@ EVALUATIONS = 20
 EPOCHS = 60
 # Pictures, and more than one evaluation, in runs of so many seconds alone. In a short one the
 # weights are good once the learning rate has run out, and not before: on four validation images
-# one of dsb2018 had its best score after a ninth of the way, and an IoU of 0.385 on others.
+# one of dsb2018 had its best score after a ninth of the way: an IoU of 0.385 on test images, and
+# of 0.832 at the end.
 LONG = 1800.0
 
 
@@ -69,7 +71,7 @@ def within_minutes(setup: Setup, deadline: Deadline) -> Setup:
 
 def _as_fast_as_needed(setup: Setup, seconds: float) -> Setup:
     """The setup with the crops, and what goes with them, that the recipe finds the time for."""
-    if setup.recipe is None or "size" in setup.recipe.given:
+    if setup.recipe is None or setup.recipe.given >= BY_SPEED:
         return setup
     speed = MeasuredSpeed(setup, (1 - LOOKING) * seconds)
     changes, decisions = setup.recipe.decide(speed=speed)
