@@ -114,11 +114,14 @@ def _fitted(drawn: DrawnPixels, data: str, split: str, images: int) -> Calibrate
     temperature = float(f"{fit_temperature(logits_NK, truth_N):.6g}")
     if not 2 * COLDEST < temperature < HOTTEST / 2:
         right = float((logits_NK.argmax(dim=1) == truth_N).double().mean())
+        fix = "Give more images, or images that were not trained on: --data DIR --split val."
+        if temperature > 1:
+            fix = "Its logits tell nothing of the truth: train it longer, or look at the data."
         raise DataError(
             "SK-T004",
             f"{right:.2%} of the {len(drawn):,} pixels are right, and no temperature is best: the "
             f"fit runs away to {temperature:g}.",
-            "Give more images, or images that were not trained on: --data DIR --split val.",
+            fix,
         )
     errors, likelihoods = [], []
     for each in (1.0, temperature):

@@ -143,10 +143,20 @@ def test_the_command_fits_and_takes_away(model, tiny_folder, capsys):
 def test_what_cannot_be_fitted_is_refused(model, tiny_folder, monkeypatch):
     with pytest.raises(UsageError, match="hf:a/b is no model folder"):
         calibrated("hf:a/b", tiny_folder)
-    monkeypatch.setattr(
-        "segkit.scoring.calibrate_model.DrawnPixels.truth_N",
-        property(lambda drawn: drawn.logits_NK.argmax(dim=1)),
-    )
-    with pytest.raises(DataError, match=r"100.00% of the .* pixels are right.*runs away"):
-        calibrated(model, tiny_folder)
+    for truth, told in (
+        (
+            torch.argmax,
+            r"100.00% of the .* pixels are right.*runs away to 0\.01.\n.*Give more images",
+        ),
+        (
+            torch.argmin,
+            r"0.00% of the .* pixels are right.*runs away to 100.\n.*Its logits tell not",
+        ),
+    ):
+        monkeypatch.setattr(
+            "segkit.scoring.calibrate_model.DrawnPixels.truth_N",
+            property(lambda drawn, truth=truth: truth(drawn.logits_NK, dim=1)),
+        )
+        with pytest.raises(DataError, match=told):
+            calibrated(model, tiny_folder)
     assert segkit.load_model(model).record.temperature == 1
