@@ -107,6 +107,8 @@ def with_void(rng: np.random.Generator) -> DrawnSet:
 def indexed(rng: np.random.Generator) -> DrawnSet:
     """Index files with one palette of colours in all of them: the index is the class."""
     maps = scenes(rng, few(rng), int(rng.choice([2, 3, 8, 21])))
+    if may_be_objects(maps):
+        return indexed(rng)
     palette = [colour(rng) for _ in range(256)]
     return DrawnSet("indexed", maps, maps, classes=count(maps), palettes=[palette] * len(maps))
 

@@ -17,8 +17,9 @@ from segkit.data.settings import DataSettings
 from segkit.errors import DataError
 
 # Noise, and pictures taken for masks: the average mask holds most values, and many of the values
-# have no region. Of 700 drawn sets of classes, thin ones among them, each has 0.6 of its pixels or
-# more inside regions; photographs of 16 to 86 greys have 0.15 to 0.42, noise has none.
+# have no region; or of very many values hardly a pixel lies in one. Of 700 drawn sets of classes,
+# thin ones among them, each has 0.6 of its pixels or more inside regions; photographs of 16 to 86
+# greys have 0.15 to 0.42, noise has none.
 MANY, LEAST_VALUES = 64, 16
 PRESENT, WITHOUT_REGION = 0.5, 0.5
 LEAST_WITHOUT_REGION, LEAST_INSIDE_ALL = 0.3, 0.3
@@ -39,12 +40,14 @@ def refuse_noise(masks: Sequence[MaskFacts], values: Sequence[int], settings: Da
     share = sum(inside[value] for value in values) / counts.total()
     many = len(values) > MANY and lost >= WITHOUT_REGION * len(values)
     broken = share < LEAST_INSIDE_ALL and lost >= LEAST_WITHOUT_REGION * len(values)
-    if present >= PRESENT * len(masks) * len(values) and (many or broken):
+    nowhere = len(values) > MANY and share < LEAST_INSIDE
+    if nowhere or (present >= PRESENT * len(masks) * len(values) and (many or broken)):
         raise DataError(
             "SK-D007",
-            f"the masks hold {len(values)} values ({values[0]} to {values[-1]}), the average mask "
-            f"most of them, and {lost} have no region anywhere, only single pixels and edges, as "
-            f"in noise and photographs (such as {masks[0].path}).",
+            f"the masks hold {len(values)} values ({values[0]} to {values[-1]}), "
+            f"{present / len(masks):.0f} in the average mask, and {lost} have no region anywhere, "
+            "only single pixels and edges, as in noise and photographs (such as "
+            f"{masks[0].path}).",
             "Look at one: does it hold labels, and was it never smoothed or resized?\nIf every "
             f"value really is a class: {as_classes(values, None, settings)}",
         )

@@ -121,10 +121,9 @@ def _in_ramps(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[int
     bands = (NARROW_OF_SOFT + NARROW_OF_SKIPPING * skipping) * seen.soft
     # A few crossings say little: chance is about the square root of their number.
     over_between = seen.soft >= IN_ORDER * (seen.soft + seen.direct + seen.broken)
-    in_order = over_between and seen.narrow + seen.soft**0.5 > bands
-    return skipping >= SKIPPING or (
-        not in_order and _broad_where_thin(masks, counts) >= LEAST_BROAD
-    )
+    banded = seen.narrow + seen.soft**0.5 > bands
+    in_order = over_between and (banded or _broad_where_thin(masks, counts) < LEAST_BROAD)
+    return skipping >= SKIPPING or not in_order
 
 
 def _in_stairs(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[int, int]) -> bool:
