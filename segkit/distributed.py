@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,22 +63,34 @@ class Group:
             )
         return batch // self.world_size
 
-    def parallel(self, model: nn.Module) -> nn.Module:
-        """The model as training calls it: gradients are averaged over all processes."""
+    def parallel(self, model: nn.Module, *, unused: bool) -> nn.Module:
+        """The model as training calls it: gradients are averaged over all processes.
+
+        unused   whether some parameters get no gradient, which costs a search in every step
+        """
         if self.world_size == 1:
             return model
-        # A borrowed encoder may own layers that its feature maps do not need.
-        warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
         return DistributedDataParallel(
             model,
             device_ids=[self.device.index] if self.device.type == "cuda" else None,
-            find_unused_parameters=True,
+            find_unused_parameters=unused,
         )
 
-    def synchronise_norms_(self, model: nn.Module) -> None:
-        """Lets batch norms see the whole batch, in place; PyTorch can do so on GPUs only."""
-        if self.world_size > 1 and self.device.type == "cuda":
-            nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    def shares_norms(self, asked: str) -> bool:
+        """Whether batch norms see the whole batch: "auto" and "on" where PyTorch can, on GPUs.
+
+        Raises UsageError SK-C009 where it cannot and "on" asks for it.
+        """
+        if self.world_size == 1 or asked == "off":
+            return False
+        if asked == "on" and self.device.type != "cuda":
+            raise UsageError(
+                "SK-C009",
+                f"sync_norms is on, and {self.world_size} processes compute on {self.device.type}: "
+                "PyTorch synchronises batch norms on GPUs alone.",
+                "Leave --sync-norms out, or train in one process.",
+            )
+        return self.device.type == "cuda"
 
     def sum_(self, tensor: Tensor) -> None:
         """Adds the tensor up over all processes, in place."""
@@ -183,9 +194,8 @@ def launch(
 
 def _launched(processes: int, arguments: Sequence[str]) -> int:
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SECONDS_TO_SAVE))
-    # Each process says itself what failed; and that all parameters were used is no warning.
+    # Each process says itself what failed.
     os.environ.setdefault("LOGLEVEL", "CRITICAL")
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch

@@ -206,6 +206,11 @@ MACHINE = (
         help="torch.compile; graph: as a CUDA graph. [default: no]",
     ),
     machine(
+        "--sync-norms",
+        type=click.Choice(["auto", "on", "off"]),
+        help="Batch norms of several processes see the whole batch. [default: auto, on GPUs]",
+    ),
+    machine(
         "--accumulate",
         type=int,
         metavar="PARTS",

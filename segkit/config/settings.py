@@ -253,6 +253,11 @@ class TrainConfig(BaseModel):
         description="Linux: the process keeps memory that tensors free for the next ones; up to a "
         "fifth more memory, and less time where maps exceed 32 MiB on a virtual machine",
     )
+    sync_norms: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="batch norms of several processes see the whole batch, and not each its own "
+        "share; auto: on GPUs, where PyTorch can",
+    )
     deterministic: bool = Field(
         default=False,
         description="refuse operations that differ from run to run (a CPU never does)",

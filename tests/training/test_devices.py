@@ -61,7 +61,58 @@ def test_two_processes_train_one_run(started):
     assert "2 processes" in printed
     assert printed.count("Trained 2 epochs") == 1
     assert printed.count("loading PyTorch") == 1
+    assert "norms     batch norms see each process's own 2 images (--sync-norms)" in printed
+    # Every parameter learns: nothing is looked for, so torch has nothing to warn of.
+    assert "find_unused_parameters" not in printed and "without a gradient" not in printed
     assert [json.loads(line)["epoch"] for line in (run / "metrics.jsonl").open()] == [1, 2]
+
+
+SPARE = """
+import torch
+from segkit.api import Features, Normalization, hookimpl
+
+class Spare(torch.nn.Module):
+    channels, strides = (4,), (2,)
+
+    def __init__(self, in_channels, weights):
+        super().__init__()
+        self.normalization = Normalization((0.5,) * in_channels, (0.5,) * in_channels)
+        self.convolution = torch.nn.Conv2d(in_channels, 4, 3, padding=1, stride=2)
+        self.classifier = torch.nn.Linear(4, 10)
+
+    def forward(self, image_BCHW):
+        return Features((self.convolution(image_BCHW),))
+
+@hookimpl
+def segkit_encoder(name):
+    return Spare if name == "spare" else None
+"""
+
+
+def test_parameters_that_get_no_gradient_are_found_and_said(started, tmp_path, monkeypatch):
+    info = tmp_path / "site" / "spare-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.4\nName: spare\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[segkit.encoders]\nspare = spare_encoder\n")
+    (info.parent / "spare_encoder.py").write_text(SPARE)
+    monkeypatch.setenv("PYTHONPATH", str(info.parent))
+    process, _ = started(epochs=2, encoder="spare", decoder="unet")
+    printed, _ = process.communicate(timeout=240)
+    # Without the search torch ends the second step: gradients are waited for that never come.
+    assert process.returncode == 0, printed
+    assert (
+        "unused    2 parameters without a gradient: encoder.classifier.weight, "
+        "encoder.classifier.bias; the processes look for them in every step"
+    ) in printed
+    assert "find_unused_parameters" not in printed
+
+
+def test_norms_over_processes_are_refused_where_pytorch_has_none(started):
+    process, run = started(sync_norms="on")
+    printed, _ = process.communicate(timeout=240)
+    assert process.returncode == 2, printed
+    assert "SK-C009: sync_norms is on, and 2 processes compute on cpu" in printed
+    assert not run.exists()
 
 
 def test_what_is_wrong_ends_the_command_with_its_own_status(started):

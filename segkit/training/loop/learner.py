@@ -180,7 +180,9 @@ class Learner:
 
     def _parallel(self) -> nn.Module:
         """The model as a step calls it: over all processes, compiled where that is asked for."""
-        return compiled(self.group.parallel(self.model), self.config.compile)
+        learning = {name for name, each in self.model.named_parameters() if each.requires_grad}
+        unused = not learning.isdisjoint(self.setup.unused)
+        return compiled(self.group.parallel(self.model, unused=unused), self.config.compile)
 
     def _batches_counted_once(self) -> AbstractContextManager[None]:
         return statistics_kept(self.model) if self.config.checkpoint_activations else nullcontext()

@@ -39,6 +39,7 @@ from segkit.training.optimization.schedule import Plan, Schedule, written_plans
 from segkit.training.preparation.class_weights import with_class_weights
 from segkit.training.preparation.decisions import Length, decided, length_of_training
 from segkit.training.preparation.separating import with_object_metrics, with_separation
+from segkit.training.preparation.unused import without_gradient
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Setup:
     length     how long it is, and why
     recipe     that decided it; None where nothing was left to decide
     decisions  of the recipe, each with its reason
+    unused     names of parameters without a gradient; looked for where processes are several
     """
 
     config: TrainConfig
@@ -62,6 +64,7 @@ class Setup:
     length: Length
     recipe: Recipe | None = None
     decisions: tuple[Decision, ...] = ()
+    unused: tuple[str, ...] = ()
 
     @property
     def epochs(self) -> int:
@@ -163,7 +166,9 @@ def set_up(
     refuse_single_values(model, data.in_channels, int(config.size or 0), at_once)
     if config.freeze:
         named_parts(model, config.freeze)  # an unknown part is refused here and now
-    return setup
+    if group.world_size == 1:
+        return setup
+    return replace(setup, unused=without_gradient(model, setup.loss, data, config, group))
 
 
 def changed(setup: Setup, changes: Mapping[str, Any]) -> Setup:
@@ -276,5 +281,6 @@ def _build(
     if config.checkpoint_activations:
         checkpoint_activations(model)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    group.synchronise_norms_(model)
+    if group.shares_norms(config.sync_norms):
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return model.to(group.device).to(memory_format=layout)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from torch.nn import SyncBatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm
+
 from segkit.device import describe
 from segkit.model.activation_checkpointing import able_to_checkpoint
 from segkit.model.network import SegmentationModel
@@ -32,10 +35,33 @@ def sentences(setup: Setup) -> list[tuple[str, str]]:
     if config.checkpoint_activations:
         able = " and ".join(able_to_checkpoint(model))
         lines.append(("memory", f"activations of the {able} are computed twice"))
+    lines += _processes_sentences(setup)
     if config.freeze:
         until = f" until epoch {config.thaw_epoch}" if config.thaw_epoch else ""
         once = "; its features are computed once an image" if features_recur(config) else ""
         lines.append(("frozen", f"{config.freeze}{until}{once}"))
+    return lines
+
+
+def _processes_sentences(setup: Setup) -> list[tuple[str, str]]:
+    """What several processes do together, and what each for itself."""
+    if setup.group.world_size == 1:
+        return []
+    lines, unused = [], setup.unused
+    if any(isinstance(each, _BatchNorm) for each in setup.model.modules()):
+        own = f"each process's own {setup.batch_per_process} images"
+        shared = any(isinstance(each, SyncBatchNorm) for each in setup.model.modules())
+        seen = f"the whole batch of {setup.config.batch}" if shared else own
+        lines.append(("norms", f"batch norms see {seen} (--sync-norms)"))
+    if unused:
+        named = ", ".join(unused[:3]) + ", ..." * (len(unused) > 3)
+        lines.append(
+            (
+                "unused",
+                f"{counted(len(unused), 'parameter')} without a gradient: {named}; "
+                "the processes look for them in every step",
+            )
+        )
     return lines
 
 
