@@ -26,6 +26,7 @@ from segkit.bench.pages.labels import (
 from segkit.bench.records import Run
 from segkit.bench.row import Row
 from segkit.bench.watching import Quiet
+from segkit.errors import visible
 from segkit.reporting.tables import aligned
 from segkit.reporting.words import duration
 
@@ -93,7 +94,7 @@ class LiveDisplay(Quiet):
 
     def began(self, environment: Environment, ceilings: Ceilings | None) -> None:
         for line in opening_lines(environment, ceilings):
-            self.console.print(Text(line))
+            self.console.print(Text(visible(line)))
 
     def planned(self, cases: Sequence[Case]) -> None:
         self.cases = cases
@@ -116,16 +117,16 @@ class LiveDisplay(Quiet):
         self._show()
 
     def noticed(self, text: str) -> None:
-        self.console.print(Text(text, style="yellow"))
+        self.console.print(Text(visible(text), style="yellow"))
 
     def finished(self, run: Run) -> None:
         self.close()
         shared, own = shared_and_own([row.case for row in run.rows])
-        self.console.print(Text(f"all: {shared}", style="bold") if shared else "")
+        self.console.print(Text(visible(f"all: {shared}"), style="bold") if shared else "")
         cells = [table_cells(row, own[row.case.name]) for row in run.rows]
         self.console.print(_rich_table(cells, run.rows))
         for line in closing_lines(run):
-            self.console.print(Text(line))
+            self.console.print(Text(visible(line)))
 
     def close(self) -> None:
         """Gives the terminal back; also when a benchmark ends in an error."""
@@ -153,7 +154,7 @@ class LiveDisplay(Quiet):
             Text(f"{self.share:.0%}  {self.left}"),
             Text("Ctrl-C skips the case, twice ends", style="dim"),
         )
-        return Group(Text(f"all: {self.shared}"), _rich_table(cells, rows), bar)
+        return Group(Text(visible(f"all: {self.shared}")), _rich_table(cells, rows), bar)
 
     def _cells(self, case: Case, row: Row | None, stage: str) -> list[str]:
         """A line of the table; of a case that is not done, its note says so."""
@@ -281,7 +282,7 @@ def _rich_table(cells: Sequence[Sequence[str]], rows: Sequence[Row | None]) -> T
         table.add_column(name, justify="right" if numeric else "left", no_wrap=numeric)
     for line, row in zip(cells, rows, strict=True):
         style = "dim" if row is None else STYLES.get(row.status, "red")
-        table.add_row(*(Text(line[at]) for at in kept), style=style)
+        table.add_row(*(Text(visible(line[at])) for at in kept), style=style)
     return table
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from segkit.bench.row import (
     Row,
     Summary,
 )
+from segkit.reporting.tables import as_csv_text
 
 
 def flat(row: Row) -> dict[str, Any]:
@@ -50,7 +50,6 @@ def flat(row: Row) -> dict[str, Any]:
 def write_csv(run: Run, file: Path) -> None:
     """One line a row, without samples."""
     tables = [flat(row) for row in run.rows]
-    with file.open("w", newline="", encoding="utf-8") as opened:
-        writer = csv.DictWriter(opened, list(tables[0]) if tables else ["name"])
-        writer.writeheader()
-        writer.writerows(tables)
+    header = list(tables[0]) if tables else ["name"]
+    text = as_csv_text([header, *([table[key] for key in header] for table in tables)])
+    file.write_text(text, encoding="utf-8")

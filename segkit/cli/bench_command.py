@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from segkit.cli.completion import ComponentName
-from segkit.cli.declaring import TorchCommand
+from segkit.cli.declaring import TorchCommand, say
 from segkit.cli.launching import JOBS, launcher_options, needs_of, tell
 
 BESIDE = {
@@ -215,8 +215,8 @@ def _show_cases(suite: Any, axes: dict[str, list[Any]], device: str) -> None:
         for case in cases_of(grid, device=kind, flops=None, index=index)
     )
     for name in names:
-        click.echo(name)
-    click.echo(f"{len(names)} cases, {suite.rounds} rounds of {suite.round_seconds:g} s.")
+        say(name)
+    say(f"{len(names)} cases, {suite.rounds} rounds of {suite.round_seconds:g} s.")
 
 
 def _first_line(suite: Any, minutes: float | None) -> str:
@@ -230,7 +230,7 @@ def _measure(suite: Any, axes: dict[str, list[Any]], given: dict[str, Any]) -> N
 
     budget = Budget.starting(given["minutes"] or suite.minutes)
     if not given["as_json"] and not given["launcher"]:
-        click.echo(_first_line(suite, budget.minutes))
+        say(_first_line(suite, budget.minutes))
     from segkit.bench.benchmark import Order
     from segkit.bench.settings import Settings
     from segkit.bench.short_training import QualitySettings
@@ -265,7 +265,7 @@ def _measure(suite: Any, axes: dict[str, list[Any]], given: dict[str, Any]) -> N
     elif not given["as_json"]:
         from segkit.bench.display import PlainDisplay
 
-        watcher = PlainDisplay(click.echo)
+        watcher = PlainDisplay(say)
     try:
         run = _run(order, watcher, folder, given)
     finally:
@@ -276,7 +276,7 @@ def _measure(suite: Any, axes: dict[str, list[Any]], given: dict[str, Any]) -> N
         return
     for name in ("results.json", "results.csv", "report.html"):
         if (folder / name).is_file():
-            click.echo(str(folder / name))
+            say(str(folder / name))
 
 
 def _run(order: Any, watcher: Any, folder: Path, given: dict[str, Any]) -> Any:

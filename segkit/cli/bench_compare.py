@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.cli.declaring import Command
+from segkit.cli.declaring import Command, say
 
 if TYPE_CHECKING:
     from segkit.bench.compare import Comparison, Result
@@ -60,7 +60,7 @@ def command(
         click.echo(json.dumps(_facts(result), indent=2))
     else:
         cases = {row.case.name: row.case for run in runs for row in run.rows}
-        click.echo(_page(result, cases))
+        say(_page(result, cases))
     if result.failures:
         ctx.exit(GATE_FAILED)
 

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from segkit.errors import visible
 from segkit.reporting.words import counted, duration
 from segkit.training.monitoring.events import EpochReport, Silence, StepReport, TrainingResult
 
@@ -56,10 +57,10 @@ class LiveProgress(Silence):
     def __init__(self, console: Console) -> None:
         self.console = console
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[summary]}"),
+            TextColumn("{task.fields[summary]}", markup=False),
             console=console,
         )
         self.task = self.bar.add_task("", total=1, summary="", visible=False)
@@ -69,11 +70,11 @@ class LiveProgress(Silence):
     def decided(self, lines: Sequence[tuple[str, str]]) -> None:
         table = Table.grid(padding=(0, 2))
         for subject, sentence in lines:
-            table.add_row(Text(subject, style="bold"), Text(sentence))
+            table.add_row(_text(subject, "bold"), _text(sentence))
         self.console.print(table)
 
     def warned(self, text: str) -> None:
-        self.console.print(Text(f"WARNING: {text}", style="bold yellow"))
+        self.console.print(_text(f"WARNING: {text}", "bold yellow"))
 
     def stepped(self, report: StepReport) -> None:
         self.live.start()
@@ -82,7 +83,7 @@ class LiveProgress(Silence):
             description=f"epoch {report.epoch}/{report.epochs}",
             completed=report.batch,
             total=report.batches,
-            summary=f"{step_summary(report)}{self.score}",
+            summary=visible(f"{step_summary(report)}{self.score}"),
             visible=True,
         )
 
@@ -95,16 +96,21 @@ class LiveProgress(Silence):
         style = "green" if report.is_best else ""
         if report.scores:
             self.score = f"  {report.score_name} {_score(report.scores[report.score_name])}"
-        self.console.print(Text(epoch_line(report), style=style))
+        self.console.print(_text(epoch_line(report), style))
 
     def finished(self, result: TrainingResult) -> None:
         self.close()
         for line in closing_lines(result):
-            self.console.print(Text(line))
+            self.console.print(_text(line))
 
     def close(self) -> None:
         """Gives the terminal back; also when a training ends in an error."""
         self.live.stop()
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Text that may hold names from files: rich shows marks as they are, and lets escapes pass."""
+    return Text(visible(text), style=style)
 
 
 def step_summary(report: StepReport) -> str:
