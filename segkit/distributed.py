@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,9 +24,17 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from segkit.device import choose_device
-from segkit.errors import UsageError
+from segkit.errors import StorageError, UsageError
 
-PEER_TIMEOUT = timedelta(minutes=10)
+PEER_MINUTES = 10.0
+# How PyTorch's engines say that another process is gone or does not answer.
+LOST = (
+    "Application timeout",
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Timed out waiting",
+    "timed out",
+)
 # A process that is asked to end saves after its step under way, which may be long.
 SECONDS_TO_SAVE = 600
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -147,8 +155,12 @@ class Group:
 
 
 @contextmanager
-def process_group(device: str = "auto") -> Iterator[Group]:
-    """Joins the processes that torchrun started, or is a group of one; may be nested."""
+def process_group(device: str = "auto", minutes: float = PEER_MINUTES) -> Iterator[Group]:
+    """Joins the processes that torchrun started, or is a group of one; may be nested.
+
+    minutes   for which another process may leave this one waiting
+    Raises StorageError SK-S006 where it does so for longer, or is gone.
+    """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     chosen = choose_device(device, local_rank)
@@ -161,10 +173,21 @@ def process_group(device: str = "auto") -> Iterator[Group]:
     if joins:
         _end_with_the_launcher()
         backend = "nccl" if chosen.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=PEER_TIMEOUT)
+        dist.init_process_group(backend, timeout=timedelta(minutes=minutes))
     try:
         local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", str(world_size)))
         yield Group(dist.get_rank(), world_size, local_processes, chosen)
+    except RuntimeError as error:
+        if not any(each in str(error) for each in LOST):
+            raise
+        _wake_peers()
+        raise StorageError(
+            "SK-S006",
+            f"another process of the {world_size} is gone, or has left this one waiting for "
+            f"{minutes:g} minutes.",
+            "What it says itself, or `dmesg`, tells why; --timeout waits longer. `segkit train "
+            "--resume RUN` goes on from the last checkpoint.",
+        ) from error
     finally:
         if joins:
             dist.destroy_process_group()
@@ -224,10 +247,23 @@ def _launched(processes: int, arguments: Sequence[str]) -> int:
 
 
 def _pass_on(number: int, frame: object) -> None:
-    """Sends a signal to this process's children, where the system lists them (Linux)."""
-    for file in Path("/proc/self/task").glob("*/children"):
-        for child in file.read_text().split():
-            os.kill(int(child), number)
+    """Sends a signal to this process's children."""
+    for child in _children(os.getpid()):
+        os.kill(child, number)
+
+
+def _wake_peers() -> None:
+    """Has processes of the same launcher that were stopped go on, to find that they are to end."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and hasattr(os, "getppid"):
+        for peer in _children(os.getppid()):
+            with suppress(OSError):
+                os.kill(peer, signal.SIGCONT)
+
+
+def _children(process: int) -> list[int]:
+    """A process's children, where the system lists them (Linux)."""
+    files = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for file in files for child in file.read_text().split()]
 
 
 def _end_with_the_launcher() -> None:

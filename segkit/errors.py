@@ -105,6 +105,7 @@ CODES: dict[str, str] = {
     "SK-S003": "Another process works in the same run folder.",
     "SK-S004": "A process that reads data was killed.",
     "SK-S005": "An image was not predicted: its shard was stopped, or never started.",
+    "SK-S006": "Another process of a training is gone, or no longer answers.",
     "SK-B001": "A file is no benchmark result that this version can read.",
     "SK-B002": "Two benchmark results are from different hardware.",
     "SK-B003": "No benchmark suite of that name or path is there.",

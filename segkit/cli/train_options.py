@@ -211,6 +211,12 @@ MACHINE = (
         help="Batch norms of several processes see the whole batch. [default: auto, on GPUs]",
     ),
     machine(
+        "--timeout",
+        type=float,
+        metavar="MINUTES",
+        help="How long processes wait for one another. [default: 10]",
+    ),
+    machine(
         "--accumulate",
         type=int,
         metavar="PARTS",

@@ -227,6 +227,11 @@ class TrainConfig(BaseModel):
         gt=0,
         description="minutes between checkpoints, at most: what a killed training loses",
     )
+    timeout: float = Field(
+        default=10.0,
+        gt=0,
+        description="minutes that a process waits for another of the training before it ends",
+    )
     samples: int = Field(default=4, ge=0, description="validation images shown in samples/")
     samples_every: int | None = Field(
         default=None, ge=1, description="epochs between pictures of them; null: five times in all"

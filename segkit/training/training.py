@@ -62,7 +62,7 @@ def train(
     deadline = Deadline.of(config.minutes, begun) if config.minutes else None
     with (
         listening() as signals,
-        process_group(config.device) as group,
+        process_group(config.device, config.timeout) as group,
         device_errors(group.device, less_memory(config)),
     ):
         notes = Notebook()
@@ -132,7 +132,7 @@ def resume(
             refuse_another_run(run.folder, different)
     with (
         listening() as signals,
-        process_group(config.device) as group,
+        process_group(config.device, config.timeout) as group,
         device_errors(group.device, less_memory(config)),
         ExitStack() as stack,
     ):

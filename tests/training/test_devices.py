@@ -9,8 +9,11 @@ import sys
 import time
 
 import pytest
+import torch
 from ranks import ranks_of
 
+from segkit.distributed import Group
+from segkit.errors import UsageError
 from segkit.training.checkpoint.checkpoints import CheckpointFolder
 
 pytestmark = [
@@ -107,12 +110,25 @@ def test_parameters_that_get_no_gradient_are_found_and_said(started, tmp_path, m
     assert "find_unused_parameters" not in printed
 
 
-def test_norms_over_processes_are_refused_where_pytorch_has_none(started):
-    process, run = started(sync_norms="on")
-    printed, _ = process.communicate(timeout=240)
-    assert process.returncode == 2, printed
-    assert "SK-C009: sync_norms is on, and 2 processes compute on cpu" in printed
-    assert not run.exists()
+def test_norms_over_processes_are_refused_where_pytorch_has_none():
+    two = Group(0, 2, 2, torch.device("cpu"))
+    with pytest.raises(UsageError, match="sync_norms is on, and 2 processes compute on cpu"):
+        two.shares_norms("on")
+    on_gpus, alone = Group(0, 2, 2, torch.device("cuda")), Group(0, 1, 1, torch.device("cpu"))
+    shared = [each.shares_norms(asked) for each in (two, on_gpus) for asked in ("auto", "off")]
+    assert shared == [False, False, True, False] and not alone.shares_norms("on")
+
+
+def test_a_process_that_is_stopped_ends_the_others_within_the_timeout(started, tmp_path):
+    process, run = started(epochs=20000, evaluate_every=20000, timeout=0.2)
+    assert wait_for(lambda: steps_logged(run) > 2), process.stdout.read()
+    os.kill(ranks_of(tmp_path)[-1], signal.SIGSTOP)
+    printed, _ = process.communicate(timeout=100)
+    assert process.returncode == 8, printed
+    assert (
+        "SK-S006: another process of the 2 is gone, or has left this one waiting for 0.2 minutes."
+    ) in printed
+    assert "Traceback" not in printed and ranks_of(tmp_path) == []
 
 
 def test_what_is_wrong_ends_the_command_with_its_own_status(started):

@@ -86,7 +86,7 @@ def test_a_failed_allocation_carries_the_step_and_frees_what_it_held(settings, m
     assert error.step.usable > 2**20 and held[0].expired()
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v is Linux's")
 def test_with_what_is_named_a_training_under_a_limit_goes_through(tmp_path):
     words = ["train", "--encoder", "unet(width=16, depth=4)", "--size", "224", "--batch", "12"]

@@ -32,6 +32,7 @@ FREE = (
     "logger",
     "checkpoint_steps",
     "checkpoint_minutes",
+    "timeout",
 )
 # What a run with --minutes changes itself under way, and writes before the checkpoint after it.
 PLANNED = ("earlier_plans",)
