@@ -166,9 +166,15 @@ def set_up(
     refuse_single_values(model, data.in_channels, int(config.size or 0), at_once)
     if config.freeze:
         named_parts(model, config.freeze)  # an unknown part is refused here and now
-    if group.world_size == 1:
+    return _looked_through(setup)
+
+
+def _looked_through(setup: Setup) -> Setup:
+    """With the parameters that get no gradient, where several processes would wait for them."""
+    if setup.group.world_size == 1:
         return setup
-    return replace(setup, unused=without_gradient(model, setup.loss, data, config, group))
+    unused = without_gradient(setup.model, setup.loss, setup.data, setup.config, setup.group)
+    return replace(setup, unused=unused)
 
 
 def changed(setup: Setup, changes: Mapping[str, Any]) -> Setup:
