@@ -51,7 +51,7 @@ BETWEEN = 0.5
 # Of all values: those without a region.
 HOMELESS = 0.6
 LEAST_RAMPS = 4
-LEAST_HOMELESS = 3
+LEAST_HOMELESS, BEYOND_CHANCE = 3, 48
 # Of all crossings: JPEG leaves ripples around each border.
 # It leaves 0.54 or more (131 sets); thin letters of many classes reach 0.39.
 UNSTEADY = 0.45
@@ -195,8 +195,9 @@ def _at_borders_only(masks: Sequence[MaskFacts], homeless: set[int]) -> bool:
     numerous = len(lost) >= max(LEAST_RIPPLES, RIPPLES * len(held.keys() - lost))
     if suspected[0].colour:
         return numerous and (_between(seen, lost) or _rippled(seen))
-    # A few values lie between two others by chance: then most meetings must lead over them.
-    if _between(seen, lost) and (len(lost) >= LEAST_RIPPLES or seen.soft >= seen.broken):
+    # Some values lie between two others by chance: then meetings must lead over such, as chance
+    # has it for one in three.
+    if _between(seen, lost) and (len(lost) >= BEYOND_CHANCE or 2 * seen.soft >= seen.broken):
         return True
     if numerous and _huddled(lost, held.keys() - lost):
         return _rippled(seen, OF_HUDDLED)
