@@ -18,7 +18,7 @@ from segkit.bench.statistics import lengthened, paired_ratio, ratio_interval
 
 Baseline = str | Mapping[str, object]
 
-COMPONENTS = ("encoder", "decoder", "upsampler", "loss", "benchmark", "data")
+COMPONENTS = ("encoder", "decoder", "upsampler", "loss", "benchmark", "data", "onnx")
 # Times of cases that differ in one of these say nothing of one another.
 DECISIVE = ("mode", "size", "batch", "classes")
 

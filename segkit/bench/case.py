@@ -15,7 +15,9 @@ Compile = Literal["no", "yes", "graph"]
 class Case(Record):
     """One thing to measure."""
 
-    task: Literal["network", "encoder", "loss", "upsampler", "data", "benchmark"] = "network"
+    task: Literal["network", "encoder", "loss", "upsampler", "data", "benchmark", "onnx"] = (
+        "network"
+    )
     mode: Literal["train", "infer"] = "train"
     encoder: str | None = None
     decoder: str | None = None
@@ -25,6 +27,9 @@ class Case(Record):
         default=None, description="component of kind benchmarks, such as a peer's network"
     )
     data: str | None = Field(default=None, description="task data: demo, or a folder")
+    onnx: str | None = Field(
+        default=None, description="task onnx: a file that segkit export wrote; always inference"
+    )
     size: int = Field(default=256, ge=1, description="side of the square image, pixels")
     batch: int = Field(default=8, ge=1, description="images a step")
     classes: int = Field(default=21, ge=1, description="classes K of the logits")
@@ -45,8 +50,8 @@ class Case(Record):
     @property
     def network(self) -> str:
         """What is measured, without its settings."""
-        if self.benchmark:
-            return self.benchmark
+        if self.benchmark or self.onnx:
+            return self.benchmark or str(self.onnx)
         parts = (self.encoder, self.decoder, self.upsampler, self.loss, self.data)
         return " + ".join(part for part in parts if part)
 
@@ -61,5 +66,5 @@ class Case(Record):
         words += [f"{self.threads} threads"] * bool(self.threads)
         words += [f"{self.workers} workers"] * bool(self.workers)
         words += [self.device] * (self.device != "cpu")
-        prefix = "" if self.task in ("network", "benchmark") else f"{self.task}: "
+        prefix = "" if self.task in ("network", "benchmark", "onnx") else f"{self.task}: "
         return prefix + ", ".join(words)

@@ -30,6 +30,7 @@ AXES_OF_TASK = {
     "upsampler": ("upsampler",),
     "data": ("data",),
     "benchmark": ("benchmark",),
+    "onnx": ("onnx",),
 }
 DEFAULTS = {
     "encoder": "densenet121",
@@ -56,13 +57,16 @@ class Grid(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    task: Literal["network", "encoder", "loss", "upsampler", "data", "benchmark"] = "network"
+    task: Literal["network", "encoder", "loss", "upsampler", "data", "benchmark", "onnx"] = (
+        "network"
+    )
     encoder: tuple[str, ...] = ()
     decoder: tuple[str, ...] = ()
     upsampler: tuple[str, ...] = ()
     loss: tuple[str, ...] = ()
     benchmark: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
+    onnx: tuple[str, ...] = ()
     mode: tuple[Literal["train", "infer"], ...] = ("train",)
     size: tuple[int | Auto, ...] = (256,)
     batch: tuple[int | Auto, ...] = (8,)
@@ -140,6 +144,8 @@ def _case(task: str, named: Mapping[str, str], settings: dict[str, Any], device:
         parts["loss"] = None
     if task == "data":
         settings = settings | {"mode": "train", "precision": "fp32", "compile": "no"}
+    if task == "onnx":
+        settings = settings | {"mode": "infer", "precision": "fp32", "compile": "no"}
     if task != "data":
         settings = settings | {"workers": 0}
     return Case.model_validate({"task": task, "device": device, **parts, **settings})
@@ -163,7 +169,7 @@ def _names(grid: Grid, axis: str, index: Index) -> tuple[str, ...]:
     written: tuple[str, ...] = getattr(grid, axis)
     if not written:
         return (DEFAULTS[axis],) if axis in DEFAULTS else ()
-    if axis == "data":
+    if axis in ("data", "onnx"):
         return written
     found: list[str] = []
     for each in written:

@@ -188,6 +188,10 @@ def refuse_impossible(case: Case) -> None:
     if case.task in ("data", "benchmark"):
         return
     kind = torch.device(case.device).type
+    if case.task == "onnx" and kind != "cpu":
+        raise UsageError(
+            "SK-C007", f"{case.onnx} is run on the CPU, not on {kind}.", "Add --device cpu."
+        )
     if case.precision == "fp16" and kind == "cpu":
         raise UsageError(
             "SK-C007", "fp16 is emulated on a CPU and measures nothing.", "Use bf16 or fp32."

@@ -21,7 +21,7 @@ BESIDE = {
 }
 SUITES = "[default: the suite's]"
 # The options whose values, separated by commas, replace those of every grid.
-WORDS = ("encoder", "decoder", "upsampler", "loss", "mode", "precision", "compile")
+WORDS = ("encoder", "decoder", "upsampler", "loss", "onnx", "mode", "precision", "compile")
 NUMBERS = ("size", "batch", "classes", "threads")
 
 
@@ -50,6 +50,7 @@ class BenchCommand(TorchCommand):
 @click.option(
     "--loss", metavar="SUMS", type=ComponentName("losses"), help=f"As dice,ce,dice+ce. {SUITES}"
 )
+@click.option("--onnx", metavar="FILES", help="Exported files, each beside the first, on the CPU.")
 @click.option("--mode", metavar="train,infer", help=SUITES)
 @click.option(
     "--size", metavar="PIXELS", help=f"Side of the image; auto fits the machine. {SUITES}"
@@ -98,6 +99,7 @@ def command(suite: str, **given: Any) -> None:
     segkit bench encoders                     a suite, or a YAML file
     segkit bench --encoder densenet121,unet --size 256,512 --precision fp32,bf16
     segkit bench upsamplers --quality         scores beside cost
+    segkit bench --onnx a.onnx,b.onnx         exported files, by onnxruntime
     segkit bench compare A B                  two results, with intervals
     segkit bench quality                      score against minutes, beside peers
     segkit bench encoders --launcher slurm --jobs 8 --job-gpus 1
@@ -122,6 +124,11 @@ def command(suite: str, **given: Any) -> None:
         found = found.model_copy(
             update={"name": "options", "about": "", "grids": _plain_grid(), "minutes": None}
         )
+    if "onnx" in axes:
+        from segkit.bench.export_speed import suite_of_files
+
+        found = suite_of_files(axes["onnx"])
+        given["device"] = "cpu" if given["device"] == "auto" else given["device"]
     if given["checkerboard"] and not given["quality"]:
         raise UsageError("SK-C009", "--checkerboard was given without --quality.", "Add --quality.")
     if given["out"] and Path(given["out"]).is_file():

@@ -7,8 +7,13 @@ divides, a network's padding is empty and leaves the graph frozen at that size, 
 from __future__ import annotations
 
 import json
+import logging
+import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,8 +102,7 @@ def to_onnx(model: SegmentationModel, settings: GraphSettings, file: Path) -> No
     image_BCHW = torch.rand(2, model.record.in_channels, height, width, device=parameter.device)
     any_length = dict.fromkeys(FREE_AXES[INPUT], torch.export.Dim.DYNAMIC)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silent():
             program = torch.onnx.export(
                 network,
                 (image_BCHW,),
@@ -113,7 +117,7 @@ def to_onnx(model: SegmentationModel, settings: GraphSettings, file: Path) -> No
         raise ModelFileError(
             "SK-M008",
             f"torch {torch.__version__} cannot trace {_parts(model)} for any size "
-            f"({type(error).__name__}: {_first_line(error)}).",
+            f"({reason(error)}).",
             "Choose another upsampler or decoder; the upsampler bilinear can be exported.",
         ) from error
     if program is None:
@@ -187,5 +191,25 @@ def _parts(model: SegmentationModel) -> str:
     )
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0][:200]
+@contextmanager
+def silent() -> Iterator[None]:
+    """Keeps back what torch and onnxruntime print and log for their own authors: whole graphs."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            redirect_stdout(StringIO()),
+            redirect_stderr(StringIO()),
+        ):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong first, in one line of plain text: torch's own report is a page in colours."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", str(error)).strip()
+    return f"{type(error).__name__}: {(plain.splitlines() or ['no message'])[0][:200]}"

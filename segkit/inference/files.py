@@ -27,7 +27,7 @@ from segkit.inference.prediction_report import Report
 from segkit.inference.prediction_settings import PredictionSettings
 from segkit.inference.predictor import Predictor
 from segkit.inference.reading import Given, as_trained, asked_intensity
-from segkit.inference.separated import Found, find
+from segkit.inference.separated import Found, find, separates
 from segkit.inference.shards import Shard, failures, merge
 from segkit.inference.slides.into_folder import predict_large, refuse_what_needs_whole_images
 from segkit.inference.slides.opening import marked
@@ -139,6 +139,7 @@ def predict_files(
             conditions,
             report.failed,
             on_image,
+            background,
             on_region,
         )
         if shard:
@@ -175,13 +176,13 @@ def _begun(
     """What is written, the background's label, an empty report, and what results depend on."""
     record = predictor.model.record
     background = background_label(asked.background, record.label_names, record.background)
-    refuse_what_needs_whole_images(sources, output, bool(record.separation))
     # Who had it learn to tell objects apart wants to see them.
     output = replace(
         output,
         objects=output.objects or bool(record.separation),
         mutual_information=output.uncertainty and asked.ways.contradict(predictor.model),
     )
+    refuse_what_needs_whole_images(sources, output, separates(predictor), asked.overlap)
     output.refuse_clashes(sources)
     report = Report(asked.model, record, str(predictor.device), predictor.precision)
     conditions = {"model": fingerprint(predictor.model), **asked.shaping, **output.kept}

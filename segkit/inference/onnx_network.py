@@ -43,6 +43,8 @@ class OnnxNetwork(SegmentationModel):
         self.file, self._session = file, session
         self.gives_labels = told["output"] == LABELS
         self._takes_pixels = told["input"] == "pixels"
+        # Ranges found at each run are of all images together: an answer would depend on the others.
+        self._singly = told["int8"].get("method") == "dynamic"
         self._scale = float(told["full_scale"])
         outputs = len(told["classes"])
         self.record = ModelRecord(
@@ -110,6 +112,8 @@ class OnnxNetwork(SegmentationModel):
         return most_likely(output.logits_BKhw), output
 
     def _run(self, image_BCHW: Tensor) -> Any:
+        if self._singly and len(image_BCHW) > 1:
+            return np.concatenate([self._run(each_1CHW) for each_1CHW in image_BCHW.split(1)])
         given = np.ascontiguousarray(image_BCHW.detach().cpu().numpy())
         try:
             (found,) = self._session.run(None, {INPUT: given})
@@ -180,28 +184,31 @@ def load_network(
 ) -> SegmentationModel:
     """What `load_model` takes, or an ONNX file that `segkit export` wrote."""
     if not isinstance(path, str | Path):
-        if files := [str(each) for each in path if Path(each).suffix.lower() == SUFFIX]:
+        if files := [str(each) for each in path if is_onnx(each)]:
             raise UsageError(
                 "SK-C007",
                 f"{files[0]} is an ONNX file, and an ensemble is made of runs and model folders.",
                 "Give the run that it was exported from.",
             )
         return load_model(path, device)
-    file = Path(path).expanduser()
-    if file.suffix.lower() == SUFFIX and not file.is_dir():
-        return load_onnx(file)
+    if is_onnx(path):
+        return load_onnx(Path(path).expanduser())
     return load_model(path, device)
+
+
+def is_onnx(path: str | Path | Sequence[str | Path]) -> bool:
+    """Whether a path is that of an ONNX file, there or not."""
+    if not isinstance(path, str | Path):
+        return False
+    file = Path(path).expanduser()
+    return file.suffix.lower() == SUFFIX and not file.is_dir()
 
 
 def chosen(
     path: str | Path | Sequence[str | Path], device: str, precision: str
 ) -> tuple[torch.device, str]:
     """Device and precision to compute in; raises UsageError SK-C007 where onnxruntime has not."""
-    if (
-        not isinstance(path, str | Path)
-        or Path(path).suffix.lower() != SUFFIX
-        or Path(path).is_dir()
-    ):
+    if not is_onnx(path):
         found = choose_device(device)
         return found, choose_precision(precision, found)
     if device not in ("auto", "cpu") or precision not in ("auto", "fp32"):
@@ -231,16 +238,19 @@ def _told(file: Path, graph: Any) -> dict[str, Any]:
         "encoder",
         "decoder",
         "upsampler",
+        "int8",
     )
     try:
-        # Older files say nothing of these.
+        # Older files say nothing of the first three; only those in 8 bits say the last.
         later = {"segkit.background": "0", "segkit.reading": "{}", "segkit.temperature": "1"}
+        later["segkit.int8"] = "{}"
         told = {name: json.loads((later | written)[f"segkit.{name}"]) for name in names}
         for each in (told["full_scale"], *told["mean"], *told["std"]):
             float(each)
         if not COLDEST <= float(told["temperature"]) <= HOTTEST:
             raise ValueError(f"temperature {told['temperature']}")
-    except (KeyError, TypeError, ValueError) as error:
+        told["int8"].get("method")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _refused(file, f"says nothing readable of itself ({error})") from error
     return told
 

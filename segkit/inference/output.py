@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segkit.errors import SegkitError, UsageError
-from segkit.inference.objects import Object, numbered_map
+from segkit.inference.objects import Box, Object, numbered_map
 from segkit.inference.outlines import coco_annotation, geojson
 from segkit.inference.prediction import Prediction
 from segkit.inference.sources import Source
@@ -234,11 +234,28 @@ OBJECT_COLUMNS = (
 
 def object_row(each: Object) -> list[object]:
     """An object in the columns of objects.csv, without its image."""
-    top, left, bottom, right = each.box
-    size = None if each.size is None else float(f"{each.size:.7g}")
-    row: list[object] = [each.number, each.name, each.label, each.area, size, each.unit]
-    row += [round(each.centre[1], 2), round(each.centre[0], 2)]
-    return [*row, left, top, right - left, bottom - top, int(each.at_border)]
+    plain = {name: value for name, value in vars(each).items() if name != "mask_hw"}
+    return row_of_object(**plain)
+
+
+def row_of_object(
+    *,
+    number: int,
+    name: str,
+    label: int,
+    area: int,
+    size: float | None,
+    unit: str,
+    centre: tuple[float, float],
+    box: Box,
+    at_border: bool,
+) -> list[object]:
+    """The same of an object whose pixels are elsewhere; parameters as `Object` has them."""
+    top, left, bottom, right = box
+    size = None if size is None else float(f"{size:.7g}")
+    row: list[object] = [number, name, label, area, size, unit]
+    row += [round(centre[1], 2), round(centre[0], 2)]
+    return [*row, left, top, right - left, bottom - top, int(at_border)]
 
 
 def as_plain(result: Predicted) -> dict[str, Any]:

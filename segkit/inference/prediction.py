@@ -82,12 +82,17 @@ class Prediction:
         }
 
     def overlay(self) -> Image.Image:
-        """The image with every class but the first tinted and outlined, above a legend with the
+        """The image with every class but the background tinted and outlined, above a legend with
         names, colours and shares of the classes that occur; small images are enlarged."""
         given = self.given
         return Image.fromarray(
             explained(
-                given.pixels, self.labels, self.palette, self.classes, full_scale=given.full_scale
+                given.pixels,
+                self.labels,
+                self.palette,
+                self.classes,
+                full_scale=given.full_scale,
+                background=self.background,
             )
         )
 

@@ -85,20 +85,21 @@ def overlay(
     palette: Palette,
     ignore_index: int | None = None,
     alpha: float = 0.35,
+    background: int = 0,
 ) -> Picture:
-    """The image with every class but class 0 tinted and outlined in its colour.
+    """The image with every class but the background tinted and outlined in its colour.
 
     alpha   the tint's share, 0 (image only) to 1 (colour only); outlines have their full colour
 
-    Class 0, most often the background, shows the image alone, so that what was missed can be seen;
-    ignored pixels are hatched.
+    The background shows the image alone, so that what was missed can be seen; ignored pixels are
+    hatched.
     """
     picture_HWC = to_uint8(image_HWC)
     ignored_HW = np.zeros(label_HW.shape, dtype=bool)
     if ignore_index is not None:
         ignored_HW = label_HW == ignore_index
-    label_HW = np.where(ignored_HW, 0, label_HW)
-    drawn_HWC = tinted(picture_HWC, label_HW != 0, _coloured(label_HW, palette), alpha)
+    label_HW = np.where(ignored_HW, background, label_HW)
+    drawn_HWC = tinted(picture_HWC, label_HW != background, _coloured(label_HW, palette), alpha)
     return hatched(drawn_HWC, ignored_HW)
 
 

@@ -60,11 +60,14 @@ def explained(
     *,
     full_scale: float = 255.0,
     ignore_index: int | None = None,
+    background: int = 0,
 ) -> Picture:
     """The overlay, enlarged where it is small, above a legend of the classes that occur."""
     picture_HWC, note = shown(image_HWC, full_scale)
-    laid_HWC = overlay(enlarged(picture_HWC), enlarged(label_HW), palette, ignore_index)
-    rows = legend_rows(label_HW, palette, classes, ignore_index)
+    laid_HWC = overlay(
+        enlarged(picture_HWC), enlarged(label_HW), palette, ignore_index, background=background
+    )
+    rows = legend_rows(label_HW, palette, classes, ignore_index, background)
     return with_legend(laid_HWC, [*rows, *([(None, note)] if note else [])])
 
 
@@ -77,27 +80,30 @@ def sample_sheet(
     *,
     full_scale: float = 255.0,
     ignore_index: int | None = None,
+    background: int = 0,
 ) -> Picture:
     """Image, truth, prediction and errors in a row, above legends; without truth the first and
-    the third."""
+    the third. The background shows the image alone, and what lies in it was missed or invented."""
     picture_HWC, note = shown(image_HWC, full_scale)
     large_HWC, predicted_HW = enlarged(picture_HWC), enlarged(label_HW)
     pictures, titles = [large_HWC], [f"image, {note}" if note else "image"]
-    rows = legend_rows(label_HW, palette, classes, None)
+    rows = legend_rows(label_HW, palette, classes, None, background)
     if truth_HW is not None:
-        rows = legend_rows(truth_HW, palette, classes, ignore_index)
+        rows = legend_rows(truth_HW, palette, classes, ignore_index, background)
         only = np.where(np.isin(label_HW, np.unique(truth_HW)), -1, label_HW.astype(int))
         rows += [
             (colour, f"{text} (predicted only)")
-            for colour, text in legend_rows(only, palette, classes, None)
+            for colour, text in legend_rows(only, palette, classes, None, background)
         ]
         true_HW = enlarged(truth_HW)
-        pictures.append(overlay(large_HWC, true_HW, palette, ignore_index))
+        pictures.append(overlay(large_HWC, true_HW, palette, ignore_index, background=background))
         titles.append("truth")
-    pictures.append(overlay(large_HWC, predicted_HW, palette))
+    pictures.append(overlay(large_HWC, predicted_HW, palette, background=background))
     titles.append("prediction")
     if truth_HW is not None:
-        errors_HWC, found = error_picture(large_HWC, true_HW, predicted_HW, ignore_index)
+        errors_HWC, found = error_picture(
+            large_HWC, true_HW, predicted_HW, ignore_index, background
+        )
         pictures.append(errors_HWC)
         score = mean_iou(truth_HW, label_HW, len(classes), ignore_index)
         titles.append(f"errors, mean IoU {score:.3f}" if score == score else "errors")
@@ -110,16 +116,18 @@ def error_picture(
     truth_HW: NDArray[np.integer],
     label_HW: NDArray[np.integer],
     ignore_index: int | None,
+    background: int = 0,
 ) -> tuple[Picture, list[Row]]:
-    """What was found, missed and invented, of all classes but class 0, and the legend to it."""
+    """What was found, missed and invented, of all classes but the background, and its legend."""
     counts_HW = np.ones(truth_HW.shape, dtype=bool)
     if ignore_index is not None:
         counts_HW = truth_HW != ignore_index
+    there_HW, said_HW = truth_HW != background, label_HW != background
     kinds: list[tuple[tuple[int, int, int], str, NDArray[np.bool_]]] = [
-        (RIGHT, "right", (truth_HW != 0) & (label_HW == truth_HW)),
-        (MISSED, "missed", (truth_HW != 0) & (label_HW == 0)),
-        (INVENTED, "invented", (truth_HW == 0) & (label_HW != 0)),
-        (CONFUSED, "wrong class", (truth_HW != 0) & (label_HW != 0) & (label_HW != truth_HW)),
+        (RIGHT, "right", there_HW & (label_HW == truth_HW)),
+        (MISSED, "missed", there_HW & ~said_HW),
+        (INVENTED, "invented", ~there_HW & said_HW),
+        (CONFUSED, "wrong class", there_HW & said_HW & (label_HW != truth_HW)),
     ]
     colour_HWC = np.zeros((*truth_HW.shape, 3), dtype=np.uint8)
     rows: list[Row] = []
@@ -158,6 +166,7 @@ def legend_rows(
     palette: Palette,
     classes: Sequence[str],
     ignore_index: int | None,
+    background: int = 0,
 ) -> list[Row]:
     """(colour, "name share") of every class that occurs, and of ignored pixels."""
     colours = palette_for(len(classes), palette)
@@ -167,8 +176,9 @@ def legend_rows(
         if label == ignore_index:
             rows.append((None, f"hatched: ignored {share}"))
         elif 0 <= label < len(classes):
-            untinted = " (as it is)" if label == 0 else ""
-            rows.append((colours[label] if label else None, f"{classes[label]} {share}{untinted}"))
+            plain = label == background
+            text = f"{classes[label]} {share}{' (as it is)' if plain else ''}"
+            rows.append((None if plain else colours[label], text))
     return rows
 
 

@@ -67,4 +67,5 @@ def sheet(sample: Sample, data: Data, predictor: Predictor) -> Picture:
         data.classes,
         full_scale=data.full_scale,
         ignore_index=data.ignore_index,
+        background=data.background,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segkit.config import TrainConfig, read_config
@@ -15,10 +15,10 @@ from segkit.data.options import PLAIN_OPTIONS, DataOptions
 from segkit.device import choose_precision, default_workers, describe, device_errors
 from segkit.distributed import Group, process_group
 from segkit.errors import DataError, UsageError
+from segkit.inference.onnx_network import OnnxNetwork, chosen, is_onnx, load_network
 from segkit.inference.predictor import Predictor
 from segkit.inference.separated import separates
 from segkit.inference.tiling import Tiling
-from segkit.model.folder import load_model
 from segkit.model.network import SegmentationModel
 from segkit.registry.components import default_registry
 from segkit.registry.expression import parse_list
@@ -37,7 +37,7 @@ LESS_MEMORY = "Use a smaller --batch, --tile 512, or --precision bf16."
 class EvaluationSettings:
     """What to score, and how.
 
-    model      a run folder, a model folder or a hub id
+    model      a run folder, a model folder, a hub id, or an ONNX file that `segkit export` wrote
     split      which part of the data
     data       a folder; None is the data the run was trained on
     options    how the data are opened; what is left out is as the model's record has it
@@ -102,7 +102,8 @@ def evaluate(
 ) -> Evaluation:
     """Scores a model on a split of a data set, as `segkit evaluate` does.
 
-    model     a run folder, a model folder or a hub id; or a loaded model, which needs data
+    model     a run folder, a model folder, a hub id, or an ONNX file that `segkit export` wrote; or
+              a loaded model; the last two need data
     data      a folder of images and masks; None: what the run was trained on
     metric    one or several, as "miou, dice"; None: the run's, and the overlap of every class
     tile      score larger images in tiles of so many pixels a side; None: images whole
@@ -141,10 +142,13 @@ def evaluate_model(
     network    a model that is loaded already, put on the device and into evaluation mode
     Raises ModelFileError (no model), DataError (images, masks, classes), UsageError (split).
     """
+    if is_onnx(file := network.file if isinstance(network, OnnxNetwork) else asked.model):
+        chosen(file, asked.device, asked.precision)  # refuses what onnxruntime has not
+        asked = replace(asked, device="cpu", precision="fp32")
     with process_group(asked.device) as group, device_errors(group.device, LESS_MEMORY):
         settings = None
         if network is None:
-            network = load_model(asked.model, group.device)
+            network = load_network(asked.model, group.device)
             settings = run_settings(Path(asked.model))
         network = network.to(group.device)
         model = TrainedModel(asked.model, network.record, settings)
@@ -167,7 +171,8 @@ def _scored(
     keeper = None
     if asked.details:
         _refuse_several_processes(group)
-        sure = asked.tiling is None and labels > 1
+        of_classes = isinstance(network, OnnxNetwork) and network.gives_labels
+        sure = asked.tiling is None and labels > 1 and not of_classes
         keeper = Keeper(
             labels,
             data.ignore_index,

@@ -1,5 +1,6 @@
 """The page on exports: its commands and its program do what it says."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -18,22 +19,34 @@ PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="ut
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    every = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return [text for written_in, text in every if written_in == language]
 
 
 def test_the_commands_and_the_program_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cells" / "images").mkdir(parents=True)
-    pixels_HWC = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
-    Image.fromarray(pixels_HWC).save("cells/images/a.png")
+    (tmp_path / "cells" / "masks").mkdir()
+    for name in "ab":
+        pixels_HWC = np.random.default_rng(ord(name)).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+        Image.fromarray(pixels_HWC).save(f"cells/images/{name}.png")
+        Image.fromarray(pixels_HWC[..., 0] // 128).save(f"cells/masks/{name}.png")
     model = segkit.build_model("unet(depth=2, width=4)", num_classes=2)
     segkit.save_model(model, "runs/cells/model", classes=("ground", "cell"))
     lines = [line for block in blocks("") for line in block.splitlines()]
     exports = [shlex.split(line)[2:] for line in lines if line.startswith("segkit export")]
-    assert len(exports) == 2
-    for arguments in exports:
+    *of_floats, of_bytes = exports
+    assert len(of_floats) == 2
+    for arguments in of_floats:
         done = CliRunner().invoke(command, arguments, catch_exceptions=False)
         assert "labels equal" in done.output
+    # A model without a run does not know its data.
+    given = [*of_bytes, "--data", "cells", "--split", "all", "--no-speed"]
+    done = CliRunner().invoke(command, given, catch_exceptions=False)
+    assert "in float32" in done.output and "in 8 bits: " in done.output
+    record = json.loads(Path("runs/cells/model.int8.json").read_text())
+    assert (record["images"], record["speed"]) == (2, None)
+    assert set(record["iou"]) == {"ground", "cell"}
     (program,) = blocks("python")
     exec(program, {})
     assert capsys.readouterr().out == "['ground', 'cell'] (1, 70, 90)\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -20,19 +21,6 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.integration
 LOGITS, WHOLE = GraphSettings(), GraphSettings(normalizes=True, labels=True)
-
-
-@pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    built = segkit.build_model("unet(depth=3, width=8)", "unet", "bilinear", num_classes=4)
-    return built.eval()
-
-
-@pytest.fixture(scope="module")
-def exported(model, tmp_path_factory):
-    file = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    return file, export_onnx(model, file)
 
 
 def test_the_traced_size_is_divided_by_no_stride(model):
@@ -112,6 +100,23 @@ def test_a_graph_whose_numbers_were_changed_is_refused(exported, model, tmp_path
     assert list(target.parent.iterdir()) == []
 
 
+def test_a_network_that_cannot_be_traced_is_refused_in_a_line_of_plain_text(
+    model, tmp_path, monkeypatch, capfd
+):
+    def fail(*_, **__):
+        sys.stdout.write("a page of the graph")
+        raise RuntimeError("Failed. \x1b[96mThis is step 1/3\x1b[0m") from ValueError(
+            "\x1b[1mcannot guard on u0\x1b[0m\nmore"
+        )
+
+    monkeypatch.setattr("torch.onnx.export", fail)
+    with pytest.raises(ModelFileError) as caught:
+        onnx_graph.to_onnx(model, LOGITS, tmp_path / "model.onnx")
+    assert caught.value.code == "SK-M008"
+    assert "(ValueError: cannot guard on u0)" in str(caught.value)
+    assert "\x1b" not in str(caught.value) and capfd.readouterr() == ("", "")
+
+
 def test_a_file_that_was_there_survives_a_refusal(model, tmp_path, monkeypatch):
     target = tmp_path / "model.onnx"
     target.write_text("the last good one")
@@ -138,7 +143,7 @@ def test_a_frozen_axis_is_refused(exported, tmp_path):
 def test_an_output_of_another_size_is_refused(exported, model, monkeypatch):
     file, _ = exported
     monkeypatch.setattr(type(model), "forward", lambda self, image: image[..., :-1])
-    with pytest.raises(ModelFileError, match=r"the graph gives \(1, 4, 96, 128\)"):
+    with pytest.raises(ModelFileError, match=r"the graph gives \(1, 5, 96, 128\)"):
         list(compare(model, file, LOGITS))
 
 
@@ -150,7 +155,9 @@ def test_a_missing_package_is_named(monkeypatch):
 
 
 def test_the_command_writes_beside_the_run_and_refuses_to_replace(model, tmp_path):
-    segkit.save_model(model, tmp_path / "run" / "model", classes=("a", "b", "[red]", "=d()"))
+    segkit.save_model(
+        model, tmp_path / "run" / "model", classes=("a", "b", "[red]", "=d()", "<script>")
+    )
     runner = CliRunner()
     done = runner.invoke(command, [str(tmp_path / "run"), "--labels"])
     assert done.exit_code == 0, done.output
@@ -158,4 +165,4 @@ def test_the_command_writes_beside_the_run_and_refuses_to_replace(model, tmp_pat
     again = runner.invoke(command, [str(tmp_path / "run")])
     assert "model.onnx exists already" in str(again.exception)
     told = {e.key: e.value for e in onnx.load(tmp_path / "run" / "model.onnx").metadata_props}
-    assert json.loads(told["segkit.classes"]) == ["a", "b", "[red]", "=d()"]
+    assert json.loads(told["segkit.classes"]) == ["a", "b", "[red]", "=d()", "<script>"]

@@ -20,6 +20,8 @@ UPSAMPLERS += ["carafe", "dysample"]
 CASES = [(each, "unet", "bilinear") for each in ENCODERS]
 CASES += [("timm/resnet18", each, "bilinear") for each in DECODERS]
 CASES += [(SMALL, "unet", each) for each in UPSAMPLERS]
+# Of two levels, a doubling ends at the image's own size: other graphs than deeper networks have.
+CASES += [("unet(depth=2, width=8)", "unet", "carafe")]
 CASES += [("vgg11_bn", "segnet", "max_unpool")]
 
 

@@ -92,6 +92,24 @@ def test_errors_are_drawn_in_three_colours_with_their_shares():
     assert (drawn_HWC[:8, 17:] == 0).all()
 
 
+def test_a_background_that_is_not_class_0_is_left_as_it_is_and_what_lies_in_it_was_invented():
+    truth_HW, label_HW = np.full((2, 10, 20), 2)
+    truth_HW[:, :10] = 0
+    label_HW[:, 5:15] = 0
+    plain_HWC = np.zeros((10, 20, 3), np.uint8)
+    drawn_HWC, rows = error_picture(plain_HWC, truth_HW, label_HW, None, background=2)
+    assert [text for _, text in rows] == ["right 25.0%", "missed 25.0%", "invented 25.0%"]
+    assert (drawn_HWC[:, 17:] == 0).all()
+    palette = ((9, 99, 199), *PALETTE[1:])
+    laid_HWC = overlay(plain_HWC, label_HW, palette, background=2)
+    assert (laid_HWC[:, :4] == 0).all() and laid_HWC[:, 7].any(axis=-1).all()
+    names = ("digit", "b", "paper")
+    assert legend_rows(label_HW, palette, names, None, 2) == [
+        (palette[0], "digit 50.0%"),
+        (None, "paper 50.0% (as it is)"),
+    ]
+
+
 def test_the_score_of_an_image_is_its_mean_iou():
     truth_HW, label_HW = np.array([[0, 0, 1, 1, 255]]), np.array([[0, 1, 1, 1, 2]])
     assert mean_iou(truth_HW, label_HW, 3, 255) == pytest.approx((1 / 2 + 2 / 3) / 2)

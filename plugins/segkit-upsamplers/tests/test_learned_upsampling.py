@@ -57,8 +57,10 @@ def reassembled_by_loops(x_BCHW: np.ndarray, weight_BT4HW: np.ndarray, kernel: i
     return enlarged
 
 
+@pytest.mark.parametrize("exporting", [False, True])
 @pytest.mark.parametrize("kernel", [3, 5])
-def test_carafe_equals_plain_loops(kernel):
+def test_carafe_equals_plain_loops(kernel, exporting, monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: exporting)
     torch.manual_seed(0)
     x_BCHW = torch.randn(2, 3, 4, 3, dtype=torch.float64)
     weight_BT4HW = torch.randn(2, kernel**2, 4, 4, 3, dtype=torch.float64).softmax(dim=1)

@@ -24,6 +24,10 @@ def workload_for(case: Case) -> Workload:
         from segkit.bench.workloads.data import DataWorkload
 
         return DataWorkload(case)
+    if case.task == "onnx":
+        from segkit.bench.workloads.onnx_file import OnnxWorkload
+
+        return OnnxWorkload(case)
     from segkit.bench.workloads.component import ComponentWorkload
 
     return ComponentWorkload(case)

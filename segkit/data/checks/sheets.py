@@ -99,7 +99,15 @@ def _tile(seen: Inspection, item: Item) -> Picture:
 def _shown(sample: Sample, data: Data, ignore_index: int, title: str) -> Picture:
     if sample.mask is None:
         raise ValueError(f"{sample.id} has no mask")
-    return _pictured(sample.image, sample.mask, data.palette, ignore_index, data.full_scale, title)
+    return _pictured(
+        sample.image,
+        sample.mask,
+        data.palette,
+        ignore_index,
+        data.full_scale,
+        title,
+        data.background,
+    )
 
 
 def _pictured(
@@ -109,10 +117,11 @@ def _pictured(
     ignore_index: int | None,
     white: float,
     title: str,
+    background: int = 0,
 ) -> Picture:
     """Image and overlay side by side, at most TILE pixels high, under the sample's name."""
     image_HW3 = to_uint8(image_HWC, white)
-    laid_HW3 = overlay(image_HW3, label_HW, palette, ignore_index)
+    laid_HW3 = overlay(image_HW3, label_HW, palette, ignore_index, background=background)
     scale = min(1.0, TILE / max(image_HW3.shape[:2]))
     height, width = (max(1, round(side * scale)) for side in image_HW3.shape[:2])
     small: list[Picture] = [

@@ -9,33 +9,33 @@ from segkit.errors import DataError, StorageError, UsageError
 from segkit.inference.journal import Journal, stamp
 from segkit.inference.output import Failed, Output, Predicted
 from segkit.inference.predictor import Predictor
-from segkit.inference.slides.predicting import RegionSettings, Slide
+from segkit.inference.slides.predicting import RegionSettings, Slide, WantedObjects
 from segkit.inference.sources import Source
 
 
 def refuse_what_needs_whole_images(
-    sources: Sequence[Source], output: Output, separating: bool = False
+    sources: Sequence[Source], output: Output, separating: bool, overlap: float
 ) -> None:
-    """Raises UsageError SK-C007 where objects or probabilities of a large image are asked for.
+    """Raises UsageError SK-C007 where outlines or probabilities of a large image are asked for, or
+    objects that cannot be joined.
 
-    separating   whether the model was trained to tell objects apart, and so counts them unasked
+    separating   whether the model tells objects apart that touch
+    overlap      share of a tile that neighbours have in common
     """
     large = [source for source in sources if source.by_region]
-    if not large:
-        return
-    if separating:
+    if large and (output.geojson or output.coco or output.needs_probabilities):
         raise UsageError(
             "SK-C007",
-            f"{large[0].path} is read by region, and the model tells objects apart, which needs "
-            "whole images.",
-            "Cut the image into pieces of at most 64 million pixels, or use a model of classes.",
+            f"{large[0].path} is read by region, and --geojson, --coco, --probabilities and "
+            "--uncertainty need whole images.",
+            "Leave them out for it; --objects numbers and measures objects of large images too.",
         )
-    if output.counts_objects or output.needs_probabilities:
+    if large and output.objects and separating and not overlap:
         raise UsageError(
             "SK-C007",
-            f"{large[0].path} is read by region, and --objects, --geojson, --coco, --probabilities "
-            "and --uncertainty need whole images.",
-            "Leave them out for it; objects can be counted in the mask that is written.",
+            f"{large[0].path} is read by region, and without an overlap the objects that the model "
+            "separates cannot be joined where regions meet.",
+            "Give --overlap 0.25, or leave it out.",
         )
 
 
@@ -48,15 +48,21 @@ def predict_large(
     conditions: Mapping[str, object],
     failed: list[Failed],
     on_image: Callable[[], None],
+    background: int,
     on_region: Callable[[str, int, int], None] = lambda name, done, regions: None,
 ) -> None:
     """Predicts every source that is read by region; what cannot be read goes into `failed`.
 
+    background  the label of what is no object
     on_region   called with (name, regions done, regions)
     """
     for source in sources:
         overlay = output.overlay(source) if output.overlays else None
-        slide = Slide(source.path, output.mask(source), overlay)
+        objects = None
+        if output.objects:
+            file = output.folder / "objects" / f"{source.name}.tif"
+            objects = WantedObjects(file, background, output.least_area)
+        slide = Slide(source.path, output.mask(source), overlay, objects)
         if not output.resume:
             slide.finish()
         asked: dict[str, Any] = {**conditions, "stamp": stamp(source)}
@@ -81,6 +87,6 @@ def predict_large(
                 pixel_size=found.pixel_size,
                 unit=found.unit,
             )
-            journal.add(source, result, [], [])
+            journal.add(source, result, found.objects, [])
             slide.finish()
         on_image()

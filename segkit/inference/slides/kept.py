@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.inference.slides.regions import Cut
 from segkit.storage import storage_errors
 
 # Before each region: its number, the bytes that follow and their CRC-32.
@@ -58,6 +59,11 @@ class KeptRegions:
         self._opened.seek(place)
         packed = self._opened.read(length)
         return np.frombuffer(zlib.decompress(packed), self.dtype).reshape(size)
+
+    def bands(self, cut: Cut) -> Iterator[NDArray[np.integer]]:
+        """Rows of labels (h, W), from the top, of regions that are all done."""
+        for band in cut.bands():
+            yield np.concatenate([self.read(each.number, each.size) for each in band], axis=1)
 
     def close(self) -> None:
         self._opened.close()

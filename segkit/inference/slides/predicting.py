@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,18 @@ from segkit.data.files.reading import recorded_reading
 from segkit.data.intensity import Intensity
 from segkit.inference.certainty import Ways, answer
 from segkit.inference.predictor import Predictor
+from segkit.inference.separated import find, separates
 from segkit.inference.slides import ome_zarr
 from segkit.inference.slides.given import GivenRegions, given_regions
 from segkit.inference.slides.kept import SUFFIX, KeptRegions
+from segkit.inference.slides.objects import SlideObjects, numbers_seen, write_numbers
 from segkit.inference.slides.opening import open_regions
-from segkit.inference.slides.regions import Cut, Region, RegionReader
+from segkit.inference.slides.preview import preview
+from segkit.inference.slides.regions import Cut, Region, RegionReader, alike
 from segkit.inference.slides.writing import write_tiff
 from segkit.model.ensemble import Ensemble
-from segkit.reporting.pictures import Picture, palette_for, write_picture
+from segkit.model.network import ModelRecord
+from segkit.reporting.pictures import palette_for, write_picture
 from segkit.reporting.sheets import explained
 from segkit.storage import new_file, new_folder, storage_errors
 
@@ -60,20 +65,38 @@ class SlideLabels:
     size       (H, W)
     spacing    (height, width) of a pixel, and its unit; None and "" where the file does not say
     shares     of its pixels, by class name
+    objects    rows of objects.csv, without the image's name; none where none are asked for
     """
 
     size: tuple[int, int]
     pixel_size: Sequence[float] | None
     unit: str
     shares: dict[str, float]
+    objects: list[list[object]]
+
+
+@dataclass(frozen=True)
+class WantedObjects:
+    """Where the numbers of a large image's objects go, and which of them.
+
+    background   the label of what is no object
+    least_area   smaller ones are left out, pixels
+    """
+
+    file: Path
+    background: int
+    least_area: int
 
 
 class Slide:
     """One large image with its mask: `predict` until it is done, then `finish`."""
 
-    def __init__(self, path: Path, mask: Path, overlay: Path | None) -> None:
-        self.path, self.mask, self.overlay = path, mask, overlay
+    def __init__(
+        self, path: Path, mask: Path, overlay: Path | None, objects: WantedObjects | None = None
+    ) -> None:
+        self.path, self.mask, self.overlay, self.objects = path, mask, overlay, objects
         self.kept_file = mask.with_name(mask.name + SUFFIX)
+        self.numbers_file = mask.with_name(f"{mask.name}.objects{SUFFIX}")
 
     def predict(
         self,
@@ -99,17 +122,25 @@ class Slide:
             dtype = np.dtype(np.uint8 if record.label_count <= 256 else np.uint16)
             asked = {**conditions, "shape": reader.shape, "step": cut.step, "margin": cut.margin}
             kept = KeptRegions(self.kept_file, asked, dtype)
+            windows = None
+            if self.objects is not None and separates(predictor):
+                windows = KeptRegions(self.numbers_file, asked, np.dtype(np.uint32))
             try:
-                for region, label_HW in self._answers(predictor, given, cut, settings, kept):
+                answers = self._answers(predictor, given, cut, settings, kept, windows)
+                for region, label_HW in answers:
                     kept.add(region.number, label_HW)
                     progress(len(kept), cut.count)
-                return self._write(kept, cut, given, reader, predictor)
+                rows = self._write_objects(kept, windows, cut, reader, predictor)
+                return self._write(kept, cut, given, reader, predictor, rows)
             finally:
                 kept.close()
+                if windows is not None:
+                    windows.close()
 
     def finish(self) -> None:
         """Removes what a stop would have been gone on from."""
         self.kept_file.unlink(missing_ok=True)
+        self.numbers_file.unlink(missing_ok=True)
 
     def _answers(
         self,
@@ -118,18 +149,29 @@ class Slide:
         cut: Cut,
         settings: RegionSettings,
         kept: KeptRegions,
+        windows: KeptRegions | None,
     ) -> Iterator[tuple[Region, NDArray[np.integer]]]:
         for band in cut.bands():
-            for group in _alike(band, 1 if settings.ways.several else settings.batch):
+            alone = settings.ways.several or windows is not None
+            for group in alike(band, 1 if alone else settings.batch):
                 # The same regions are computed together after a stop, so that rounding is the same.
-                if all(region.number in kept for region in group):
+                both = (kept,) if windows is None else (kept, windows)
+                if all(region.number in each for region in group for each in both):
                     continue
                 images = [given(region) for region in group]
+                found: list[NDArray[np.integer]]
                 if settings.ways.several:
                     found = [answer(predictor, images[0], settings.ways).label_HW]
-                else:
+                elif windows is None:
                     pixels = [each.pixels for each in images]
                     found = predictor.label_maps(pixels, images[0].full_scale)
+                if windows is not None and self.objects is not None:
+                    label_HW = found[0] if settings.ways.several else None
+                    image = images[0]
+                    told = find(predictor, image.pixels, image.full_scale, label_HW=label_HW)
+                    numbers = numbers_seen(predictor, told, self.objects.background)
+                    windows.add(group[0].number, numbers)
+                    found = [told.label_HW]
                 for region, label_HW in zip(group, found, strict=True):
                     yield region, label_HW[region.inner]
 
@@ -140,6 +182,7 @@ class Slide:
         given: GivenRegions,
         reader: RegionReader,
         predictor: Predictor,
+        rows: list[list[object]],
     ) -> SlideLabels:
         record = predictor.model.record
         palette = palette_for(record.label_count, record.palette)
@@ -149,12 +192,12 @@ class Slide:
         small: list[NDArray[np.integer]] = []
 
         def bands() -> Iterator[NDArray[np.integer]]:
-            for band in cut.bands():
-                row = [kept.read(each.number, each.size) for each in band]
-                band_HW = np.concatenate(row, axis=1)
+            top = 0
+            for band_HW in kept.bands(cut):
                 nonlocal pixels_K
                 pixels_K = pixels_K + np.bincount(band_HW.reshape(-1), minlength=len(pixels_K))
-                first = -band[0].rows.start % factor
+                first = -top % factor
+                top += len(band_HW)
                 small.append(band_HW[first::factor, ::factor].copy())
                 yield band_HW
 
@@ -167,24 +210,12 @@ class Slide:
                     )
             else:
                 with new_file(self.mask) as file:
+                    spacing, name = reader.spacing, self.path.name
                     write_tiff(
-                        file,
-                        bands(),
-                        size,
-                        kept.dtype,
-                        palette=palette,
-                        spacing=reader.spacing,
-                        name=self.path.name,
+                        file, bands(), size, kept.dtype, palette=palette, spacing=spacing, name=name
                     )
         if self.overlay is not None:
-            picture_HWC = preview(given, size, factor)
-            names = tuple(record.label_names)
-            # Both are of the same pixels: the mean of a square, and the class of its first one.
-            drawn_HWC = explained(picture_HWC, np.concatenate(small), palette, names)
-            with storage_errors(self.overlay):
-                self.overlay.parent.mkdir(parents=True, exist_ok=True)
-                with new_file(self.overlay, durable=False) as work:
-                    write_picture(work, drawn_HWC)
+            self._write_overlay(self.overlay, given, np.concatenate(small), factor, record)
         total = max(int(pixels_K.sum()), 1)
         shares = {
             name: round(int(count) / total, 6)
@@ -192,31 +223,54 @@ class Slide:
         }
         spacing = reader.spacing
         pixel_size = [spacing.y, spacing.x] if spacing else None
-        return SlideLabels(size, pixel_size, spacing.unit if spacing else "", shares)
+        return SlideLabels(size, pixel_size, spacing.unit if spacing else "", shares, rows)
 
+    def _write_overlay(
+        self,
+        overlay: Path,
+        given: GivenRegions,
+        label_hw: NDArray[np.integer],
+        factor: int,
+        record: ModelRecord,
+    ) -> None:
+        picture_hwC = preview(given, given.reader.shape[:2], factor)
+        # Both are of the same pixels: the mean of a square, and the class of its first one.
+        drawn_hwC = explained(
+            picture_hwC,
+            label_hw,
+            palette_for(record.label_count, record.palette),
+            tuple(record.label_names),
+            background=record.background,
+        )
+        with storage_errors(overlay):
+            overlay.parent.mkdir(parents=True, exist_ok=True)
+            with new_file(overlay, durable=False) as work:
+                write_picture(work, drawn_hwC)
 
-def preview(given: GivenRegions, size: tuple[int, int], factor: int) -> Picture:
-    """The image `factor` times smaller, (h, w, 3) uint8, read part by part: means of squares."""
-    height, width = size
-    side = 512 // factor * factor or factor
-    rows = []
-    for top in range(0, height, side):
-        row = []
-        for left in range(0, width, side):
-            part = given.part(
-                slice(top, min(top + side, height)), slice(left, min(left + side, width))
-            )
-            image_hwC = part.pixels.astype(np.float32) * (255 / part.full_scale)
-            h, w = (-(-length // factor) for length in image_hwC.shape[:2])
-            missing = (h * factor - image_hwC.shape[0], w * factor - image_hwC.shape[1])
-            filled_hwC = np.pad(image_hwC, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-            small_hwC = filled_hwC.reshape(h, factor, w, factor, -1).mean(axis=(1, 3))
-            row.append(np.clip(np.rint(small_hwC), 0, 255).astype(np.uint8))
-        rows.append(np.concatenate(row, axis=1))
-    image_HWC: Picture = np.concatenate(rows)
-    if image_HWC.shape[2] == 3:
-        return image_HWC
-    return np.repeat(image_HWC[..., :1], 3, axis=2)
+    def _write_objects(
+        self,
+        kept: KeptRegions,
+        windows: KeptRegions | None,
+        cut: Cut,
+        reader: RegionReader,
+        predictor: Predictor,
+    ) -> list[list[object]]:
+        """Writes the numbers of the objects, where they are asked for; rows of objects.csv."""
+        if self.objects is None:
+            return []
+        names, asked = predictor.model.record.label_names, self.objects
+        parts = SlideObjects(cut, names, asked.background, asked.least_area, reader.spacing)
+        if windows is None:
+            found, numbers = parts.connected(partial(kept.bands, cut))
+        else:
+            found, numbers = parts.separated(kept, windows)
+        with storage_errors(asked.file):
+            asked.file.parent.mkdir(parents=True, exist_ok=True)
+            with new_file(asked.file) as file:
+                write_numbers(
+                    file, numbers(), parts.size, reader.spacing, len(found.rows), self.path.name
+                )
+        return found.rows
 
 
 def stride_of(predictor: Predictor) -> int:
@@ -227,22 +281,3 @@ def stride_of(predictor: Predictor) -> int:
         for each in (model.networks if isinstance(model, Ensemble) else (model,))
     ]
     return max(16, *(int(each.strides[-1]) if each else USUAL_STRIDE for each in encoders))
-
-
-def _alike(band: Sequence[Region], most: int) -> Iterator[list[Region]]:
-    """Neighbours that see parts of one size."""
-    group: list[Region] = []
-    for region in band:
-        shape = region.bottom - region.top, region.right - region.left
-        if group and (
-            len(group) == most or shape != (group[0].bottom - group[0].top, _width(group[0]))
-        ):
-            yield group
-            group = []
-        group.append(region)
-    if group:
-        yield group
-
-
-def _width(region: Region) -> int:
-    return region.right - region.left

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -139,3 +139,22 @@ class Cut:
 
 def _multiple(value: float, stride: int) -> int:
     return -int(-value // stride) * stride
+
+
+def alike(band: Sequence[Region], most: int) -> Iterator[list[Region]]:
+    """Neighbours that see parts of one size."""
+    group: list[Region] = []
+    for region in band:
+        shape = region.bottom - region.top, region.right - region.left
+        if group and (
+            len(group) == most or shape != (group[0].bottom - group[0].top, _width(group[0]))
+        ):
+            yield group
+            group = []
+        group.append(region)
+    if group:
+        yield group
+
+
+def _width(region: Region) -> int:
+    return region.right - region.left

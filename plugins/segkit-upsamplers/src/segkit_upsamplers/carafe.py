@@ -92,6 +92,9 @@ def reassemble(x_BCHW: Tensor, weight_BT4HW: Tensor, kernel: int) -> Tensor:
     # Under autocast the softmax is float32 and the map is not: one conversion here, not one a tap.
     exact = torch.promote_types(x_BCHW.dtype, weight_BT4HW.dtype)
     around_BCHW, weight_BT4HW = around_BCHW.to(exact), weight_BT4HW.to(exact)
+    if torch.compiler.is_exporting():
+        block_BC4HW = _row_by_row(around_BCHW, weight_BT4HW, kernel)
+        return F.pixel_shuffle(block_BC4HW.flatten(1, 2), 2).to(x_BCHW.dtype)
     block_BC4HW = weight_BT4HW.new_zeros(batch, channels, 4, height, width)
     for tap in range(kernel**2):
         row, column = divmod(tap, kernel)
@@ -100,3 +103,21 @@ def reassemble(x_BCHW: Tensor, weight_BT4HW: Tensor, kernel: int) -> Tensor:
             block_BC4HW, shifted_BCHW[:, :, None], weight_BT4HW[:, tap, None]
         )
     return F.pixel_shuffle(block_BC4HW.flatten(1, 2), 2).to(x_BCHW.dtype)
+
+
+def _row_by_row(around_BCHW: Tensor, weight_BT4HW: Tensor, kernel: int) -> Tensor:
+    """The same means with a row of taps at a time, for graphs: two slices of unknown size a tap
+    take torch minutes to trace. The taps are gathered by convolutions with a single 1, exactly.
+    """
+    channels = around_BCHW.shape[1]
+    single_T1kk = torch.eye(kernel**2, dtype=around_BCHW.dtype, device=around_BCHW.device).reshape(
+        -1, 1, kernel, kernel
+    )
+    rows = []
+    for single_k1kk, weight_Bk4HW in zip(
+        single_T1kk.split(kernel), weight_BT4HW.split(kernel, dim=1), strict=True
+    ):
+        taps_BcHW = F.conv2d(around_BCHW, single_k1kk.repeat(channels, 1, 1, 1), groups=channels)
+        taps_BCkHW = taps_BcHW.unflatten(1, (channels, kernel))
+        rows.append(torch.einsum("bckhw,bkqhw->bcqhw", taps_BCkHW, weight_Bk4HW))
+    return torch.stack(rows).sum(dim=0)

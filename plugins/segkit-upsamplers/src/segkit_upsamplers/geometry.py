@@ -81,11 +81,15 @@ def _place_along(x_BCHW: Tensor, axis: int, start: int, length: int) -> Tensor:
     have = x_BCHW.shape[axis]
     if start == 0 and length == have:
         return x_BCHW
-    # At least one row is kept, for its edge to be repeated.
-    first = min(max(start, 0), have - 1)
-    kept = x_BCHW.narrow(axis, first, max(min(start + length, have) - first, 1))
-    before = min(max(-start, 0), length - 1)
-    after = length - before - kept.shape[axis]
+    if start <= 0 and start + length >= have:
+        # Nothing is left out. Apart, since torch cannot trace minima of sizes it does not know.
+        kept, before, after = x_BCHW, -start, start + length - have
+    else:
+        # At least one row is kept, for its edge to be repeated.
+        first = min(max(start, 0), have - 1)
+        kept = x_BCHW.narrow(axis, first, max(min(start + length, have) - first, 1))
+        before = min(max(-start, 0), length - 1)
+        after = length - before - kept.shape[axis]
     parts = [_edge(kept, axis, 0, before), kept, _edge(kept, axis, -1, after)]
     return torch.cat([part for part in parts if part is not None], dim=axis)
 
