@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from segkit.bench.benchmark import Order, run_benchmark
-from segkit.bench.cases import Grid
 from segkit.bench.settings import Settings
-from segkit.bench.suites import Suite
+from segkit.bench.suites import EXPORTED, ROUND_SECONDS, ROUNDS, suite_of_files
 from segkit.bench.watching import Quiet
-
-SIZE, ROUNDS, ROUND_SECONDS = 512, 5, 1.0
 
 
 @dataclass(frozen=True)
@@ -38,19 +34,6 @@ class Speed:
     hardware: str
 
 
-def suite_of_files(files: Sequence[str]) -> Suite:
-    """The files as cases, all held against the first."""
-    grid = Grid(task="onnx", onnx=tuple(files), mode=("infer",), size=(SIZE,), batch=(1,))
-    return Suite(
-        name="export",
-        about="Exported files, run by onnxruntime on the CPU.",
-        rounds=ROUNDS,
-        round_seconds=ROUND_SECONDS,
-        baseline=files[0],
-        grids=(grid,),
-    )
-
-
 def speed_beside(file: Path, other: Path, settings: Settings | None = None) -> Speed | None:
     """Measures `file` beside `other` on images of 512 x 512; None where one could not be run.
 
@@ -72,7 +55,7 @@ def speed_beside(file: Path, other: Path, settings: Settings | None = None) -> S
         band=run.aa.band if run.aa else 1.0,
         seconds=own.times["step"].median,
         other_seconds=theirs.times["step"].median,
-        size=SIZE,
+        size=EXPORTED,
         threads=run.environment.threads,
         hardware=run.environment.hardware,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from segkit.errors import SegkitError, UsageError, did_you_mean
 from segkit.registry.index import Index, singular
 
 QUICK = "quick"
+# Of exported files: the side of their images, pixels.
+EXPORTED, ROUNDS, ROUND_SECONDS = 512, 5, 1.0
 AXES = ("encoder", "decoder", "upsampler", "loss")
 LARGEST_FILE = 1_000_000
 SUFFIXES = (".yaml", ".yml")
@@ -63,6 +65,19 @@ def find_suite(written: str, index: Index) -> Suite:
         f"there is no suite called '{written}'.",
         f"{meant or did_you_mean(written, names)}There are: {', '.join(names)}; "
         "or give a YAML file.",
+    )
+
+
+def suite_of_files(files: Sequence[str]) -> Suite:
+    """The files as cases, all held against the first."""
+    grid = Grid(task="onnx", onnx=tuple(files), mode=("infer",), size=(EXPORTED,), batch=(1,))
+    return Suite(
+        name="export",
+        about="Exported files, run by onnxruntime on the CPU.",
+        rounds=ROUNDS,
+        round_seconds=ROUND_SECONDS,
+        baseline=files[0],
+        grids=(grid,),
     )
 
 

@@ -112,23 +112,19 @@ def command(suite: str, **given: Any) -> None:
     is said.
     """
     from segkit.bench.cases import refuse_unknown_names
-    from segkit.bench.suites import QUICK, find_suite
+    from segkit.bench.suites import QUICK, find_suite, suite_of_files
     from segkit.errors import UsageError
     from segkit.registry.index import Index
 
     axes = _axes(given)
     refuse_unknown_names(axes, Index.of_installed())
-    found = find_suite(suite, Index.of_installed())
+    files = axes.get("onnx")
+    found = suite_of_files(files) if files else find_suite(suite, Index.of_installed())
     named = any(axis in axes for axis in ("encoder", "decoder", "upsampler", "loss"))
     if suite == QUICK and named:
         found = found.model_copy(
             update={"name": "options", "about": "", "grids": _plain_grid(), "minutes": None}
         )
-    if "onnx" in axes:
-        from segkit.bench.export_speed import suite_of_files
-
-        found = suite_of_files(axes["onnx"])
-        given["device"] = "cpu" if given["device"] == "auto" else given["device"]
     if given["checkerboard"] and not given["quality"]:
         raise UsageError("SK-C009", "--checkerboard was given without --quality.", "Add --quality.")
     if given["out"] and Path(given["out"]).is_file():
