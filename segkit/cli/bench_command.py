@@ -99,7 +99,6 @@ def command(suite: str, **given: Any) -> None:
     segkit bench encoders                     a suite, or a YAML file
     segkit bench --encoder densenet121,unet --size 256,512 --precision fp32,bf16
     segkit bench upsamplers --quality         scores beside cost
-    segkit bench --onnx a.onnx,b.onnx         exported files, by onnxruntime
     segkit bench compare A B                  two results, with intervals
     segkit bench quality                      score against minutes, beside peers
     segkit bench encoders --launcher slurm --jobs 8 --job-gpus 1
