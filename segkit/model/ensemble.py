@@ -6,6 +6,7 @@ different folds of the data, are together surer where they agree and say so wher
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -70,7 +71,7 @@ class Ensemble(SegmentationModel):
         if log_sum_BKHW is None or maps_BMHW is None:
             raise ValueError("an ensemble without members")
         count = len(self.members)
-        mean_BKHW = log_sum_BKHW - float(torch.tensor(count, dtype=torch.float64).log())
+        mean_BKHW = log_sum_BKHW - math.log(count)
         if enlarged:
             return mean_BKHW
         height, width = image_BCHW.shape[-2:]

@@ -94,8 +94,10 @@ def recipe_for(config: TrainConfig, data: Data, group: Group) -> Recipe | None:
     if config.recipe == "plain" or given >= asked:
         return None
     pretrained = "encoder" not in given and _starts_pretrained(config, data.in_channels, group)
-    print_ = fingerprint_of(data)
-    return Recipe(config, frozenset(given), print_, data.classes, data.default_size, pretrained)
+    fingerprint = fingerprint_of(data)
+    return Recipe(
+        config, frozenset(given), fingerprint, data.classes, data.default_size, pretrained
+    )
 
 
 def with_recipe(

@@ -85,5 +85,6 @@ def test_eight_runs_end_once_though_a_node_is_killed(cluster, tmp_path):
         epochs = [json.loads(line)["epoch"] for line in lines_of(run / "metrics.jsonl")]
         assert epochs == list(range(1, EPOCHS + 1))
         starts += log.count("loading PyTorch")
-    # That of the node which was killed was begun twice, and no other.
-    assert starts == 9
+    # That of the node which was killed was begun twice, and no other; it may have ended before its
+    # first line.
+    assert starts in (8, 9)
