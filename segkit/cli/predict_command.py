@@ -110,7 +110,7 @@ def command(
     segkit predict runs/cells scans --out counts --objects --least-area 20
     segkit predict runs/cells scans --out out --objects --least-area 20 --resume
     segkit predict runs/a runs/b runs/c photos --out masks --uncertainty
-    segkit predict runs/street photos --out masks --launcher slurm --jobs 8 --job-gpus 1
+    segkit predict runs/street photos --out masks --launcher slurm --jobs 8
 
     RUN is the folder that `segkit train` printed, or an ONNX file that `segkit export` wrote;
     several runs are an ensemble, whose answer is the mean of their probabilities. OUT

@@ -14,7 +14,10 @@ from segkit.errors import UsageError
 @click.argument("run")
 @click.argument("name", required=False, metavar="[OWNER/NAME]")
 @click.option(
-    "--license", "licence", metavar="ID", help="Of the weights, such as apache-2.0. No default."
+    "--license",
+    "licence",
+    metavar="ID",
+    help="Of the weights, such as apache-2.0. [default: none, it has to be given]",
 )
 @click.option(
     "--evaluation",
@@ -23,7 +26,9 @@ from segkit.errors import UsageError
 )
 @click.option("--public", is_flag=True, help="Everybody may see it. [default: only its owner]")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Write the folder here, and send nothing."
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write the folder here, and send nothing. [default: it is sent]",
 )
 def command(
     run: str,

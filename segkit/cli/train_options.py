@@ -214,7 +214,7 @@ MACHINE = (
         "--timeout",
         type=float,
         metavar="MINUTES",
-        help="How long processes wait for one another. [default: 10]",
+        help="How long processes wait for one another. [default: 10.0]",
     ),
     machine(
         "--accumulate",

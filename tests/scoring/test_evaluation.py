@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -32,6 +33,8 @@ def batches(count=3, ignored=0.2):
 
 class ByColour(torch.nn.Module):
     """Predicts the brightest channel."""
+
+    record = SimpleNamespace(temperature=1.0)
 
     def normalize(self, image_BCHW, full_scale):
         return image_BCHW.float() / full_scale
