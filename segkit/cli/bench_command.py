@@ -50,7 +50,7 @@ class BenchCommand(TorchCommand):
 @click.option(
     "--loss", metavar="SUMS", type=ComponentName("losses"), help=f"As dice,ce,dice+ce. {SUITES}"
 )
-@click.option("--onnx", metavar="FILES", help="Exported files, each beside the first, on the CPU.")
+@click.option("--onnx", metavar="FILES", help="Exported files, on the CPU. [default: none]")
 @click.option("--mode", metavar="train,infer", help=SUITES)
 @click.option(
     "--size", metavar="PIXELS", help=f"Side of the image; auto fits the machine. {SUITES}"
@@ -101,8 +101,8 @@ def command(suite: str, **given: Any) -> None:
     segkit bench upsamplers --quality         scores beside cost
     segkit bench compare A B                  two results, with intervals
     segkit bench quality                      score against minutes, beside peers
-    segkit bench encoders --launcher slurm --jobs 8 --job-gpus 1
-                                              eight jobs, each the next case when it is idle
+    segkit bench encoders --launcher slurm --jobs 8
+                                              an idle job takes the next case
 
     Options take one value or several with commas, and replace those of the suite; names may be
     patterns, or all. Ctrl-C skips the case at work, twice ends with what there is.

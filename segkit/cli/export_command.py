@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from segkit.export.onnx_export import Exported
     from segkit.model.network import SegmentationModel
 
-INT8 = "Write it in 8-bit integers: static is calibrated on the training images."
+INT8 = "In 8-bit integers: static is calibrated on the training images. [default: none]"
 
 
 @click.command("export", cls=TorchCommand)

@@ -42,7 +42,7 @@ def command(
 
     \b
     segkit push runs/cells ann/cells --license cc-by-4.0
-    segkit push runs/cells ann/cells --license mit --evaluation cells-scores --public
+    segkit push runs/cells ann/cells --license mit --evaluation cells-scores
     segkit push runs/cells --license mit --out cells-to-share
 
     Others load it by `hf:OWNER/NAME`. Sent are the weights, model.json, the card and the scores.
