@@ -69,9 +69,9 @@ def command(run: str, out: Path | None, **given: Any) -> None:
     Its metadata hold the classes' names, colours, normalisation and scale of the pixels.
 
     In 8 bits the labels differ: --int8 scores both files on images with masks, measures how much
-    sooner the smaller one answers, says both, and keeps them beside it as .json.
+    sooner the smaller one answers, says both, and keeps them beside it, as NAME.onnx.json.
     """
-    target = out or Path(run) / ("model.int8.onnx" if given["int8"] else "model.onnx")
+    target = _target(run, out, given["int8"] is not None)
     _refuse_target(target, given["overwrite"])
     if given["data"] is not None and given["int8"] is None:
         raise UsageError(
@@ -79,6 +79,7 @@ def command(run: str, out: Path | None, **given: Any) -> None:
         )
     from segkit.export.onnx_export import export_onnx, images_to_compare
     from segkit.export.onnx_graph import GraphSettings, require_onnx
+    from segkit.export.record_file import remove_record
     from segkit.model.folder import load_model
 
     require_onnx()
@@ -88,6 +89,7 @@ def command(run: str, out: Path | None, **given: Any) -> None:
     say("tracing the network and comparing at three sizes: half a minute or more", err=True)
     if given["int8"] is None:
         exported = export_onnx(model, target, settings, images)
+        remove_record(target)
         say(json.dumps(exported.as_json(), indent=2) if given["as_json"] else _told(exported))
         return
     with TemporaryDirectory() as folder:
@@ -96,14 +98,32 @@ def command(run: str, out: Path | None, **given: Any) -> None:
         _in_int8(run, model, float_file, target, given)
 
 
+def _target(run: str, out: Path | None, in_int8: bool) -> Path:
+    """The file to write."""
+    from segkit.model.place import HUB
+
+    if out is None and run.startswith(HUB):
+        name = run.rpartition("/")[2]
+        raise UsageError(
+            "SK-C009",
+            f"{run} is no folder of this machine to write into.",
+            f"Say where: --out {name}.onnx",
+        )
+    return out or Path(run).expanduser() / ("model.int8.onnx" if in_int8 else "model.onnx")
+
+
 def _refuse_target(target: Path, overwrite: bool) -> None:
+    """Two files may be written, of names that none of a run's or a model's own files has."""
+    from segkit.export.record_file import record_file
+
     if target.suffix != ".onnx" or target.is_dir():
         raise UsageError(
             "SK-C009", f"--out {target} is no .onnx file.", "Give a name that ends so."
         )
-    if target.exists() and not overwrite:
+    there = [each for each in (target, record_file(target)) if each.exists()]
+    if there and not overwrite:
         raise UsageError(
-            "SK-C012", f"{target} exists already.", "Give another --out, or --overwrite."
+            "SK-C012", f"{there[0]} exists already.", "Give another --out, or --overwrite."
         )
 
 
@@ -113,29 +133,25 @@ def _in_int8(
     """Writes the 8-bit file and its record, and says what it costs and wins."""
     from segkit.data.options import PLAIN_OPTIONS
     from segkit.export.int8 import Int8Settings, export_int8
+    from segkit.export.record_file import write_record
     from segkit.scoring.data_for_model import TrainedModel, data_for
     from segkit.scoring.evaluate_model import run_settings
-    from segkit.storage import replace_text, storage_errors
 
     trained = run_settings(Path(run))
     data = data_for(TrainedModel(run, model.record, trained), given["data"], PLAIN_OPTIONS)
     name = str(given["data"] or (trained.data if trained else None) or "demo set")
     say(f"scoring both files on {len(data.split(given['split']))} images of {name}", err=True)
     found = export_int8(float_file, target, data, Int8Settings(given["int8"], given["split"], name))
+    command = repeated(click.get_current_context().obj)
+    record = {"command": command, **found.as_json(), "speed": None}
+    text = write_record(target, record)
     speed = None
     if given["speed"]:
         from segkit.bench.export_speed import speed_beside
 
         say("measuring how much sooner it answers: half a minute or more", err=True)
         speed = speed_beside(target, float_file)
-    record = {
-        "command": repeated(click.get_current_context().obj),
-        **found.as_json(),
-        "speed": asdict(speed) if speed else None,
-    }
-    text = json.dumps(record, indent=2)
-    with storage_errors(target):
-        replace_text(target.with_suffix(".json"), text + "\n")
+        text = write_record(target, {**record, "speed": asdict(speed) if speed else None})
     say(text if given["as_json"] else _told_int8(found, speed, given["speed"]))
 
 
@@ -149,6 +165,7 @@ def _told(exported: Exported) -> str:
 
 
 def _told_int8(found: Quantized, speed: Speed | None, measured: bool) -> str:
+    from segkit.export.record_file import record_file
     from segkit.reporting.report import with_interval
 
     one, two, lost = found.float_score, found.score, found.difference
@@ -173,4 +190,4 @@ def _told_int8(found: Quantized, speed: Speed | None, measured: bool) -> str:
         )
     elif measured:
         lines.append("the speed could not be measured: segkit bench --onnx A,B says why")
-    return "\n".join([*lines, f"kept in {Path(found.file).with_suffix('.json')}"])
+    return "\n".join([*lines, f"kept in {record_file(Path(found.file))}"])

@@ -44,7 +44,7 @@ def test_the_commands_and_the_program_run(tmp_path, monkeypatch, capsys):
     given = [*of_bytes, "--data", "cells", "--split", "all", "--no-speed"]
     done = CliRunner().invoke(command, given, catch_exceptions=False)
     assert "in float32" in done.output and "in 8 bits: " in done.output
-    record = json.loads(Path("runs/cells/model.int8.json").read_text())
+    record = json.loads(Path("runs/cells/model.int8.onnx.json").read_text())
     assert (record["images"], record["speed"]) == (2, None)
     assert set(record["iou"]) == {"ground", "cell"}
     (program,) = blocks("python")
