@@ -61,14 +61,15 @@ def predict_to_folder(
             "cuts them.",
             "Leave out --tile, or the others.",
         )
-    sources = marked(find_sources(images), asked.level)
+    sources = find_sources(images)
     shard = Shard.read(asked.shard) if asked.shard else None
     if shard and asked.merge:
         raise UsageError("SK-C007", "--shard predicts, and --merge adds up.", "Give one of them.")
     if shard:
+        shard.refuse_other_number(output.folder)
         sources = tuple(source for source in sources if shard.takes(source))
-        shard.begin(output, sources)
         output = replace(output, resume=not output.overwrite)
+    sources = marked(sources, asked.level)
     device, precision = chosen(asked.model, asked.device, asked.precision)
     batch = asked.batch or streams_of(device)
     tiling = Tiling(asked.tile, asked.overlap, batch) if asked.tile else None
@@ -115,6 +116,8 @@ def predict_files(
     shard = Shard.read(asked.shard) if asked.shard else None
     kept = shard.journal if shard else FILE
     with Journal.opened(output.folder, conditions, resume=output.resume, file=kept) as journal:
+        # Not before: another process may be writing the same images, and is refused above.
+        output.remove_half_written(sources)
         waiting = [source for source in sources if not journal.holds(source, output)]
         finished = len(sources) - len(waiting)
 

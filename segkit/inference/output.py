@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from os.path import realpath
@@ -19,7 +20,7 @@ from segkit.inference.objects import Box, Object, numbered_map
 from segkit.inference.outlines import coco_annotation, geojson
 from segkit.inference.prediction import Prediction
 from segkit.inference.sources import Source
-from segkit.storage import new_file, storage_errors
+from segkit.storage import TEMPORARY, new_file, storage_errors
 
 REPORT = "predictions.json"
 
@@ -157,6 +158,18 @@ class Output:
                 "Go on where an earlier command stopped with --resume, replace all with "
                 "--overwrite, or give another folder with --out.",
             )
+
+    def remove_half_written(self, sources: Sequence[Source]) -> None:
+        """What a kill has left of files that were being written, of these images."""
+        mine = {str(file) for source in sources for file in self.files_of(source)}
+        with storage_errors(self.folder):
+            for left in [*self.folder.rglob(f"*{TEMPORARY}*")]:
+                if str(left).rpartition(TEMPORARY)[0] not in mine:
+                    continue
+                if left.is_dir():
+                    shutil.rmtree(left, ignore_errors=True)
+                else:
+                    left.unlink(missing_ok=True)
 
     def write(
         self, source: Source, prediction: Prediction

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from segkit.errors import UsageError
 from segkit.inference.journal import FILE, copy_lines
-from segkit.inference.output import Failed, Output
+from segkit.inference.output import Failed
 from segkit.inference.sources import Source
-from segkit.storage import TEMPORARY, new_file, read_json, replace_text, storage_errors
+from segkit.storage import new_file, read_json, replace_text, storage_errors
 
 FOLDER = "shards"
 
@@ -48,24 +48,17 @@ class Shard:
     def takes(self, source: Source) -> bool:
         return shard_of(source, self.count) == self.number
 
-    def begin(self, output: Output, sources: Sequence[Source]) -> None:
-        """Removes what a kill has left half written of its images.
-
-        Raises UsageError SK-C012 where the folder was begun in another number of shards.
-        """
-        others = sorted((output.folder / FOLDER).glob("*-of-*.jsonl"))
+    def refuse_other_number(self, folder: Path) -> None:
+        """Raises UsageError SK-C012 where the folder was begun in another number of shards."""
+        others = sorted((folder / FOLDER).glob("*-of-*.jsonl"))
         wrong = [file for file in others if _count(file) != self.count]
         if wrong:
             raise UsageError(
                 "SK-C012",
-                f"{output.folder} was begun in {_count(wrong[0])} shards, and not in {self.count}: "
+                f"{folder} was begun in {_count(wrong[0])} shards, and not in {self.count}: "
                 "images would be predicted twice.",
                 f"Write --shard I/{_count(wrong[0])}, or give another folder with --out.",
             )
-        mine = {str(file) for source in sources for file in output.files_of(source)}
-        for left in output.folder.rglob(f"*{TEMPORARY}*"):
-            if str(left).rpartition(TEMPORARY)[0] in mine and left.is_file():
-                left.unlink(missing_ok=True)
 
     def end(self, folder: Path, failed: Sequence[Failed]) -> None:
         """Says that the shard has come to its end, and which images failed."""

@@ -3,6 +3,11 @@
 import json
 import random
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -18,6 +23,7 @@ from segkit.inference.journal import Journal
 from segkit.inference.output import Output
 from segkit.inference.prediction_settings import PredictionSettings
 from segkit.inference.shards import shard_of
+from segkit.inference.slides.opening import GROUP
 from segkit.inference.sources import Source, find_sources
 from segkit.interfaces import JobNews
 
@@ -30,11 +36,11 @@ def place(tmp_path):
     return tmp_path
 
 
-def draw(folder, count):
+def draw(folder, count, side=8):
     folder.mkdir()
     generator = np.random.default_rng(0)
     for number in range(count):
-        pixels_HW = generator.integers(0, 256, (8, 8 + number % 5), dtype=np.uint8)
+        pixels_HW = generator.integers(0, 256, (side, side + number % 5), dtype=np.uint8)
         Image.fromarray(pixels_HW).save(folder / f"{number:04}.png")
 
 
@@ -104,12 +110,28 @@ def test_two_processes_of_one_share_are_refused(place):
     predict(place, "out", "1/2")
     conditions = json.loads((place / "out/shards/1-of-2.jsonl").read_text().splitlines()[0])
     held = Journal.opened(place / "out", conditions, resume=True, file="shards/1-of-2.jsonl")
+    (source, *_) = (s for s in find_sources([place / "images"]) if shard_of(s, 2) == 1)
+    being_written = place / f"out/masks/{source.name}.png.tmp-x.png"
+    being_written.write_bytes(b"half")
     with held:
         with pytest.raises(StorageError, match="is being written by another process") as caught:
             predict(place, "out", "1/2")
+        assert being_written.exists()
         with pytest.raises(StorageError):
             predict(place, "out", merge=True)
     assert caught.value.code == "SK-S003"
+    predict(place, "out", "1/2")
+    assert not being_written.exists()
+
+
+def test_what_is_installed_is_looked_through_once_however_many_the_images(place, monkeypatch):
+    draw(place / "images", 9)
+    asked, entry_points = [], metadata.entry_points
+    monkeypatch.setattr(
+        metadata, "entry_points", lambda **of: asked.append(of) or entry_points(**of)
+    )
+    predict(place, "out")
+    assert [of for of in asked if of.get("group") == GROUP] == [{"group": GROUP}]
 
 
 @pytest.mark.integration
@@ -157,6 +179,54 @@ def test_eight_shards_with_random_kills_give_every_output_once_and_whole(place, 
     assert predict(place, "out", merge=True).failed == []
     predict(place, "whole")
     assert contents(place / "out") == contents(place / "whole")
+
+
+@pytest.mark.slow
+def test_eight_processes_over_2000_files_survive_kills_at_random(place):
+    """Each command is killed by the system three times, somewhere in its share, and given again."""
+    draw(place / "images", 2000, side=24)
+    dice = random.Random(0)
+    due = {number: sorted(dice.sample(range(2, 180), 3)) for number in range(1, 9)}
+    running = {number: started(place, number) for number in due}
+    killed = 0
+    while running:
+        time.sleep(0.01)
+        for number, process in list(running.items()):
+            if process.poll() is None:
+                if due[number] and lines_of(place, number) > due[number][0]:
+                    due[number].pop(0)
+                    process.kill()
+                    process.wait()
+                continue
+            assert process.returncode in (0, -signal.SIGKILL), (place / f"{number}.log").read_text()
+            killed += process.returncode == -signal.SIGKILL
+            del running[number]
+            if process.returncode:
+                running[number] = started(place, number)
+    assert killed >= 20, "most were killed before they had come to their end"
+    names = [json.loads(line)["name"] for number in due for line in lines_in(place, number)[1:]]
+    assert sorted(names) == [f"{number:04}" for number in range(2000)]
+    report = predict(place, "out", merge=True)
+    assert (len(report.images), report.failed) == (2000, [])
+    predict(place, "whole")
+    assert contents(place / "out") == contents(place / "whole")
+
+
+def started(place, number):
+    command = [sys.executable, "-m", "segkit", "predict", place / "model", place / "images"]
+    command += ["--out", place / "out", "--shard", f"{number}/8"]
+    command += ["--objects", "--no-overlay", "--precision", "fp32"]
+    with (place / f"{number}.log").open("ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log)
+
+
+def lines_in(place, number):
+    journal = place / f"out/shards/{number}-of-8.jsonl"
+    return journal.read_bytes().splitlines(keepends=True) if journal.exists() else []
+
+
+def lines_of(place, number):
+    return sum(line.endswith(b"\n") for line in lines_in(place, number))
 
 
 class InThisProcess:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -28,7 +28,11 @@ Opener = Callable[[Path, int], RegionReader]
 
 def marked(sources: Sequence[Source], level: int = 0) -> tuple[Source, ...]:
     """The sources, those to be read by region with the suffix of the mask they get."""
-    return tuple(replace(each, mask_suffix=_mask_suffix(each.path, level)) for each in sources)
+    # Asked once: what is installed takes as long to look through as a small image to predict.
+    readers = _plugins()
+    return tuple(
+        replace(each, mask_suffix=_mask_suffix(each.path, level, readers)) for each in sources
+    )
 
 
 def open_regions(path: Path, level: int = 0) -> RegionReader:
@@ -58,12 +62,12 @@ def open_regions(path: Path, level: int = 0) -> RegionReader:
         ) from error
 
 
-def _mask_suffix(path: Path, level: int) -> str:
+def _mask_suffix(path: Path, level: int, readers: Collection[str]) -> str:
     """.zarr or .tif for what is read by region, .png for what is read whole."""
     if is_zarr(path):
         return ZARR
     suffix = _suffix(path)
-    if suffix in SCANNED or suffix in _plugins():
+    if suffix in SCANNED or suffix in readers:
         return ".tif"
     by_region = suffix in TIFF and path.is_file() and (level or is_slide(path, LARGE))
     return ".tif" if by_region else ".png"
