@@ -44,6 +44,16 @@ def model_in(folder, num_classes, **record):
     return segkit.save_model(model, folder / "model", **record)
 
 
+def balanced_model_in(folder, image_HW):
+    """Three classes, each of which the network gives to some of the image's pixels."""
+    place = model_in(folder, 3)
+    model = segkit.load_model(place)
+    with torch.no_grad():
+        logits_BKHW = model(model.normalize(torch.from_numpy(image_HW)[None, None]))
+        model.head.bias -= logits_BKHW.flatten(2).median(dim=2).values[0]
+    return segkit.save_model(model, place)
+
+
 def write_set(folder, images, masks):
     for kind, arrays in (("images", images), ("masks", masks)):
         (folder / kind / "val").mkdir(parents=True)
@@ -144,6 +154,46 @@ def test_real_sets_score_what_is_written(run, tmp_path, name):
     assert found["scores"]["miou"] == pytest.approx(
         np.mean(counts.diagonal()[union > 0] / union[union > 0])
     )
+
+
+@pytest.mark.integration
+def test_an_exported_file_scores_what_it_writes(run, tmp_path):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    rng, file = np.random.default_rng(0), tmp_path / "model.onnx"
+    truths = [blocks(rng, 3, (20 + n, 25 - n)).astype(np.uint8) for n in range(3)]
+    images = [rng.integers(0, 256, each.shape, np.uint8) for each in truths]
+    model = balanced_model_in(tmp_path, images[0])
+    assert run("export", model, "--out", file)[0] == 0
+    data = write_set(tmp_path / "set", images, truths)
+    status, out, err = run("evaluate", file, "--data", data, "--json")
+    assert status == 0, err
+    assert run("predict", file, data / "images/val", "--out", tmp_path / "out")[0] == 0
+    masks = [np.asarray(Image.open(tmp_path / f"out/masks/{n}.png")) for n in range(3)]
+    counts = counted(truths, masks, 3, None)
+    assert json.loads(out)["confusion"] == counts
+    assert np.min(np.sum(counts, axis=0)) > 50
+
+
+def test_slides_are_scored_as_they_are_written_but_for_rounding(run, tmp_path):
+    """Scored whole, written by region: the network's view ends within the margin of a region."""
+    rng = np.random.default_rng(0)
+    (true_HW,) = truths = [np.kron(rng.integers(0, 3, (30, 45)), np.ones((9, 9))).astype(np.uint8)]
+    data = write_set(tmp_path / "set", [], truths)
+    image_HW = rng.integers(0, 256, true_HW.shape, np.uint8)
+    model = balanced_model_in(tmp_path, image_HW)
+    with tifffile.TiffWriter(data / "images/val/0.tif") as writer:
+        writer.write(image_HW, tile=(64, 64), subifds=1)
+        writer.write(image_HW[::2, ::2].copy(), tile=(64, 64), subfiletype=1)
+    given = ["--precision", "fp32"]
+    status, out, err = run("evaluate", model, "--data", data, "--json", *given)
+    assert status == 0, err
+    given += ["--tile", "128", "--overlap", "0.5", "--out", tmp_path / "out"]
+    assert run("predict", model, data / "images/val", *given)[0] == 0
+    masks = [tifffile.imread(tmp_path / "out/masks/0.tif")]
+    scored, written = json.loads(out)["confusion"], counted(truths, masks, 3, None)
+    assert np.abs(np.subtract(scored, written)).sum() <= 1e-4 * true_HW.size
+    assert np.min(np.sum(written, axis=0)) > 1000
 
 
 def two_squares(folder, values=(0, 1), count=2):
