@@ -1,0 +1,115 @@
+"""Whether drawn sets get the verdict they deserve: opens each and compares.
+
+`python tests/data/drawn_verdicts.py drawn_sets 140000 142000` tries a range of seeds and prints
+each wrong verdict as it is found, and how many were right every hundred sets.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+
+import click
+import numpy as np
+from drawn_sets import DrawnSet, drawn_set, write_set
+
+from segkit.data.opening.open import open_data
+from segkit.data.options import DataOptions
+from segkit.data.settings import read_label_mapping
+from segkit.errors import DataError
+
+Draw = Callable[[int], DrawnSet]
+OBJECTS = ("object_numbers", "touching_objects")
+NUMBERS = ("smeared_numbers", "smeared_classes")
+
+
+def wrong_verdict(seed: int, folder: Path, draw: Draw) -> str:
+    """What is wrong with the verdict on the set of a seed; "" where nothing is."""
+    drawn = draw(seed)
+    root = write_set(drawn, folder, np.random.default_rng([seed, 1]))
+    try:
+        data = open_data(root, DataOptions(**drawn.options))
+    except DataError as error:
+        return wrong_refusal(drawn, root, error)
+    # Smoothed numbers of few classes may be classes in their order: then that is asked.
+    few = drawn.kind in NUMBERS and max(int(m.max()) for m in drawn.stored) < 6
+    if few and any("were the masks resized smoothly?" in note for note in data.notes):
+        return ""
+    # Equally many numbers in both of two masks may be classes, one piece each: then that is asked.
+    alike = len(drawn.stored) <= 2 and len({int(m.max()) for m in drawn.stored}) == 1
+    if drawn.kind in OBJECTS and alike and any("object numbers?" in note for note in data.notes):
+        return ""
+    if drawn.truth is None:
+        return f"{drawn.kind}: trains with {data.notes}"
+    if (len(data.classes), data.ignore_index) != (drawn.classes, drawn.ignored):
+        return f"{drawn.kind}: {drawn.classes} classes, ignored {drawn.ignored}: {data.notes}"
+    return wrong_labels(drawn.kind, root, DataOptions(**drawn.options), drawn.truth, 0.0)
+
+
+def wrong_refusal(drawn: DrawnSet, root: Path, error: DataError) -> str:
+    if error.code not in drawn.code.split(" or "):
+        return f"{drawn.kind}: {drawn.code or 'good'}, told {error}"
+    if drawn.repaired is None:
+        return ""
+    repair, labels = drawn.repaired
+    if repair == "binarize":
+        found = re.search(r"--binarize (\d+)", error.fix)
+        options = DataOptions(binarize=int(found[1])) if found else None
+    else:
+        found = re.search(r"--label-mapping '(.*?)'", error.fix)
+        options = DataOptions(label_mapping=read_label_mapping(found[1])) if found else None
+    if options is None:
+        return f"{drawn.kind}: no {repair} in {error}"
+    return wrong_labels(f"{drawn.kind} repaired", root, options, labels, 0.06)
+
+
+def wrong_labels(
+    kind: str, root: Path, options: DataOptions, truth: list[np.ndarray], allowed: float
+) -> str:
+    """Compares the labels that come out, pixel by pixel."""
+    dataset = open_data(root, options).split("all")
+    samples = {sample.id: sample.mask for sample in map(dataset.__getitem__, range(len(dataset)))}
+    for number, labels_HW in enumerate(truth):
+        wrong = float((samples[f"p{number:03d}"] != labels_HW).mean())
+        if wrong > allowed:
+            return f"{kind}: {wrong:.1%} of the labels of p{number:03d} are wrong"
+    return ""
+
+
+def verdicts(
+    seeds: Iterable[int], place: Path, draw: Draw = drawn_set
+) -> Iterator[tuple[int, str]]:
+    """(seed, what is wrong with the verdict on its set; "" where nothing is), one after another."""
+    for seed in seeds:
+        folder = place / str(seed)
+        yield seed, wrong_verdict(seed, folder, draw)
+        shutil.rmtree(folder)
+
+
+def wrong_among(seeds: Iterable[int], place: Path, draw: Draw = drawn_set) -> dict[int, str]:
+    return {seed: wrong for seed, wrong in verdicts(seeds, place, draw) if wrong}
+
+
+def main(module: str, first: int, stop: int) -> int:
+    """Tries the sets of `module` (drawn_sets or drawn_otherwise); 1 where a verdict is wrong."""
+    generator = import_module(module)
+    draw = generator.drawn_set if module == "drawn_sets" else generator.drawn_otherwise
+    wrong = 0
+    with tempfile.TemporaryDirectory() as place:
+        for seed, what in verdicts(range(first, stop), Path(place), draw):
+            wrong += bool(what)
+            if what:
+                click.echo(f"{module} {seed}: {what}")
+            if (seed + 1 - first) % 100 == 0 or seed + 1 == stop:
+                done = seed + 1 - first
+                click.echo(f"{module} {first} to {seed}: {wrong} of {done} are wrong")
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
