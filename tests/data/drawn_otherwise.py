@@ -264,10 +264,10 @@ def smeared_pair(rng: Random) -> DrawnSet:
     if np.mean(between) < 0.006 or len(np.unique(np.concatenate([m.ravel() for m in stored]))) < 16:
         return smeared_pair(rng)
     # Where no pixel is mostly background or mostly foreground, nothing tells what those were.
-    if min(float(s.min()) for s in shares) > 0.25 or max(float(s.max()) for s in shares) < 0.75:
-        return smeared_pair(rng)
-    right = [(2 * m >= low + high).astype(int) for m in stored]
-    return DrawnSet("smeared_pair", stored, code="SK-D008 or SK-D007", repaired=("binarize", right))
+    lost = min(float(s.min()) for s in shares) > 0.25 or max(float(s.max()) for s in shares) < 0.75
+    right = ("binarize", [(2 * m >= low + high).astype(int) for m in stored])
+    repaired = None if lost else right
+    return DrawnSet("smeared_pair", stored, code="SK-D008 or SK-D007", repaired=repaired)
 
 
 def smeared_levels(rng: Random) -> DrawnSet:

@@ -33,8 +33,8 @@ class DrawnSet:
     yaml      lines of data.yaml
     options   of `DataOptions`
     palette   (N, 3) for index files
-    repaired  options with which the refused set opens, and labels that are then right nearly
-              everywhere
+    repaired  the option that the refusal must name, with which the set opens, and the labels that
+              are then right nearly everywhere
     """
 
     kind: str
@@ -61,9 +61,7 @@ def classes(rng: np.random.Generator) -> DrawnSet:
     """Labels 0, 1, 2, … as they should be: up to 150 classes, broad or thin, many or few masks."""
     wanted = int(rng.choice([2, 3, 4, 5, 8, 12, 21, 34, 60, 150]))
     maps = scenes(rng, few(rng), wanted)
-    if may_be_objects(maps):
-        return classes(rng)
-    return DrawnSet("classes", maps, maps, classes=count(maps))
+    return DrawnSet("classes", maps, maps, classes=count(maps), **or_objects(maps))
 
 
 def many_classes(rng: np.random.Generator) -> DrawnSet:
@@ -107,10 +105,9 @@ def with_void(rng: np.random.Generator) -> DrawnSet:
 def indexed(rng: np.random.Generator) -> DrawnSet:
     """Index files with one palette of colours in all of them: the index is the class."""
     maps = scenes(rng, few(rng), int(rng.choice([2, 3, 8, 21])))
-    if may_be_objects(maps):
-        return indexed(rng)
-    palette = [colour(rng) for _ in range(256)]
-    return DrawnSet("indexed", maps, maps, classes=count(maps), palettes=[palette] * len(maps))
+    palettes = [[colour(rng) for _ in range(256)]] * len(maps)
+    doubt = or_objects(maps)
+    return DrawnSet("indexed", maps, maps, classes=count(maps), palettes=palettes, **doubt)
 
 
 def colours_declared(rng: np.random.Generator) -> DrawnSet:
@@ -184,6 +181,13 @@ def object_numbers(rng: np.random.Generator) -> DrawnSet:
     return DrawnSet("object_numbers", maps, code="SK-D007")
 
 
+def or_objects(maps: Maps) -> dict[str, Any]:
+    """What else may be told of these classes: that they count objects, and how to say otherwise."""
+    if not may_be_objects(maps):
+        return {}
+    return {"code": "SK-D007", "repaired": ("num_classes", maps)}
+
+
 def may_be_objects(maps: Maps) -> bool:
     """Whether each map numbers eight pieces or more, 1, 2, 3, …: nothing tells what they are.
 
@@ -216,17 +220,14 @@ def smeared_in_two(rng: np.random.Generator) -> DrawnSet:
         shares[0] = maps[0].astype(np.float32)
     # A dozen odd values may as well be told as values with gaps.
     values = len(np.unique(np.concatenate([np.unique(m) for m in stored])))
-    # Where no pixel is half of foreground any more, nothing tells what foreground was.
-    faint = max(float(share.max()) for share in shares) < 0.75
-    if soft_share(stored, (low, high)) < 0.004 or values < 16 or faint:
+    if soft_share(stored, (low, high)) < 0.004 or values < 16:
         return smeared_in_two(rng)
     # In few places, as along dots, it may be told as values with gaps: with the same repair.
-    return DrawnSet(
-        "smeared_in_two",
-        stored,
-        code="SK-D008 or SK-D007",
-        repaired=("binarize", [(2 * m >= low + high).astype(int) for m in stored]),
-    )
+    # Where no pixel is half of foreground any more, nothing tells what foreground was.
+    faint = max(float(share.max()) for share in shares) < 0.75
+    right = ("binarize", [(2 * m >= low + high).astype(int) for m in stored])
+    repaired = None if faint else right
+    return DrawnSet("smeared_in_two", stored, code="SK-D008 or SK-D007", repaired=repaired)
 
 
 def smeared_in_several(rng: np.random.Generator) -> DrawnSet:

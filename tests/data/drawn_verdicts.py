@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -25,6 +26,11 @@ from segkit.errors import DataError
 
 Draw = Callable[[int], DrawnSet]
 OBJECTS = ("object_numbers", "touching_objects")
+REPAIRS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "binarize": (r"--binarize (\d+)", int),
+    "label_mapping": (r"--label-mapping '(.*?)'", read_label_mapping),
+    "num_classes": (r"--num-classes (\d+)", int),
+}
 NUMBERS = ("smeared_numbers", "smeared_classes")
 
 
@@ -57,15 +63,13 @@ def wrong_refusal(drawn: DrawnSet, root: Path, error: DataError) -> str:
     if drawn.repaired is None:
         return ""
     repair, labels = drawn.repaired
-    if repair == "binarize":
-        found = re.search(r"--binarize (\d+)", error.fix)
-        options = DataOptions(binarize=int(found[1])) if found else None
-    else:
-        found = re.search(r"--label-mapping '(.*?)'", error.fix)
-        options = DataOptions(label_mapping=read_label_mapping(found[1])) if found else None
-    if options is None:
+    pattern, read = REPAIRS[repair]
+    found = re.search(pattern, error.fix)
+    if found is None:
         return f"{drawn.kind}: no {repair} in {error}"
-    return wrong_labels(f"{drawn.kind} repaired", root, options, labels, 0.06)
+    options = DataOptions(**{repair: read(found[1])})
+    allowed = 0.06 if drawn.truth is None else 0.0
+    return wrong_labels(f"{drawn.kind} repaired", root, options, labels, allowed)
 
 
 def wrong_labels(
