@@ -31,12 +31,15 @@ NARROW_OF_SOFT, NARROW_OF_SKIPPING, SKIPPING = 0.3, 0.5, 0.5
 # sets 0.63 at least, and 0.8 in 49 of 50.
 IN_ORDER = 0.75
 # Terraces, as wide smoothing leaves them: short runs for each stairs, of all meetings of
-# consecutive numbers, narrow regions for each stairs, and how much of those values is region.
-OF_STAIRS, STEEP, NARROW_OF_TERRACES, BROAD_TERRACES = 1.5, 0.3, 0.75, 0.15
+# consecutive numbers, narrow regions for each stairs, and how much of those values is region: of
+# 900 drawn sets of rings, contours and nested classes that reach the first two 0.02 at most.
+OF_STAIRS, STEEP, NARROW_OF_TERRACES, BROAD_TERRACES = 1.5, 0.3, 0.75, 0.05
 # Of ramps and stairs, where values have no region.
 LOST_OF_STEPS = 0.4
 # Stairs: of all meetings of consecutive numbers, for each thin run, and for each narrow region.
 LEAST_STAIRS, STAIRS, OF_THIN, NARROW_OF_STAIRS = 20, 0.1, 1, 0.45
+# Of the short runs in stairs, those that are not of the most frequent value.
+SEVERAL = 0.1
 # How much of what lies in short runs between others is region in the same mask. Of 2,100 drawn sets
 # of contours, rings and nested classes none came beyond all limits of stairs; rings reach 0.02,
 # class numbers smoothed in steps of one have 0.08 at least, those of three or four mostly 0.4.
@@ -116,14 +119,26 @@ def _in_ramps(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[int
     soft = seen.soft - seen.walls
     if soft < max(LEAST_SOFT, SOFT * (soft + seen.direct + seen.broken)):
         return False
-    steps = seen.ramps + seen.bumps + seen.stairs
-    skipping = (seen.ramps + seen.bumps) / max(1, steps)
-    bands = (NARROW_OF_SOFT + NARROW_OF_SKIPPING * skipping) * seen.soft
+    banded, thin = _is_banded(seen), _broad_where_thin(masks, counts) < LEAST_BROAD
+    return _skipping(seen) >= SKIPPING or not (_over_between(seen) and (banded or thin))
+
+
+def _skipping(seen: Transitions) -> float:
+    """Of what leads from one region to another in steps, the share that skips numbers."""
+    skipping = seen.ramps + seen.bumps
+    return skipping / max(1, skipping + seen.stairs)
+
+
+def _over_between(seen: Transitions) -> bool:
+    """Whether regions two or more apart hardly meet at once or over a third."""
+    return seen.soft >= IN_ORDER * (seen.soft + seen.direct + seen.broken)
+
+
+def _is_banded(seen: Transitions) -> bool:
+    """Whether what lies between a lower and a higher value is often a few pixels wide."""
+    bands = (NARROW_OF_SOFT + NARROW_OF_SKIPPING * _skipping(seen)) * seen.soft
     # A few crossings say little: chance is about the square root of their number.
-    over_between = seen.soft >= IN_ORDER * (seen.soft + seen.direct + seen.broken)
-    banded = seen.narrow + seen.soft**0.5 > bands
-    in_order = over_between and (banded or _broad_where_thin(masks, counts) < LEAST_BROAD)
-    return skipping >= SKIPPING or not in_order
+    return bool(seen.narrow + seen.soft**0.5 > bands)
 
 
 def _in_stairs(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[int, int]) -> bool:
@@ -134,6 +149,9 @@ def _in_stairs(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[in
     elsewhere as a class of its own, never meets both its neighbours in broad regions.
     """
     meetings = seen.stairs + seen.next
+    # One class between two others may be cells' rim, as thick as their magnification makes it.
+    if not _over_several(seen, counts):
+        return False
     if seen.stairs < max(LEAST_STAIRS, STAIRS * meetings, OF_THIN * seen.thin):
         return False
     broad = _broad_where_thin(masks, counts)
@@ -149,6 +167,12 @@ def _in_stairs(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[in
         and broad >= BROAD
         and _touching_both(seen, counts) >= TOUCHING
     )
+
+
+def _over_several(seen: Transitions, counts: Mapping[int, int]) -> bool:
+    """Whether stairs lead over several values, and not nearly all over one."""
+    middle = [runs for value, runs in seen.steps.items() if min(counts) < value < max(counts)]
+    return sum(middle) - max(middle, default=0) > SEVERAL * sum(middle)
 
 
 def _broad_where_thin(masks: Sequence[MaskFacts], counts: Mapping[int, int]) -> float:
@@ -195,9 +219,9 @@ def _at_borders_only(masks: Sequence[MaskFacts], homeless: set[int]) -> bool:
     numerous = len(lost) >= max(LEAST_RIPPLES, RIPPLES * len(held.keys() - lost))
     if suspected[0].colour:
         return numerous and (_between(seen, lost) or _rippled(seen))
-    # Some values lie between two others by chance: then meetings must lead over such, as chance
-    # has it for one in three.
-    if _between(seen, lost) and (len(lost) >= BEYOND_CHANCE or 2 * seen.soft >= seen.broken):
+    # Some values lie between two others by chance, which has it for one in three: then most
+    # meetings must lead over such.
+    if _between(seen, lost) and (len(lost) >= BEYOND_CHANCE or seen.soft >= seen.broken):
         return True
     if numerous and _huddled(lost, held.keys() - lost):
         return _rippled(seen, OF_HUDDLED)
@@ -254,19 +278,21 @@ def may_be_smoothed(masks: Sequence[MaskFacts]) -> bool:
     """Whether classes that `find_smear` lets pass may be smoothed numbers just as well.
 
     They meet over thin lines of those between, which have regions in the same masks: of few classes
-    in their order, as cells with borders, nothing tells them from numbers resized smoothly. Nor
-    where hardly a pixel lies inside a region, as in tiny masks.
+    in their order, as cells with borders, nothing tells them from numbers resized smoothly. Nor of
+    several that are such lines everywhere, or where hardly a pixel lies inside a region, as in tiny
+    masks.
     """
     seen, counts = summed(masks), Counter[int]()
     for facts in masks:
         counts.update(facts.counts)
     if len(counts) > 2 and sum(seen.inside.values()) < LEAST_INSIDE * counts.total():
         return True
-    return (
-        seen.soft >= max(LEAST_SOFT, SOFT * (seen.soft + seen.direct + seen.broken))
-        and seen.narrow <= NARROW_OF_ASKED * seen.soft
-        and _broad_where_thin(masks, counts) >= BROAD_AT_ALL
-    )
+    if seen.soft < max(LEAST_SOFT, SOFT * (seen.soft + seen.direct + seen.broken)):
+        return False
+    # One class that is thin everywhere is a border that somebody drew; several are seldom so.
+    borders = _over_between(seen) and not _is_banded(seen) and _over_several(seen, counts)
+    broad = _broad_where_thin(masks, counts)
+    return borders or (seen.narrow <= NARROW_OF_ASKED * seen.soft and broad >= BROAD_AT_ALL)
 
 
 def two_levels(masks: Sequence[MaskFacts]) -> tuple[int, ...]:
