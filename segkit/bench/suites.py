@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segkit.bench.cases import Grid
-from segkit.errors import SegkitError, UsageError, did_you_mean
+from segkit.errors import SegkitError, UsageError, did_you_mean, nearest
 from segkit.registry.index import Index, singular
 
 QUICK = "quick"
@@ -69,7 +69,13 @@ def find_suite(written: str, index: Index) -> Suite:
 
 
 def suite_of_files(files: Sequence[str]) -> Suite:
-    """The files as cases, all held against the first."""
+    """The files as cases, all held against the first.
+
+    Raises UsageError SK-C009 for a path that is no .onnx file.
+    """
+    for file in map(Path, files):
+        if not file.is_file() or file.suffix != ".onnx":
+            raise _no_onnx(file)
     grid = Grid(task="onnx", onnx=tuple(files), mode=("infer",), size=(EXPORTED,), batch=(1,))
     return Suite(
         name="export",
@@ -79,6 +85,19 @@ def suite_of_files(files: Sequence[str]) -> Suite:
         baseline=files[0],
         grids=(grid,),
     )
+
+
+def _no_onnx(file: Path) -> UsageError:
+    where = file if file.is_dir() else file.parent
+    beside = [str(each) for each in sorted(where.glob("*.onnx"))]
+    if file.is_file():
+        what = f"{file} is no .onnx file."
+    else:
+        what = f"{file} is a folder." if file.is_dir() else f"there is no file {file}."
+    likely = beside if file.is_dir() else nearest(str(file), beside)
+    meant = f"Did you mean {' or '.join(likely[:3])}?\n" if likely else ""
+    fix = f"{meant}`segkit export RUN` writes such a file."
+    return UsageError("SK-C009", f"--onnx {file}: {what}", fix)
 
 
 def known_suites() -> dict[str, Path]:

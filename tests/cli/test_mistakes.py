@@ -97,6 +97,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("place")
     Image.new("L", (8, 8)).save(folder / "x.tif")
     (folder / "photos").mkdir()
+    (folder / "small.onnx").touch()
     (folder / "street.yaml").write_text("lr: 0.1\n")
     (folder / "run").mkdir()
     (folder / "run" / "config.yaml").touch()
@@ -158,6 +159,10 @@ PLACES = [
     ("predict {0}/nowhere {0}/x.tif --out {0}/out", 5, "{0}/nowhere does not exist."),
     ("bench nosuch", 2, "nosuch"),
     ("bench compare {0}/a {0}/b", 2, "SK-B001"),
+    ("bench --onnx {0}/no.onnx", 2, "--onnx {0}/no.onnx: there is no file {0}/no.onnx."),
+    ("bench --onnx {0}/small.onx", 2, "Did you mean {0}/small.onnx?"),
+    ("bench --onnx {0}/x.tif --device cpu", 2, "x.tif is no .onnx file."),
+    ("bench --onnx {0}", 2, "{0} is a folder.\n         Did you mean {0}/small.onnx?"),
     ("bench --encoder nosuch", 2, "no encoder is called 'nosuch'"),
     ("bench --loss dice,cee", 2, "no loss is called 'cee'.\n         Did you mean 'ce'?"),
     ("bench --size large", 2, "--size cannot be 'large'."),
