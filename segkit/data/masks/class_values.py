@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from segkit.data.files.masks import MaskFacts
 from segkit.data.masks.colours import VOC_CLASSES, voc_colour
+from segkit.data.masks.crossings import summed
 from segkit.data.masks.encoding_faults import (
     cityscapes_ids,
     gaps,
@@ -17,7 +18,7 @@ from segkit.data.masks.encoding_faults import (
 )
 from segkit.data.masks.object_numbers import CLEARLY_OBJECTS, seeming_objects
 from segkit.data.masks.plausibility import refuse_noise
-from segkit.data.masks.smears import summed, two_levels
+from segkit.data.masks.smears import two_levels
 from segkit.data.settings import DataSettings
 
 # A void band: of all thin bands between two regions, and of the label's own short runs.

@@ -12,10 +12,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from segkit.data.files.masks import MaskFacts
-from segkit.data.files.transitions import KINDS, KINDS_BY_VALUE, Transitions
+from segkit.data.files.transitions import Transitions
+from segkit.data.masks.crossings import (
+    broad_where_thin,
+    is_banded,
+    over_between,
+    over_several,
+    skipping,
+    summed,
+    touching_both,
+)
 from segkit.data.masks.levels import ONE_LEVEL, levels_of
 
 # A value of which a smaller share lies inside a region has no region of its own.
@@ -24,29 +32,24 @@ LEAST_INSIDE = 0.05
 # classes in no order the highest was 0.096, and the next 0.052; of smoothed class numbers, 19 in 20
 # have 0.14 or more, and half 0.6.
 LEAST_SOFT, SOFT = 12, 0.1
-# Narrow regions for each soft crossing: of 19 in 20 smoothed sets 0.42 at most, of classes in their
-# order (600 sets) 0.3 at least, 2.4 mostly. These skip numbers in 0.36 of their steps at most.
-NARROW_OF_SOFT, NARROW_OF_SKIPPING, SKIPPING = 0.3, 0.5, 0.5
-# Of all meetings of regions two or more apart, where classes lie inside each other: of 600 drawn
-# sets 0.63 at least, and 0.8 in 49 of 50.
-IN_ORDER = 0.75
+# Steps that skip numbers, of all: of classes in their order 0.36 at most.
+SKIPPING = 0.5
 # Terraces, as wide smoothing leaves them: short runs for each stairs, of all meetings of
 # consecutive numbers, narrow regions for each stairs, and how much of those values is region: of
 # 900 drawn sets of rings, contours and nested classes that reach the first two 0.02 at most.
-OF_STAIRS, STEEP, NARROW_OF_TERRACES, BROAD_TERRACES = 1.5, 0.3, 0.75, 0.05
+OF_STAIRS, STEEP, NARROW_OF_TERRACES, BROAD_TERRACES = 1.5, 0.3, 0.75, 0.03
 # Of ramps and stairs, where values have no region.
 LOST_OF_STEPS = 0.4
 # Stairs: of all meetings of consecutive numbers, for each thin run, and for each narrow region.
 LEAST_STAIRS, STAIRS, OF_THIN, NARROW_OF_STAIRS = 20, 0.1, 1, 0.45
-# Of the short runs in stairs, those that are not of the most frequent value.
-SEVERAL = 0.1
 # How much of what lies in short runs between others is region in the same mask. Of 2,100 drawn sets
 # of contours, rings and nested classes none came beyond all limits of stairs; rings reach 0.02,
 # class numbers smoothed in steps of one have 0.08 at least, those of three or four mostly 0.4.
 BROAD, BROAD_AT_ALL, LEAST_BROAD = 0.3, 0.1, 0.05
-# Values that also meet both neighbours in broad regions: so often for each short run, and of those.
-# Such a value is asked for where narrow regions are few for each soft crossing.
-BOTH, TOUCHING, NARROW_OF_ASKED = 0.2, 0.5, 1.5
+# Of the short runs in stairs, those of values that also meet both neighbours in broad regions.
+TOUCHING = 0.5
+# Narrow regions for each soft crossing, of what is asked for.
+NARROW_OF_ASKED = 1.5
 # Of ramps and unsteady sequences, where few values have a region.
 RAMPS_OF_UNEVEN = 0.3
 # Of the short runs that values without a region make where they do not stand alone.
@@ -95,18 +98,6 @@ def find_smear(masks: Sequence[MaskFacts]) -> Smear | None:
     return Smear(most, len(homeless), levels_of(counts, seen.inside))
 
 
-def summed(masks: Sequence[MaskFacts]) -> Transitions:
-    """The crossings of all masks together."""
-    sums: dict[str, Any] = {
-        kind: sum(getattr(facts.transitions, kind) for facts in masks) for kind in KINDS
-    }
-    by_value: dict[str, Any] = {kind: Counter() for kind in KINDS_BY_VALUE}
-    for facts in masks:
-        for kind, counts in by_value.items():
-            counts.update(getattr(facts.transitions, kind))
-    return Transitions(**sums, **by_value)
-
-
 def _in_ramps(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[int, int]) -> bool:
     """Regions two or more apart meet over the values between them: also where those are classes.
 
@@ -119,26 +110,8 @@ def _in_ramps(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[int
     soft = seen.soft - seen.walls
     if soft < max(LEAST_SOFT, SOFT * (soft + seen.direct + seen.broken)):
         return False
-    banded, thin = _is_banded(seen), _broad_where_thin(masks, counts) < LEAST_BROAD
-    return _skipping(seen) >= SKIPPING or not (_over_between(seen) and (banded or thin))
-
-
-def _skipping(seen: Transitions) -> float:
-    """Of what leads from one region to another in steps, the share that skips numbers."""
-    skipping = seen.ramps + seen.bumps
-    return skipping / max(1, skipping + seen.stairs)
-
-
-def _over_between(seen: Transitions) -> bool:
-    """Whether regions two or more apart hardly meet at once or over a third."""
-    return seen.soft >= IN_ORDER * (seen.soft + seen.direct + seen.broken)
-
-
-def _is_banded(seen: Transitions) -> bool:
-    """Whether what lies between a lower and a higher value is often a few pixels wide."""
-    bands = (NARROW_OF_SOFT + NARROW_OF_SKIPPING * _skipping(seen)) * seen.soft
-    # A few crossings say little: chance is about the square root of their number.
-    return bool(seen.narrow + seen.soft**0.5 > bands)
+    banded, thin = is_banded(seen), broad_where_thin(masks, counts) < LEAST_BROAD
+    return skipping(seen) >= SKIPPING or not (over_between(seen) and (banded or thin))
 
 
 def _in_stairs(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[int, int]) -> bool:
@@ -150,11 +123,11 @@ def _in_stairs(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[in
     """
     meetings = seen.stairs + seen.next
     # One class between two others may be cells' rim, as thick as their magnification makes it.
-    if not _over_several(seen, counts):
+    if not over_several(seen, counts):
         return False
     if seen.stairs < max(LEAST_STAIRS, STAIRS * meetings, OF_THIN * seen.thin):
         return False
-    broad = _broad_where_thin(masks, counts)
+    broad = broad_where_thin(masks, counts)
     if (
         seen.stairs >= STEEP * meetings
         and sum(seen.steps.values()) >= OF_STAIRS * seen.stairs
@@ -165,42 +138,8 @@ def _in_stairs(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[in
     return (
         seen.narrow <= NARROW_OF_STAIRS * seen.stairs
         and broad >= BROAD
-        and _touching_both(seen, counts) >= TOUCHING
+        and touching_both(seen, counts) >= TOUCHING
     )
-
-
-def _over_several(seen: Transitions, counts: Mapping[int, int]) -> bool:
-    """Whether stairs lead over several values, and not nearly all over one."""
-    middle = [runs for value, runs in seen.steps.items() if min(counts) < value < max(counts)]
-    return sum(middle) - max(middle, default=0) > SEVERAL * sum(middle)
-
-
-def _broad_where_thin(masks: Sequence[MaskFacts], counts: Mapping[int, int]) -> float:
-    """How much of the values that lie in short runs between two others is region in those masks.
-
-    From 0, where a value is thin in the whole of each mask in which it is thin, to 1.
-    """
-    middle = counts.keys() - {min(counts), max(counts)}
-    short, broad = 0, 0.0
-    for facts in masks:
-        seen = facts.transitions
-        for value in middle & facts.counts.keys():
-            here = seen.steps.get(value, 0) + seen.between.get(value, 0)
-            short += here
-            broad += here * seen.inside.get(value, 0) / facts.counts[value]
-    return broad / max(1, short)
-
-
-def _touching_both(seen: Transitions, counts: Mapping[int, int]) -> float:
-    """Of the short runs in stairs, the share of values that also meet both neighbours broadly."""
-    middle = counts.keys() - {min(counts), max(counts)}
-    steps = {value: runs for value, runs in seen.steps.items() if value in middle}
-    both = sum(
-        runs
-        for value, runs in steps.items()
-        if min(seen.touching.get(value - 1, 0), seen.touching.get(value, 0)) >= BOTH * runs
-    )
-    return both / max(1, sum(steps.values()))
 
 
 def _at_borders_only(masks: Sequence[MaskFacts], homeless: set[int]) -> bool:
@@ -290,8 +229,8 @@ def may_be_smoothed(masks: Sequence[MaskFacts]) -> bool:
     if seen.soft < max(LEAST_SOFT, SOFT * (seen.soft + seen.direct + seen.broken)):
         return False
     # One class that is thin everywhere is a border that somebody drew; several are seldom so.
-    borders = _over_between(seen) and not _is_banded(seen) and _over_several(seen, counts)
-    broad = _broad_where_thin(masks, counts)
+    borders = over_between(seen) and not is_banded(seen) and over_several(seen, counts)
+    broad = broad_where_thin(masks, counts)
     return borders or (seen.narrow <= NARROW_OF_ASKED * seen.soft and broad >= BROAD_AT_ALL)
 
 
