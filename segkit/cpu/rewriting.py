@@ -1,8 +1,8 @@
 """A trained network rewritten for prediction on a CPU: the same numbers up to rounding, sooner.
 
 Batch norms in evaluation mode are folded into the convolutions before them, with the ReLU behind;
-every convolution is oneDNN's, also those of 1x1, which PyTorch computes as matrix products where it
-has one thread; weights are rounded to bfloat16 once, not at every call. Blocks of a known form
+1x1 convolutions are oneDNN's too, which PyTorch computes as matrix products where it has one
+thread; weights are rounded to bfloat16 once, not at every call. Blocks of a known form
 (segkit.cpu.dense_layers, segkit.cpu.doubling) are replaced as a whole, each once it has reproduced
 what the block returned for an example. What is rewritten is a copy that shares all other tensors
 with the network, and it is held against the network before it is used.
@@ -69,7 +69,9 @@ def _rewritten_copy(
         _fold(copied, calls.counts, dtype)
     for module in list(copied.modules()):
         for name, child in list(module.named_children()):
-            if rewritable(child):
+            # In float32 PyTorch gives all but 1x1 to oneDNN itself, and the module around may know
+            # a quicker way.
+            if rewritable(child) and (dtype != torch.float32 or max(child.kernel_size) == 1):
                 setattr(module, name, Convolution(child, dtype))
     return copied.eval()
 

@@ -30,6 +30,7 @@ IGNORED = 255
 Without = Literal[
     "nothing",
     "channels_last",
+    "coarse_convolution",
     "one_pass_losses",
     "fused_optimizer",
 ]
@@ -216,6 +217,12 @@ class SegkitTraining(PlainLoop):
         )
 
 
+def _without_coarse_convolution() -> None:
+    from segkit_upsamplers import coarse_convolution
+
+    coarse_convolution.LEAST_CHANNELS = 2**31
+
+
 def _without_one_pass_losses() -> None:
     from segkit_losses import one_pass
 
@@ -233,6 +240,7 @@ def _without_fused_optimizer() -> None:
 
 # Every case has a process of its own, so that what is left out stays out.
 WITHOUT: dict[str, Callable[[], None]] = {
+    "coarse_convolution": _without_coarse_convolution,
     "one_pass_losses": _without_one_pass_losses,
     "fused_optimizer": _without_fused_optimizer,
 }
