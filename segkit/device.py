@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from segkit.errors import EnvironmentFault, OutOfMemory, UsageError
+from segkit.errors import EnvironmentFault, OutOfMemory, UsageError, first_line
 
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -240,8 +240,9 @@ def device_errors(device: torch.device, less_memory: str) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         if ran_out_of_memory(error):
-            reason = (str(error).splitlines() or ["no more could be had"])[0]
             raise OutOfMemory(
-                "SK-T002", f"{describe(device)} has too little memory ({reason}).", less_memory
+                "SK-T002",
+                f"{describe(device)} has too little memory ({first_line(error)}).",
+                less_memory,
             ) from error
         raise

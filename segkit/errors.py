@@ -139,6 +139,12 @@ def visible(text: str) -> str:
     return STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def first_line(error: BaseException, longest: int = 200) -> str:
+    """The first line of an error's text, without its full stop, to stand within a sentence."""
+    text = str(error).strip()
+    return text.splitlines()[0][:longest].rstrip(".") if text else "no message"
+
+
 class SegkitError(Exception):
     """What happened and what to do about it.
 

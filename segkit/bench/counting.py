@@ -21,7 +21,7 @@ from torch.nn.utils import clip_grad_norm_
 from segkit.bench.case import Case
 from segkit.bench.row import Counts
 from segkit.bench.tracing import Operation, Stand, Trace
-from segkit.errors import SegkitError, UsageError
+from segkit.errors import SegkitError, UsageError, first_line
 from segkit.model.activation_checkpointing import checkpoint_activations
 from segkit.model.compose import build_loss, build_model
 from segkit.model.loss_sum import loss_of, output_for
@@ -130,7 +130,7 @@ def count_modules(model: nn.Module, loss: nn.Module | None, step: Step) -> StepC
         raise UsageError(
             "SK-C007",
             f"{step.encoder} + {step.decoder} + {step.upsampler} with {step.loss} cannot be "
-            f"counted without running it ({type(error).__name__}: {_first_line(error)}).",
+            f"counted without running it ({type(error).__name__}: {first_line(error)}).",
             "Measure it: segkit bench, with the same options.",
         ) from error
 
@@ -350,8 +350,3 @@ class _AdamW:
             amsgrad=False,
             maximize=False,
         )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return lines[0].rstrip(".") if lines else "no message"

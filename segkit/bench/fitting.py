@@ -33,21 +33,8 @@ def refuse_too_large(config: TrainConfig) -> None:
         return
     device = choose_device(config.device)
     memory = _memory(device)
-    step = Step(
-        encoder=config.encoder,
-        decoder=config.decoder,
-        upsampler=config.upsampler,
-        loss=config.loss,
-        classes=2,
-        channels=config.in_channels or 3,
-        height=config.size,
-        width=config.size,
-        batch=config.batch,
-        precision="bf16" if config.precision in ("auto", "bf16") else config.precision,
-        average=config.ema_decay > 0,
-        device="cuda",
-        checkpoint_activations=config.checkpoint_activations,
-    )
+    precision = "bf16" if config.precision == "auto" else config.precision
+    step = _step_of(config, 2, config.in_channels or 3, config.batch, precision, "cuda")
     try:
         needed = count_step(step).peak_bytes
     except (SegkitError, RuntimeError):
@@ -70,22 +57,8 @@ def what_fits(asked: StepAsked) -> str:
     """
     config, size = asked.config, int(asked.config.size or 0)
     at_once = max(1, asked.images // config.accumulate)
-    step = Step(
-        encoder=config.encoder,
-        decoder=config.decoder,
-        upsampler=config.upsampler,
-        loss=config.loss,
-        classes=asked.classes,
-        channels=asked.channels,
-        height=size,
-        width=size,
-        batch=at_once,
-        precision=config.precision,
-        channels_last=config.channels_last,
-        average=config.ema_decay > 0,
-        device="cuda" if asked.kind == "cuda" else "cpu",
-        checkpoint_activations=config.checkpoint_activations,
-    )
+    device = "cuda" if asked.kind == "cuda" else "cpu"
+    step = _step_of(config, asked.classes, asked.channels, at_once, config.precision, device)
     usable = int(SHARE * asked.usable)
     try:
         needed = count_step(step).peak_bytes
@@ -99,6 +72,28 @@ def what_fits(asked: StepAsked) -> str:
     if not options:
         return told
     return f"{told} By count it fits with any of: {'; '.join(options)}."
+
+
+def _step_of(
+    config: TrainConfig, classes: int, channels: int, batch: int, precision: str, device: str
+) -> Step:
+    size = int(config.size or 0)
+    return Step(
+        encoder=config.encoder,
+        decoder=config.decoder,
+        upsampler=config.upsampler,
+        loss=config.loss,
+        classes=classes,
+        channels=channels,
+        height=size,
+        width=size,
+        batch=batch,
+        precision=precision,
+        channels_last=config.channels_last,
+        average=config.ema_decay > 0,
+        device=device,
+        checkpoint_activations=config.checkpoint_activations,
+    )
 
 
 def _options(asked: StepAsked, step: Step, usable: int) -> Iterator[str]:

@@ -17,6 +17,7 @@ import torch
 
 from segkit.bench.memory import ResidentPeak, resident
 from segkit.errors import EnvironmentFault
+from segkit.registry.extras import declared, imported
 
 GROUP = "segkit.instruments"
 
@@ -136,13 +137,12 @@ class ClockInstrument:
 
 def instrument_for(device: str) -> Instrument:
     """The device's own instrument where a package offers one, else the clock."""
-    from importlib.metadata import entry_points
-
     kind = torch.device(device).type
-    for point in entry_points(group=GROUP, name=kind):
-        found: Instrument = point.load().instrument(device)
-        return found
-    return ClockInstrument(device)
+    point = declared(GROUP).get(kind)
+    if point is None:
+        return ClockInstrument(device)
+    found: Instrument = imported(point, f"measures on {kind}").instrument(device)
+    return found
 
 
 def idle_level() -> int:

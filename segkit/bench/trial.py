@@ -21,7 +21,7 @@ from segkit.bench.statistics import is_stable
 from segkit.bench.workloads.choice import workload_for
 from segkit.bench.workloads.contract import Workload
 from segkit.device import ran_out_of_memory
-from segkit.errors import UsageError
+from segkit.errors import UsageError, first_line
 from segkit.registry.faults import plugin_fault
 
 MEMORY_STEPS = 2
@@ -171,7 +171,7 @@ def failure(error: BaseException) -> Mapping[str, str]:
     """Status and reason of a case that raised."""
     from segkit.errors import SegkitError
 
-    first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+    first = first_line(error)
     if isinstance(error, WrongOutput):
         return {"status": "wrong", "reason": str(error)}
     if ran_out_of_memory(error):

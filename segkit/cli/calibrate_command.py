@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.cli.completion import ComponentName
-from segkit.cli.data_options import choices_of_model, data_options
-from segkit.cli.declaring import TorchCommand, say
+from segkit.cli.data_options import data_of_model, data_options
+from segkit.cli.declaring import TorchCommand, counter, say
+from segkit.cli.machine_options import device_options, workers_option
 
 if TYPE_CHECKING:
     from segkit.scoring.calibrate_model import Calibrated
@@ -20,28 +18,10 @@ if TYPE_CHECKING:
 
 @click.command("calibrate", cls=TorchCommand)
 @click.argument("run")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="Images and masks. [default: what RUN was trained on]",
-)
-@click.option(
-    "--dataset",
-    type=ComponentName("datasets"),
-    help="Published set that --data holds. [default: as in training, without --data]",
-)
-@click.option("--split", default="val", show_default=True, help="Which part; all is taken too.")
-@choices_of_model
+@data_of_model
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Images.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-    default="auto",
-    show_default=True,
-    help="Of the arithmetic.",
-)
-@click.option("--workers", type=click.IntRange(min=0), help="Reading processes. [default: auto]")
+@device_options
+@workers_option
 @click.option("--remove", is_flag=True, help="Take the temperature away again; fit nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
@@ -84,7 +64,7 @@ def command(
         precision=precision,
         workers=workers,
     )
-    found = calibrate_model(asked, _progress())
+    found = calibrate_model(asked, counter("images"))
     say(json.dumps(found.as_json(), indent=2) if as_json else _told(found, run))
 
 
@@ -103,13 +83,4 @@ def _told(found: Calibrated, run: str) -> str:
             "Both are of the images it was fitted on; labels are what they were.",
             f"Of other images: segkit evaluate {run} --data DIR --split all --out OUT",
         ]
-    )
-
-
-def _progress() -> Callable[[int, int], None]:
-    """Shows how far it is, where a person is watching."""
-    if not sys.stderr.isatty():
-        return lambda done, images: None
-    return lambda done, images: say(
-        f"\r{done}/{images} images" + "\n" * (done >= images), nl=False, err=True
     )

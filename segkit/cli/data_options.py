@@ -39,6 +39,28 @@ def choices_of_model(function: Any) -> Any:
     return _with_choices(function, lambda _: "as in training")
 
 
+def data_of_model(function: Any) -> Any:
+    """Which images a trained model is held against, and what their masks mean."""
+    function = choices_of_model(function)
+    for option in (
+        click.option(
+            "--split", default="val", show_default=True, help="Which part; all is taken too."
+        ),
+        click.option(
+            "--dataset",
+            type=ComponentName("datasets"),
+            help="Published set that --data holds. [default: as in training, without --data]",
+        ),
+        click.option(
+            "--data",
+            type=click.Path(path_type=Path),
+            help="Images and masks. [default: what RUN was trained on]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 def _with_choices(function: Any, default: Callable[[str], str]) -> Any:
     for option in (
         click.option(

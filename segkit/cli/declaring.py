@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -67,8 +68,22 @@ def announce(text: str) -> None:
     Processes that `--devices` started say nothing: the one that started them has.
     """
     launched = os.environ.get("TORCHELASTIC_RUN_ID") == "segkit"
-    if not launched and os.environ.get("RANK", "0") == "0":
+    if not launched and is_first_process():
         click.echo(text, err=True)
+
+
+def is_first_process() -> bool:
+    """Whether this is the first of torchrun's processes, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def counter(things: str) -> Callable[[int, int], None]:
+    """Shows how many of the things are done, on one line, where a person is watching."""
+    if not (is_first_process() and sys.stderr.isatty()):
+        return lambda done, count: None
+    return lambda done, count: say(
+        f"\r{min(done, count)}/{count} {things}" + "\n" * (done >= count), nl=False, err=True
+    )
 
 
 def repeated(words: Sequence[str] | None) -> str:

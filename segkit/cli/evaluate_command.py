@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segkit.cli.completion import ComponentName
-from segkit.cli.data_options import choices_of_model, data_options
-from segkit.cli.declaring import TorchCommand, repeated, say
-from segkit.cli.memory_option import keep_freed_memory_option
+from segkit.cli.data_options import data_of_model, data_options
+from segkit.cli.declaring import TorchCommand, counter, is_first_process, repeated, say
+from segkit.cli.machine_options import device_options, keep_freed_memory_option, workers_option
 
 if TYPE_CHECKING:
     from segkit.scoring.evaluate_model import Evaluation, EvaluationSettings
@@ -24,23 +22,11 @@ BATCH = "Images, or tiles, at a time."
 TILE = "Score larger images in tiles of so many pixels a side. [default: images whole]"
 OVERLAP = "Share of a tile that neighbours have in common."
 OUT = "Folder that keeps tables, pictures and report.html. [default: nothing is kept]"
-DEVICE = "auto, cpu, cuda, cuda:N or mps."
 
 
 @click.command("evaluate", cls=TorchCommand)
 @click.argument("runs", nargs=-1, required=True)
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="Images and masks. [default: what RUN was trained on]",
-)
-@click.option(
-    "--dataset",
-    type=ComponentName("datasets"),
-    help="Published set that --data holds. [default: as in training, without --data]",
-)
-@click.option("--split", default="val", show_default=True, help="Which part; all is taken too.")
-@choices_of_model
+@data_of_model
 @click.option(
     "--metric",
     type=ComponentName("metrics"),
@@ -53,15 +39,8 @@ DEVICE = "auto, cpu, cuda, cuda:N or mps."
 @click.option(
     "--overlap", type=click.FloatRange(0, 0.9), default=0.25, show_default=True, help=OVERLAP
 )
-@click.option("--device", default="auto", show_default=True, help=DEVICE)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-    default="auto",
-    show_default=True,
-    help="Of the arithmetic.",
-)
-@click.option("--workers", type=click.IntRange(min=0), help="Reading processes. [default: auto]")
+@device_options
+@workers_option
 @keep_freed_memory_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -129,11 +108,11 @@ def _score(
         refuse_used(folder, overwrite=overwrite)
     found = []
     for run in runs:
-        evaluation = evaluate_model(replace(asked, model=run), _progress())
+        evaluation = evaluate_model(replace(asked, model=run), counter("images"))
         found.append(evaluation)
         if run in folders:
             write_evaluation(evaluation, folders[run], repeated(click.get_current_context().obj))
-    if not _speaks():
+    if not is_first_process():
         return
     several = _compare(found, out, folders) if len(found) > 1 else ""
     if as_json:
@@ -187,20 +166,6 @@ def _compare(found: Sequence[Evaluation], out: Path | None, folders: dict[str, P
         )
     header = ("run", "mean IoU", "less the first", "")
     return f"\n{aligned(rows, header)}\n\n{METHOD}"
-
-
-def _progress() -> Callable[[int, int], None]:
-    """Shows how far the scoring is, where a person is watching."""
-    if not (_speaks() and sys.stderr.isatty()):
-        return lambda done, images: None
-    return lambda done, images: say(
-        f"\r{min(done, images)}/{images} images" + "\n" * (done >= images), nl=False, err=True
-    )
-
-
-def _speaks() -> bool:
-    """Whether this is the first of torchrun's processes, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _as_text(evaluation: Evaluation) -> str:

@@ -13,12 +13,11 @@ import click
 
 from segkit.cli.declaring import TorchCommand, say
 from segkit.cli.launching import JOBS, launcher_options, needs_of
-from segkit.cli.memory_option import keep_freed_memory_option
+from segkit.cli.machine_options import device_options, keep_freed_memory_option
 
 if TYPE_CHECKING:
     from segkit.inference.prediction_report import Report
 
-DEVICE = "auto, cpu, cuda, cuda:N or mps."
 BATCH = "Images of one size, or tiles, at a time. [default: on a CPU one for each core, else 1]"
 TILE = "Cut larger images into tiles of so many pixels a side. [default: images whole]"
 INTENSITY = "Which pixel values are black and white. [default: as in training]"
@@ -82,14 +81,7 @@ OVERLAP = "Share of a tile that neighbours have in common."
     "--max-pixels", type=click.IntRange(1), help="Largest image, pixels. [default: 178956970]"
 )
 @click.option("--intensity", metavar="per-image|fixed(BLACK, WHITE)", help=INTENSITY)
-@click.option("--device", default="auto", help=DEVICE, show_default=True)
-@click.option(
-    "--precision",
-    default="auto",
-    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-    help="Of the arithmetic.",
-    show_default=True,
-)
+@device_options
 @keep_freed_memory_option
 @launcher_options(None)
 @JOBS

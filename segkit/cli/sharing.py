@@ -34,9 +34,7 @@ def predict_by_jobs(launcher: str, jobs: int, needs: Needs, out: Path, *, as_jso
     chosen = built(launcher_of(launcher), place)
 
     def run(named: Sequence[tuple[str, list[str]]]) -> list[int]:
-        lines = [
-            segkit_job(name, [*words, *more], place / f"{name}.log", needs) for name, more in named
-        ]
+        lines = [segkit_job(name, words, place / f"{name}.log", needs) for name, words in named]
         ends = followed(chosen, lines, (lambda news: None) if as_json else tell)
         if failed := [end for end in ends if end.status not in DONE]:
             how = failed[0].reason or f"status {failed[0].status}"
@@ -47,11 +45,12 @@ def predict_by_jobs(launcher: str, jobs: int, needs: Needs, out: Path, *, as_jso
             )
         return [end.status or 0 for end in ends]
 
-    run([(f"shard-{at}-of-{jobs}", ["--shard", f"{at}/{jobs}"]) for at in range(1, jobs + 1)])
+    shards = range(1, jobs + 1)
+    run([(f"shard-{at}-of-{jobs}", [*words, "--shard", f"{at}/{jobs}"]) for at in shards])
     log = place / "merge.log"
     log.unlink(missing_ok=True)
-    words = [word for word in words if word not in ("--overwrite", "--resume", "--json")]
-    [status] = run([("merge", ["--merge"])])
+    kept = [word for word in words if word not in ("--overwrite", "--resume", "--json")]
+    [status] = run([("merge", [*kept, "--merge"])])
     if as_json:
         click.echo((out / "predictions.json").read_text(encoding="utf-8"), nl=False)
     else:

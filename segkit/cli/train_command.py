@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segkit.cli.continuing import run_to_continue
-from segkit.cli.declaring import TorchCommand, say
+from segkit.cli.declaring import TorchCommand, is_first_process, say
 from segkit.cli.launching import launcher_options, needs_of
 from segkit.cli.main import BEGUN
 from segkit.cli.outlasting import outlasting_output
@@ -207,7 +206,7 @@ def _shown(run: Callable[[Events], Path | None], logger: str | None) -> None:
         )
     logging = Logging({}, watchers[0].warned)
     # Of several processes the first alone is told what happens.
-    if logger and os.environ.get("RANK", "0") == "0":
+    if logger and is_first_process():
         names = [name.strip() for name in logger.split(",") if name.strip()]
         logging = Logging(build_loggers(names), watchers[0].warned)
     watchers.append(logging)

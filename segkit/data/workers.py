@@ -23,7 +23,7 @@ import cv2
 import torch
 from torch.utils.data import get_worker_info
 
-from segkit.errors import SegkitError, StorageError
+from segkit.errors import SegkitError, StorageError, first_line
 
 START_METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
 # Seconds in which a batch of the largest images comes from a slow disk many times over.
@@ -171,10 +171,10 @@ def _killed(
             "Look whether that file can be read, and whether its disk answers; then continue with "
             "--resume.",
         )
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
     return StorageError(
         "SK-S004",
-        f"a process that reads data was killed ({where or 'before its first sample'}: {reason}).",
+        f"a process that reads data was killed ({where or 'before its first sample'}: "
+        f"{first_line(error)}).",
         "Its memory or /dev/shm ran out, or that file crashes its decoder: look at the file; use "
         "fewer --workers (0 reads in the training process), or `docker run --shm-size=2g`.",
     )

@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-from segkit.model.ensemble import Ensemble
 from segkit.model.network import SegmentationModel
 from segkit.version import __version__
 
@@ -71,9 +70,8 @@ def _index(name: str, scores: Mapping[str, Any] | None) -> dict[str, Any]:
 def _what(model: SegmentationModel) -> str:
     record = model.record
     names = record.label_names
-    kind = "A network"
-    if isinstance(model, Ensemble):
-        kind = f"An ensemble of {len(model.members)} networks"
+    count = len(model.networks)
+    kind = f"An ensemble of {count} networks" if count > 1 else "A network"
     lines = [
         f"{kind} that gives every pixel of an image one of {len(names)} classes, made with segkit "
         f"{__version__}.",
@@ -104,8 +102,7 @@ def _scale(training: Mapping[str, Any]) -> str:
 
 
 def _use(model: SegmentationModel, name: str) -> str:
-    networks = model.networks if isinstance(model, Ensemble) else (model,)
-    records = [each.record for each in networks]
+    records = [each.record for each in model.networks]
     parts = [part for r in records for part in (r.encoder, r.decoder, r.upsampler)]
     plugins = sorted({f"'{p.distribution}=={p.version}'" for p in parts})
     return (
@@ -119,11 +116,10 @@ def _use(model: SegmentationModel, name: str) -> str:
 
 
 def _training(model: SegmentationModel) -> list[tuple[str, object]]:
-    networks = model.networks if isinstance(model, Ensemble) else (model,)
     found: list[tuple[str, object]] = []
-    for place, network in enumerate(networks, start=1):
+    for place, network in enumerate(model.networks, start=1):
         told, weights = network.record.training, network.record.weights
-        before = f"member {place}: " if len(networks) > 1 else ""
+        before = f"member {place}: " if len(model.networks) > 1 else ""
         named = {
             "data": told.get("data"),
             "epoch": told.get("epoch"),
@@ -194,8 +190,7 @@ def _conventions(said: Mapping[str, str]) -> Sequence[str]:
 
 
 def _licence(model: SegmentationModel, licence: str) -> str:
-    networks = model.networks if isinstance(model, Ensemble) else (model,)
-    started = dict.fromkeys(str(each.record.weights.get("used", "")) for each in networks)
+    started = dict.fromkeys(str(each.record.weights.get("used", "")) for each in model.networks)
     others = [each for each in started if each not in ("", "none")]
     said = f"`{licence}`, as its author says."
     if others:

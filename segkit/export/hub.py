@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
-from segkit.errors import EnvironmentFault, UsageError
+from segkit.errors import EnvironmentFault, UsageError, first_line
 from segkit.export.card import model_card
-from segkit.model.ensemble import Ensemble
 from segkit.model.folder import load_model, save_model
 from segkit.model.network import SegmentationModel
 from segkit.model.place import FILES, offline
@@ -55,7 +54,7 @@ def write_shared(asked: Sharing, folder: Path) -> Path:
         raise UsageError("SK-C012", f"{folder} exists already.", "Give another --out.")
     scores = _scores(asked) if asked.evaluation else None
     model = load_model(asked.run)
-    for each in model.networks if isinstance(model, Ensemble) else (model,):
+    for each in model.networks:
         each.record = replace(each.record, training=_without_places(each.record.training))
     model.record = replace(model.record, training=_without_places(model.record.training))
     title = asked.name or f"OWNER/{folder.name}"
@@ -97,11 +96,10 @@ def push(asked: Sharing) -> str:
             )
         # As in place.py: the hub client raises its HTTP library's errors too.
         except Exception as error:
-            first = (str(error).strip().splitlines() or ["no reason given"])[0][:300]
             raise EnvironmentFault(
                 "SK-E005",
                 f"the Hugging Face hub did not take {asked.name} ({type(error).__name__}: "
-                f"{first}).",
+                f"{first_line(error, 300)}).",
                 "Log in with a token that may write: hf auth login. Or write the folder alone "
                 "with --out DIR.",
             ) from error

@@ -41,7 +41,6 @@ class Ensemble(SegmentationModel):
 
     @property
     def networks(self) -> tuple[SegmentationModel, ...]:
-        """Its members."""
         return tuple(each for each in self.members if isinstance(each, SegmentationModel))
 
     def of(self, members: Sequence[SegmentationModel]) -> Ensemble:
@@ -106,11 +105,7 @@ def ensemble(
     Raises UsageError SK-C007 where classes, channels, pixel values or separations differ.
     """
     _refuse_unlike(models, names)
-    members = [
-        member
-        for model in models
-        for member in (model.networks if isinstance(model, Ensemble) else (model,))
-    ]
+    members = [member for model in models for member in model.networks]
     first = members[0].record
     scales = {name: first.training[name] for name in SCALES if name in first.training}
     record = replace(

@@ -129,6 +129,11 @@ class SegmentationModel(nn.Module):
         self.margin = self.encoder_margin + decoder_traits.margin
 
     @property
+    def networks(self) -> tuple[SegmentationModel, ...]:
+        """The networks it asks: itself, or the members of an ensemble."""
+        return (self,)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, in label order; empty where none are recorded."""
         return tuple(self.record.classes)

@@ -73,9 +73,7 @@ class Index:
         disabled   distributions to switch off; by default those of the environment variable
                    SEGKIT_DISABLE, separated by commas; "*" switches off all but the core's own
         """
-        if disabled is None:
-            disabled = os.environ.get("SEGKIT_DISABLE", "").split(",")
-        off = {canonical(name) for name in disabled if name.strip()}
+        off = switched_off() if disabled is None else {canonical(name) for name in disabled}
         entries: dict[tuple[str, str, str], Entry] = {}
         for distribution in metadata.distributions():
             for entry in _entries_of(distribution, off):
@@ -197,6 +195,12 @@ def checked_kind(kind: str) -> str:
         f"there is no kind of component called '{kind}'.",
         f"{did_you_mean(kind, KINDS)}The kinds: {', '.join(KINDS)}.",
     )
+
+
+def switched_off() -> set[str]:
+    """The distributions that SEGKIT_DISABLE names, separated by commas; "*" stands for all."""
+    names = os.environ.get("SEGKIT_DISABLE", "").split(",")
+    return {canonical(name) for name in names if name.strip()}
 
 
 def canonical(distribution: str) -> str:

@@ -176,7 +176,7 @@ def test_settings_that_exclude_one_another_are_refused(settings, words):
     ("error", "status", "reason"),
     [
         (MemoryError("no room"), "oom", "no room"),
-        (torch.OutOfMemoryError("CUDA out of memory.\nmore"), "oom", "CUDA out of memory."),
+        (torch.OutOfMemoryError("CUDA out of memory.\nmore"), "oom", "CUDA out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "oom", "DefaultCPU"),
         (UsageError("SK-C007", "no.", "yes."), "refused", "SK-C007: no."),
         (WrongOutput("the error is 1"), "wrong", "the error is 1"),

@@ -81,7 +81,7 @@ def test_a_failed_allocation_carries_the_step_and_frees_what_it_held(settings, m
         train(settings(batch=2))
     error = caught.value
     assert isinstance(error, OutOfMemory) and (error.code, error.exit_code) == ("SK-T002", 7)
-    assert "(CUDA out of memory. Tried to allocate 2 GiB.)" in error.what
+    assert "(CUDA out of memory. Tried to allocate 2 GiB)" in error.what
     assert (error.step.images, error.step.config.size, error.step.kind) == (2, 16, "cpu")
     assert error.step.usable > 2**20 and held[0].expired()
 

@@ -102,7 +102,7 @@ def test_too_little_memory_says_what_to_shrink():
     with pytest.raises(OutOfMemory) as caught, device_errors(group.device, fix):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
     assert caught.value.exit_code == 7
-    assert "(CUDA out of memory. Tried to allocate 2 GiB.)" in caught.value.what
+    assert "(CUDA out of memory. Tried to allocate 2 GiB)" in caught.value.what
     assert "--batch" in caught.value.fix
 
 

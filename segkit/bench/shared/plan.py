@@ -17,7 +17,7 @@ from segkit.bench.case import Case
 from segkit.bench.machine import Ceilings, Environment
 from segkit.bench.record import Record
 from segkit.bench.row import Row
-from segkit.errors import UsageError
+from segkit.errors import UsageError, first_line
 from segkit.storage import read_json, replace_text, storage_errors
 
 Seconds = tuple[tuple[float, ...], ...]
@@ -52,7 +52,7 @@ class Plan(Record):
         except (OSError, ValueError) as error:
             raise UsageError(
                 "SK-C012",
-                f"{folder} holds no benchmark to join ({_first_line(error)}).",
+                f"{folder} holds no benchmark to join ({first_line(error)}).",
                 "`segkit bench SUITE --launcher local --jobs 2` begins one.",
             ) from error
 
@@ -97,7 +97,7 @@ class Share(Record):
         except ValidationError as error:
             raise UsageError(
                 "SK-C012",
-                f"{_file_of(folder, worker)} is no worker's result ({_first_line(error)}).",
+                f"{_file_of(folder, worker)} is no worker's result ({first_line(error)}).",
                 "Remove the file; what it held is measured again.",
             ) from error
 
@@ -140,7 +140,3 @@ def _claimed(file: Path, worker: int) -> bool:
 
 def _file_of(folder: Path, worker: int) -> Path:
     return folder / "workers" / f"{worker}.json"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from importlib import metadata
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from segkit.data.files.spacing import TIFF
-from segkit.errors import DataError, PluginError, SegkitError
+from segkit.errors import DataError, SegkitError, first_line
 from segkit.inference.slides.ome_zarr import SUFFIX as ZARR
 from segkit.inference.slides.ome_zarr import ZarrRegions, is_zarr
 from segkit.inference.slides.regions import RegionReader
 from segkit.inference.slides.tiff import TiffRegions, is_slide
 from segkit.inference.sources import Source
-from segkit.registry.index import canonical
+from segkit.registry.extras import declared, imported
 from segkit.storage import require_plain
 
 # Of TIFF: more pixels are read by region. Whole, they take a GB and more beside the network's own.
@@ -41,12 +40,10 @@ def open_regions(path: Path, level: int = 0) -> RegionReader:
     Raises DataError SK-D004 (damaged), SK-D015 (several planes) or SK-D045 (no such level, or not
     to be read by region), EnvironmentFault SK-E003 (zarr is not installed).
     """
-    plugin = _plugins().get(_suffix(path))
-    opener: Opener = TiffRegions
-    if is_zarr(path):
-        opener = ZarrRegions
-    elif plugin is not None:
-        opener = _loaded(plugin)
+    plugin = None if is_zarr(path) else _plugins().get(_suffix(path))
+    opener: Opener = ZarrRegions if is_zarr(path) else TiffRegions
+    if plugin is not None:
+        opener = imported(plugin, f"reads {_suffix(path)}")
     try:
         if not path.is_dir():
             require_plain(path)
@@ -57,7 +54,8 @@ def open_regions(path: Path, level: int = 0) -> RegionReader:
     except Exception as error:
         raise DataError(
             "SK-D004",
-            f"{path} cannot be opened to be read by region ({type(error).__name__}: {error}).",
+            f"{path} cannot be opened to be read by region ({type(error).__name__}: "
+            f"{first_line(error)}).",
             "Copy or download the file again.",
         ) from error
 
@@ -77,26 +75,6 @@ def _suffix(path: Path) -> str:
     return path.suffix.lower()
 
 
-def _plugins() -> dict[str, metadata.EntryPoint]:
+def _plugins() -> dict[str, EntryPoint]:
     """Readers that installed distributions declare, by suffix; none of them is imported."""
-    off = {canonical(name) for name in os.environ.get("SEGKIT_DISABLE", "").split(",") if name}
-    if "*" in off:
-        return {}
-    return {
-        f".{point.name.lower()}": point
-        for point in metadata.entry_points(group=GROUP)
-        if point.dist is None or canonical(point.dist.name) not in off
-    }
-
-
-def _loaded(point: metadata.EntryPoint) -> Opener:
-    try:
-        return point.load()
-    except Exception as error:
-        whose = f"{point.dist.name} {point.dist.version}" if point.dist else "an installed plugin"
-        raise PluginError(
-            "SK-P001",
-            f"{whose}, which reads .{point.name}, cannot be imported from {point.value} "
-            f"({type(error).__name__}: {error}).",
-            "Install it again, or switch it off with SEGKIT_DISABLE.",
-        ) from error
+    return {f".{name.lower()}": point for name, point in declared(GROUP).items()}

@@ -25,7 +25,6 @@ from segkit.inference.slides.opening import open_regions
 from segkit.inference.slides.preview import preview
 from segkit.inference.slides.regions import Cut, Region, RegionReader, alike
 from segkit.inference.slides.writing import write_tiff
-from segkit.model.ensemble import Ensemble
 from segkit.model.network import ModelRecord
 from segkit.reporting.pictures import palette_for, write_picture
 from segkit.reporting.sheets import explained
@@ -276,8 +275,5 @@ class Slide:
 def stride_of(predictor: Predictor) -> int:
     """A multiple of every stride of the network."""
     model = predictor.model
-    encoders = [
-        getattr(each, "encoder", None)
-        for each in (model.networks if isinstance(model, Ensemble) else (model,))
-    ]
+    encoders = [getattr(each, "encoder", None) for each in getattr(model, "networks", [model])]
     return max(16, *(int(each.strides[-1]) if each else USUAL_STRIDE for each in encoders))

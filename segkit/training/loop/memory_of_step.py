@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from segkit.config import TrainConfig
-from segkit.device import describe, memory_for_tensors, ran_out_of_memory
+from segkit.device import device_errors, memory_for_tensors
 from segkit.errors import OutOfMemory
 from segkit.training.loop.learner import Learner
 from segkit.training.preparation.decisions import less_memory
@@ -55,18 +55,13 @@ def naming_the_step(setup: Setup, learner: Learner) -> Iterator[None]:
         kind=device.type,
     )
     try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not ran_out_of_memory(error):
-            raise
-        reason = (str(error).splitlines() or ["no more could be had"])[0]
-        traceback.clear_frames(error.__traceback__)
+        with device_errors(device, less_memory(config)):
+            yield
+    except OutOfMemory as error:
+        # They hold the step's tensors.
+        traceback.clear_frames(error.__cause__.__traceback__ if error.__cause__ else None)
         learner.optimizer.zero_grad(set_to_none=True)
-        large = StepTooLarge(
-            "SK-T002",
-            f"{describe(device)} has too little memory ({reason}).",
-            less_memory(config),
-        )
+        large = StepTooLarge(error.code, error.what, error.fix)
         large.step = step
         raise large from error
 

@@ -8,12 +8,11 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
-from segkit.errors import EnvironmentFault, PluginError, UsageError, did_you_mean
-from segkit.registry.index import canonical
+from segkit.errors import EnvironmentFault, UsageError, did_you_mean, first_line
+from segkit.registry.extras import declared, imported
 from segkit.storage import read_json, replace_text
 from segkit.training.monitoring.events import EpochReport, Silence, TrainingResult
 
@@ -60,10 +59,12 @@ class Logging(Silence):
         for name, logger in list(self.loggers.items()):
             try:
                 known[name] = logger.start(folder, settings, str(known.get(name, "")))
+            # Logins, servers and folders fail in ways of their own.
             except Exception as error:
                 raise EnvironmentFault(
                     "SK-E004",
-                    f"{name} cannot log this training ({type(error).__name__}: {_line(error)}).",
+                    f"{name} cannot log this training ({type(error).__name__}: "
+                    f"{first_line(error)}).",
                     HELP.get(name, f"Leave --logger {name} out."),
                 ) from error
         replace_text(kept, json.dumps(known, indent=2) + "\n")
@@ -88,7 +89,7 @@ class Logging(Silence):
                 del self.loggers[name]
                 self.warn(
                     f"{name} failed and gets nothing more ({type(error).__name__}: "
-                    f"{_line(error)}); metrics.csv has every number."
+                    f"{first_line(error)}); metrics.csv has every number."
                 )
 
 
@@ -237,28 +238,11 @@ HELP = {
 
 def _offered() -> dict[str, Callable[[], Logger]]:
     """Ours, and those that installed distributions declare; none of them is imported yet."""
-    off = {canonical(name) for name in os.environ.get("SEGKIT_DISABLE", "").split(",") if name}
-    theirs: dict[str, Callable[[], Logger]] = {}
-    for point in metadata.entry_points(group=GROUP):
-        if "*" not in off and (point.dist is None or canonical(point.dist.name) not in off):
-            theirs[point.name] = partial(_loaded, point)
+    theirs = {
+        name: partial(imported, point, f"offers the logger {name}", call=True)
+        for name, point in declared(GROUP).items()
+    }
     return theirs | OURS
-
-
-def _loaded(point: metadata.EntryPoint) -> Logger:
-    try:
-        logger: Logger = point.load()()
-    except (UsageError, EnvironmentFault):
-        raise
-    except Exception as error:
-        whose = f"{point.dist.name} {point.dist.version}" if point.dist else "an installed plugin"
-        raise PluginError(
-            "SK-P001",
-            f"{whose}, which offers the logger {point.name}, cannot be used from {point.value} "
-            f"({type(error).__name__}: {error}).",
-            "Install it again, or switch it off with SEGKIT_DISABLE.",
-        ) from error
-    return logger
 
 
 def _missing(what: str, package: str) -> EnvironmentFault:
@@ -267,7 +251,3 @@ def _missing(what: str, package: str) -> EnvironmentFault:
         f"{what} was asked for, and it is not installed.",
         f"python -m pip install {package}",
     )
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no reason given"])[0][:200]

@@ -29,7 +29,7 @@ BLOCK = 16
 
 def pays(convolution: nn.Module, x_BCHW: Tensor, size: Size) -> bool:
     """Whether `convolve_enlarged` takes these and is quicker: many channels in float32 on a CPU."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
         return False
     # A subclass may compute otherwise, and a hook wants to see the enlarged map.
     if type(convolution) is not nn.Conv2d or _hooked(convolution):
