@@ -54,7 +54,8 @@ SHELVES = {
         ("run",),
         ("rehearsal", "continuing"),
         ("training",),
-        ("by_keywords", "smoke"),
+        ("cross_validation", "smoke"),
+        ("by_keywords",),
     ),
 }
 # Files that import what they compute the name of: a plugin's module, or one of a list beside it.

@@ -19,6 +19,7 @@ def command(run: Path) -> None:
 
     Every training writes it at its end. It is one file that opens without a network.
     """
+    from segkit.training.run.folds_report import folds_in, write_folds_report
     from segkit.training.run.report import write_report
 
-    say(str(write_report(run)))
+    say(str(write_folds_report(run) if folds_in(run) else write_report(run)))

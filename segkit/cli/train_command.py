@@ -134,14 +134,14 @@ def _begin(config: TrainConfig, *, smoke: bool, dry_run: bool, in_place: bool) -
         refuse_too_large(config)
 
     def run(events: Events) -> Path | None:
-        from segkit.training.training import train
+        from segkit.training.cross_validation import begin
 
         if smoke:
             from segkit.training.smoke import smoke_test
 
             events.decided(smoke_test(config))
             return None
-        result = train(config, events, dry_run=dry_run, in_place=in_place, begun=BEGUN)
+        result = begin(config, events, dry_run=dry_run, in_place=in_place, begun=BEGUN)
         return result.folder if result else None
 
     _watched(run, config.logger)
@@ -171,9 +171,9 @@ def _resume(folder: Path, changes: dict[str, Any], *, force: bool) -> None:
     from segkit.errors import UsageError
 
     def run(events: Events) -> Path | None:
-        from segkit.training.training import resume
+        from segkit.training.cross_validation import go_on
 
-        return resume(folder, changes, events, force=force).folder
+        return go_on(folder, changes, events, force=force).folder
 
     try:
         logger = read_config(folder / "config.yaml").logger

@@ -190,6 +190,13 @@ TRAINING = (
         type=int,
         help="End after so many evaluations without a better score. [default: never]",
     ),
+    training(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="Cross-validate: K trainings on other parts of the images, and their ensemble. "
+        "[default: one training]",
+    ),
     training("--seed", type=int, help="Of start, order and augmentation. [default: 0]"),
 )
 MACHINE = (

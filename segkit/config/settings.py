@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from segkit.config.data_settings import DataConfig
 
 # What of a run may differ when it goes on: where and how it computes, and how long.
 CHANGEABLE = (
@@ -17,22 +19,13 @@ CHANGEABLE = (
 )
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(DataConfig):
     """Everything that decides a training; what is left to segkit is written "auto" or none."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     recipe: Literal["auto", "plain"] = Field(
         default="auto",
         description="auto decides what is not given by the data, and says why; plain takes the "
         "defaults below",
-    )
-    data: str | None = Field(
-        default=None, description="folder of images and masks; null is the built-in demo set"
-    )
-    dataset: str | None = Field(
-        default=None,
-        description="published data set that data holds, as name(option=value); null: our layouts",
     )
     encoder: str = Field(
         default="densenet121", description="the encoder; options as name(option=value)"
@@ -75,12 +68,6 @@ class TrainConfig(BaseModel):
         default=None,
         description="numbers of epochs that were the plan of a run with minutes until the machine "
         "got slower or quicker, as '24 until 7'; null: epochs was it from the start",
-    )
-    overfit: int | None = Field(
-        default=None,
-        ge=1,
-        description="train on so many images alone and score on the same: a sound setup comes near "
-        "a perfect score; null takes all",
     )
     batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         default=8,
@@ -133,71 +120,15 @@ class TrainConfig(BaseModel):
         description="none, light, standard, strong, microscopy, changed as standard(flips=none); "
         "auto: standard, light on the demo",
     )
-    ignore_index: int | Literal["auto"] | None = Field(
-        default="auto",
-        description="mask label that counts for nothing; auto asks the data, null is none",
-    )
-    num_classes: int | None = Field(
-        default=None, ge=1, description="how many classes the masks hold; null asks the data"
-    )
     crops: Literal["anywhere", "foreground", "classes", "middle"] = Field(
         default="anywhere",
         description="where training crops are cut: anywhere, more often at any class but 0, at "
         "each of an image's classes equally often, or at the image's middle in every epoch",
     )
-    cache: Literal["auto", "on", "off"] = Field(
-        default="auto",
-        description="keep a folder's decoded pixels in the user's cache; auto: where they fit",
-    )
-    on_bad_sample: Literal["error", "skip"] = Field(
-        default="error",
-        description="skip leaves out samples whose files are damaged, up to 5 % of all",
-    )
-    instances: Literal["foreground", "boundary"] | None = Field(
-        default=None,
-        description="where masks hold object numbers: foreground, or boundary for the objects' "
-        "outermost pixels as a class too; null where they hold classes",
-    )
     separate: str | None = Field(
         default=None,
         description="how touching objects are told apart, of masks with object numbers: boundary, "
         "distance or centre, as distance(reach=24); null: not at all",
-    )
-    binarize: int | None = Field(
-        default=None,
-        ge=1,
-        le=65535,
-        description="mask values from here on are foreground, for smeared masks; null is none",
-    )
-    label_mapping: str | None = Field(
-        default=None,
-        description="what stored mask values mean, as {stored value: label}; a value may be a "
-        'range "1-9", a label may be ignore; null asks the data',
-    )
-    declare: str | None = Field(
-        default=None,
-        description="what data.yaml would say, over what it says: 'page: 1', or "
-        "'{page: 1, soft: true}'",
-    )
-    resize_masks: Literal["nearest"] | None = Field(
-        default=None, description="masks of another size than their images are brought to it"
-    )
-    max_pixels: int | None = Field(
-        default=None, ge=1, description="the largest image allowed, pixels; null is 178,956,970"
-    )
-    in_channels: int | None = Field(
-        default=None, ge=1, description="channels of the image; null asks the data"
-    )
-    intensity: str | None = Field(
-        default=None,
-        description="pixel values that are black and white: range (of all images), percentile, "
-        "per-image or fixed(BLACK, WHITE); null: as data.yaml says, else range",
-    )
-    val_share: float = Field(
-        default=0.2,
-        gt=0,
-        lt=1,
-        description="share that validates where the data name no such part, 0 to 1",
     )
     freeze: str | None = Field(
         default=None, description="parts that do not learn, such as encoder; several with commas"

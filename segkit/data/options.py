@@ -16,6 +16,18 @@ CacheMode = Literal["auto", "on", "off"]
 OnBadSample = Literal["error", "skip"]
 
 
+@dataclass(frozen=True)
+class Fold:
+    """One of the equal parts of a cross-validation: it validates, and the others train.
+
+    number   from 1
+    of       how many there are
+    """
+
+    number: int
+    of: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
     """How a data set is opened; what is left out, data.yaml or the files decide.
@@ -41,7 +53,8 @@ class DataOptions:
     reading        how a model's own images were read (alpha, page, NaN), where one is scored on the
                    data: data.yaml may not say otherwise
     val_share      share of the images drawn for validation where no split is given, 0 to 1
-    seed           of that draw, and of the demo set
+    fold           which part of a cross-validation validates; None: as the split says
+    seed           of these draws, and of the demo set
     cache          decoded pixels in the user's cache folder: "on", "off", or "auto": where they fit
                    in it (SEGKIT_CACHE_GB gigabytes, 10 where it is not set)
     on_bad_sample  "skip" leaves out samples whose files are at fault, up to 5 % of all
@@ -61,6 +74,7 @@ class DataOptions:
     intensity: Intensity | None = None
     reading: Reading | None = None
     val_share: float = 0.2
+    fold: Fold | None = None
     seed: int = 0
     cache: CacheMode = "off"
     on_bad_sample: OnBadSample = "error"
@@ -85,6 +99,7 @@ def options_of(config: TrainConfig) -> DataOptions:
         in_channels=config.in_channels,
         intensity=read_intensity(config.intensity) if config.intensity else None,
         val_share=config.val_share,
+        fold=Fold(config.fold, config.folds) if config.fold and config.folds else None,
         seed=config.seed,
         cache=config.cache,
         on_bad_sample=config.on_bad_sample,

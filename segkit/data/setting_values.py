@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,14 @@ def _names(file: Path, key: str, value: Any) -> tuple[str, ...]:
     if twice:
         raise wrong(file, f"names two classes '{twice[0]}'", "Give each class its own name.")
     return names
+
+
+def _pattern(file: Path, key: str, value: Any) -> re.Pattern[str]:
+    try:
+        return re.compile(_text(file, key, value))
+    except re.error as error:
+        fix = f"{key} is a regular expression, such as 'patient[0-9]+'."
+        raise wrong(file, f"has {key}: {value!r}, which cannot be read ({error})", fix) from error
 
 
 def label_mapping(file: Path, key: str, value: Any) -> dict[tuple[int, int], int | None]:
@@ -165,4 +174,5 @@ READERS: dict[str, Any] = {
     "soft": _choice(True, False),
     "intensity": _intensity,
     "resize_masks": _choice("nearest"),
+    "group": _pattern,
 }

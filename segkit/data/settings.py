@@ -52,6 +52,8 @@ class DataSettings:
     soft           True where masks hold fractions from 0 to 1: 0.5 and more is foreground
     intensity      what is black and white: range, percentile, per-image or fixed(BLACK, WHITE)
     resize_masks   "nearest": masks of another size than their images are enlarged or reduced to it
+    group          a regular expression: images whose names give the same text for it are of one
+                   recording or patient, which no drawn split parts
 
     file           the data.yaml that was read, None where there is none
     folder         where it was looked for
@@ -80,6 +82,7 @@ class DataSettings:
     soft: bool = False
     intensity: Intensity | None = None
     resize_masks: str | None = None
+    group: re.Pattern[str] | None = None
     folder: Path | None = None
 
     @property

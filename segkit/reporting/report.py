@@ -29,6 +29,7 @@ class Section:
     figures   shown beside each other where there is room
     cases     pictures of images, one under the other
     command   to be pasted into a terminal
+    links     (text, address relative to the page)
     """
 
     title: str
@@ -39,6 +40,7 @@ class Section:
     figures: Sequence[Figure] = ()
     cases: Sequence[Figure] = ()
     command: str = ""
+    links: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ def data_for(model: TrainedModel, root: Path | None, asked: DataOptions) -> Data
     if not own:
         # What was declared of the training's files says nothing of others.
         base = replace(base, dataset=None, declare=None)
+        if not _same_folder(root, settings):
+            base = replace(base, fold=None)
     options = replace(
         _over(asked, base),
         in_channels=record.in_channels,
@@ -76,6 +78,29 @@ def data_for(model: TrainedModel, root: Path | None, asked: DataOptions) -> Data
         data = _other_folder(root, options, asked, model)
     _refuse_other_names(model, data)
     return data
+
+
+def refuse_images_of_members(model: TrainedModel, root: Path | None, split: str) -> None:
+    """Raises UsageError SK-C009 where a cross-validation's ensemble is to be scored on its data."""
+    settings = model.settings
+    if settings is None or settings.folds is None or settings.fold is not None or split == "test":
+        return
+    if root is not None and not _same_folder(root, settings):
+        return
+    raise UsageError(
+        "SK-C009",
+        f"{model.name} is the ensemble of a cross-validation: each of these images has trained "
+        "most of its members, and a score would flatter.",
+        f"Give other images: segkit evaluate {model.name} --data DIR --split all. Each fold is "
+        f"scored on what it held apart: segkit evaluate {model.name}/fold-1",
+    )
+
+
+def _same_folder(root: Path | None, settings: TrainConfig | None) -> bool:
+    """Whether it is the one that the training had, whose folds are then known."""
+    if root is None or settings is None or settings.data is None:
+        return False
+    return root.expanduser().resolve() == Path(settings.data).resolve()
 
 
 def _over(asked: DataOptions, base: DataOptions) -> DataOptions:

@@ -24,7 +24,7 @@ from segkit.registry.components import default_registry
 from segkit.registry.expression import parse_list
 from segkit.registry.pins import as_pinned
 from segkit.scoring.cases import cases
-from segkit.scoring.data_for_model import TrainedModel, data_for
+from segkit.scoring.data_for_model import TrainedModel, data_for, refuse_images_of_members
 from segkit.scoring.details import Details, Keeper
 from segkit.scoring.evaluation import evaluate as evaluate_batches
 from segkit.scoring.evaluator import Evaluator, Scores
@@ -152,6 +152,7 @@ def evaluate_model(
             settings = run_settings(Path(asked.model))
         network = network.to(group.device)
         model = TrainedModel(asked.model, network.record, settings)
+        refuse_images_of_members(model, asked.data, asked.split)
         data = data_for(model, asked.data, asked.options)
         return _scored(asked, model, network, data, group, progress)
 

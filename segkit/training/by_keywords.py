@@ -7,8 +7,8 @@ from typing import Any
 
 from segkit.config import layered
 from segkit.errors import UsageError
+from segkit.training.cross_validation import begin
 from segkit.training.monitoring.events import Events, TrainingResult
-from segkit.training.training import train as train_by_config
 
 
 def train(
@@ -33,7 +33,7 @@ def train(
     training raises.
     """
     options = {**settings, "data": None if data is None else str(data)}
-    result = train_by_config(layered(Path(config) if config else None, options), events)
+    result = begin(layered(Path(config) if config else None, options), events)
     if result is None:  # only a dry run has none
         raise UsageError("SK-C009", "nothing was trained.", "Use `segkit train --dry-run`.")
     return result

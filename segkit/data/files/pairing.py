@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -190,16 +191,34 @@ def _suffix_rule(lonely: Sequence[str], spare: Sequence[str], settings_file: Pat
     return "Give an image and its mask one name, and take out what has no partner."
 
 
-def split_note(val_share: float, seed: int) -> str:
-    return f"{NO_SPLIT}: {val_share:.0%} is drawn for validation with seed {seed}."
+def split_note(val_share: float, seed: int, group: re.Pattern[str] | None = None) -> str:
+    whole = f", whole groups by '{group.pattern}'" if group else ""
+    return f"{NO_SPLIT}: {val_share:.0%} is drawn for validation with seed {seed}{whole}."
+
+
+def group_of(id: str, pattern: re.Pattern[str]) -> str:
+    """The recording or patient of an image by its name; "" where the name does not tell it."""
+    found = pattern.search(id)
+    return "" if found is None else found[1 if pattern.groups else 0] or ""
 
 
 def seeded_split(
-    pairs: Sequence[Pair], val_share: float, seed: int
+    pairs: Sequence[Pair], val_share: float, seed: int, group: re.Pattern[str] | None = None
 ) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
-    """(train, val), at least one of each where there are two, drawn by the seed alone."""
+    """(train, val), at least one of each where there are two, drawn by the seed alone.
+
+    group   tells the group of an image by its name: each is drawn whole, as far as that leaves
+            images to train on
+    """
+    units: dict[str, list[int]] = {}
+    for i, pair in enumerate(pairs):
+        units.setdefault((group and group_of(pair.id, group)) or f"\n{i}", []).append(i)
     count = min(max(1, round(len(pairs) * val_share)), len(pairs) - 1)
-    drawn = set(np.random.default_rng(seed).permutation(len(pairs))[:count].tolist())
+    drawn: set[int] = set()
+    every = list(units.values())
+    for place in np.random.default_rng(seed).permutation(len(every)).tolist():
+        if len(drawn) < count and len(drawn) + len(every[place]) < len(pairs):
+            drawn.update(every[place])
     train = tuple(pair for i, pair in enumerate(pairs) if i not in drawn)
     return train, tuple(pair for i, pair in enumerate(pairs) if i in drawn)
 

@@ -37,7 +37,7 @@ def find_layout(root: Path, settings: DataSettings, *, val_share: float, seed: i
         raise no_folder(base)
     if settings.train or settings.val or settings.test:
         return _declared(base, settings)
-    draw = Draw(val_share, seed)
+    draw = Draw(val_share, seed, settings.group)
     for layout in (_split_folders, _flat, *KNOWN):
         found = layout(base, settings, draw)
         if found is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,7 @@ class Draw:
 
     val_share: float
     seed: int
+    group: re.Pattern[str] | None = None
 
     def layout(
         self,
@@ -65,8 +67,12 @@ class Draw:
             have = f"{len(pairs)} pair is" if pairs else "no pairs are"
             few = f"{have} too few to train and validate: no split is made."
             return Layout({"all": tuple(pairs)}, (note, few), tuple(findings), declared=declared)
-        train, val = seeded_split(pairs, self.val_share, self.seed)
-        notes = (note, split_note(self.val_share, self.seed))
+        train, val = seeded_split(pairs, self.val_share, self.seed, self.group)
+        notes: tuple[str, ...] = (note, split_note(self.val_share, self.seed, self.group))
+        if not val and self.group:
+            train, val = seeded_split(pairs, self.val_share, self.seed)
+            one = f"All images are of one group by '{self.group.pattern}', which is parted: scores "
+            notes = (note, split_note(self.val_share, self.seed), f"{one}will flatter.")
         splits = {"train": train, "val": val}
         return Layout(splits, notes, tuple(findings), drawn=True, declared=declared)
 

@@ -31,13 +31,7 @@ LEAST_SHARE = 0.1
 def neighbours_across_splits(layout: Layout, images: Mapping[Path, ImageFacts]) -> list[Finding]:
     """A warning for each split with frames from between the frames of the training."""
     train = set(layout.splits.get("train", ()))
-    pairs = [pair for pair in layout.pairs if pair.image in images]
-    usual = _usual_difference([images[pair.image] for pair in pairs])
-    runs: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        runs.setdefault(_numbered(pair)[0], []).append(pair)
-    films = [sorted(run, key=_numbered) for run in runs.values() if len(run) >= LEAST_FRAMES]
-    films = [film for film in films if _is_film(film, images, usual)]
+    films = _films(layout, images)
     findings = []
     for split, members in layout.splits.items():
         if split not in ("train", "all"):
@@ -46,6 +40,24 @@ def neighbours_across_splits(layout: Layout, images: Mapping[Path, ImageFacts]) 
             if len(between) >= max(1, LEAST_SHARE * len(members)):
                 findings.append(_finding(split, between, len(members)))
     return findings
+
+
+def recordings(layout: Layout, images: Mapping[Path, ImageFacts]) -> dict[Pair, str]:
+    """The recording of each image that is a frame of one, by a name of its own."""
+    return {
+        pair: f"{film[0].id} to {film[-1].id}" for film in _films(layout, images) for pair in film
+    }
+
+
+def _films(layout: Layout, images: Mapping[Path, ImageFacts]) -> list[list[Pair]]:
+    """The recordings, their frames in order."""
+    pairs = [pair for pair in layout.pairs if pair.image in images]
+    usual = _usual_difference([images[pair.image] for pair in pairs])
+    runs: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        runs.setdefault(_numbered(pair)[0], []).append(pair)
+    films = [sorted(run, key=_numbered) for run in runs.values() if len(run) >= LEAST_FRAMES]
+    return [film for film in films if _is_film(film, images, usual)]
 
 
 def _finding(split: str, between: Sequence[Pair], count: int) -> Finding:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from segkit.data.files.facts import Progress
 from segkit.data.files.masks import RGB
-from segkit.data.files.pairing import EXPECTED, Pair
+from segkit.data.files.pairing import EXPECTED, Pair, group_of
 from segkit.data.findings import WARNING, as_error
 from segkit.data.layouts.layout import Layout
+from segkit.data.layouts.neighbours import recordings
 from segkit.data.masks.label_rule import Labelling, LabelRule, QuickLabels
 from segkit.data.opening.background import background_of
 from segkit.data.opening.fitting import Item
@@ -145,7 +146,26 @@ def data_of(
             split: tuple(label_counts(seen.masks[pair.mask], labelling) for pair in pairs)
             for split, pairs in layout.splits.items()
         },
+        groups=_groups(seen),
+        declared_groups=seen.settings.group is not None,
     )
+
+
+def _groups(seen: Inspection) -> dict[str, tuple[str, ...]]:
+    """The recording of every sample, as data.yaml tells it by names, or as pictures show."""
+    pattern, layout = seen.settings.group, seen.layout
+    if pattern is not None:
+        return {
+            split: tuple(group_of(pair.id, pattern) for pair in pairs)
+            for split, pairs in layout.splits.items()
+        }
+    films = recordings(layout, seen.images)
+    if not films:
+        return {}
+    return {
+        split: tuple(films.get(pair, "") for pair in pairs)
+        for split, pairs in layout.splits.items()
+    }
 
 
 def _pixels(seen: Inspection, labelling: Labelling) -> Counter[int]:

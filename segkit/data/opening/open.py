@@ -7,6 +7,7 @@ from pathlib import Path
 from segkit.data.files.facts import Progress
 from segkit.data.opening.demo import open_demo
 from segkit.data.opening.folder import open_folder
+from segkit.data.opening.folds import with_fold
 from segkit.data.opening.named import open_named
 from segkit.data.opening.opened import Data
 from segkit.data.options import PLAIN_OPTIONS, DataOptions
@@ -29,7 +30,9 @@ def open_data(
     with all files at fault, StorageError SK-D018, and UsageError where the options do not fit.
     """
     if options.dataset is not None:
-        return open_named(root, options, progress=progress, registry=registry)
-    if root is None:
-        return open_demo(options.seed, in_channels=options.in_channels or 3)
-    return open_folder(Path(root), options, progress)
+        data = open_named(root, options, progress=progress, registry=registry)
+    elif root is None:
+        data = open_demo(options.seed, in_channels=options.in_channels or 3)
+    else:
+        data = open_folder(Path(root), options, progress)
+    return with_fold(data, options.fold, options.seed) if options.fold else data

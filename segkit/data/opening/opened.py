@@ -37,6 +37,9 @@ class Data:
     rule          how stored values become labels, as a digest
     background    the label of what is no object
     counts        by split, pixels of each label in each sample; empty where nothing counted them
+    groups        by split, the recording or patient of each sample, "" where it is not known;
+                  empty where it is of none
+    declared_groups  whether the user says which they are
     """
 
     classes: tuple[str, ...]
@@ -54,6 +57,8 @@ class Data:
     rule: str = ""
     background: int = 0
     counts: Mapping[str, tuple[Mapping[int, int], ...]] = field(default_factory=dict)
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    declared_groups: bool = False
 
     @property
     def full_scale(self) -> float:

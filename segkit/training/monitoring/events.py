@@ -84,6 +84,8 @@ class TrainingResult:
     epochs       trained in all
     seconds      of training and evaluation, in this process's life
     stopped      why it ended before the last epoch; empty where it did not
+    folds        of a cross-validation, whose scores are the means; 0 of a single training
+    told         sentences on the whole of it
     """
 
     folder: Path
@@ -93,6 +95,8 @@ class TrainingResult:
     epochs: int
     seconds: float
     stopped: str = ""
+    folds: int = 0
+    told: Sequence[str] = ()
 
 
 class Events(Protocol):

@@ -48,11 +48,13 @@ class Logging(Silence):
     """
 
     def __init__(self, loggers: Mapping[str, Logger], warn: Callable[[str], None]) -> None:
-        self.loggers, self.warn = dict(loggers), warn
+        self.loggers, self.warn, self.begun = dict(loggers), warn, False
 
     def started(self, folder: Path) -> None:
+        """A training begins; where it is one of several, the one before it has ended."""
         from segkit.config import read_config
 
+        self._end()
         kept = folder / KEPT
         known = read_json(kept) if kept.is_file() else {}
         settings = read_config(folder / "config.yaml").model_dump(mode="json")
@@ -67,6 +69,7 @@ class Logging(Silence):
                     f"{first_line(error)}).",
                     HELP.get(name, f"Leave --logger {name} out."),
                 ) from error
+            self.begun = True
         replace_text(kept, json.dumps(known, indent=2) + "\n")
 
     def finished_epoch(self, report: EpochReport) -> None:
@@ -78,8 +81,13 @@ class Logging(Silence):
 
     def close(self) -> None:
         """Also where a training ends in an error."""
-        self._each(lambda logger: logger.end())
+        self._end()
         self.loggers = {}
+
+    def _end(self) -> None:
+        if self.begun:
+            self._each(lambda logger: logger.end())
+        self.begun = False
 
     def _each(self, call: Callable[[Logger], None]) -> None:
         for name, logger in list(self.loggers.items()):

@@ -165,6 +165,8 @@ def skips(number: int) -> str:
 
 def closing_lines(result: TrainingResult) -> list[str]:
     """What was reached, and where everything lies."""
+    if result.folds:
+        return _of_folds(result)
     lines = [f"Trained {counted(result.epochs, 'epoch')} in {duration(result.seconds)}."]
     if result.stopped:
         lines = [f"Stopped after epoch {result.epochs}: {result.stopped}."]
@@ -180,6 +182,20 @@ def closing_lines(result: TrainingResult) -> list[str]:
     lines += [f"{what:<9} {place}" for what, place in places.items()]
     lines.append(f"Next: segkit predict {result.folder} IMAGES... --out DIR")
     return lines
+
+
+def _of_folds(result: TrainingResult) -> list[str]:
+    places = {
+        "model": f"{result.folder / 'model'}, an ensemble of the {result.folds}",
+        "scores": result.folder / "folds.csv",
+        "report": result.folder / "report.html",
+    }
+    return [
+        f"Trained {result.folds} folds in {duration(result.seconds)}.",
+        *result.told,
+        *(f"{what:<9} {place}" for what, place in places.items()),
+        f"Next: segkit predict {result.folder} IMAGES... --out DIR",
+    ]
 
 
 def _score(value: float) -> str:

@@ -44,6 +44,12 @@ def decided(config: TrainConfig, data: Data, group: Group) -> TrainConfig:
 
     Raises UsageError SK-C009 where settings do not fit one another.
     """
+    if config.fold and (config.folds or 0) < config.fold:
+        raise UsageError(
+            "SK-C009",
+            f"fold is {config.fold}, and there are {config.folds or 'none'}.",
+            "Say how many there are, as many or more: --folds 5.",
+        )
     if config.thaw_epoch and not config.freeze:
         raise UsageError(
             "SK-C009",
@@ -60,9 +66,8 @@ def decided(config: TrainConfig, data: Data, group: Group) -> TrainConfig:
     workers, epochs = config.workers, length_of_training(config, data).epochs
     if workers == "auto":
         workers = default_workers(group.device, group.local_processes)
-    return config.model_copy(
+    return absolute_paths(config).model_copy(
         update={
-            "data": _absolute(config.data) if config.data else None,
             "epochs": epochs,
             "evaluate_every": config.evaluate_every or max(1, epochs // EVALUATIONS),
             "samples_every": config.samples_every or max(1, epochs // SHOWN),
@@ -71,7 +76,6 @@ def decided(config: TrainConfig, data: Data, group: Group) -> TrainConfig:
             "in_channels": data.in_channels,
             "ignore_index": data.ignore_index,
             "precision": choose_precision(config.precision, group.device),
-            "weights": _weights(config.weights),
             "workers": workers,
         }
     )
@@ -107,8 +111,12 @@ def _augmentation(config: TrainConfig) -> str:
     return "light" if config.data is None else "standard"
 
 
-def _weights(named: str) -> str:
-    return named if named in ("auto", "imagenet", "none") else _absolute(named)
+def absolute_paths(config: TrainConfig) -> TrainConfig:
+    """The settings as they mean the same in whatever folder they are read."""
+    changes = {"data": _absolute(config.data)} if config.data else {}
+    if config.weights not in ("auto", "imagenet", "none"):
+        changes["weights"] = _absolute(config.weights)
+    return config.model_copy(update=changes)
 
 
 def _absolute(path: str) -> str:
