@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from segkit.config import TrainConfig
 from segkit.data.opening.opened import Data
+from segkit.data.settings import find_settings
 from segkit.distributed import Group
 from segkit.errors import WeightsUnavailable
 from segkit.recipes.cautions import cautions
@@ -89,7 +91,14 @@ def recipe_for(config: TrainConfig, data: Data, group: Group) -> Recipe | None:
     A run's config.yaml gives them all: nothing is then measured or decided.
     """
     left = ("auto", None)
-    given = {name for name in config.model_fields_set if getattr(config, name) not in left}
+    # Of intensity none is a choice too, which a run's config.yaml writes down.
+    given = {
+        name
+        for name in config.model_fields_set
+        if getattr(config, name) not in left or name == "intensity"
+    }
+    if data.intensity.scaling != "range" or _declares_intensity(config):
+        given.add("intensity")
     asked = set(SETTINGS) if config.minutes else set(SETTINGS) - BY_SPEED
     if config.recipe == "plain" or given >= asked:
         return None
@@ -109,6 +118,13 @@ def with_recipe(
         return config, ()
     changes, decisions = recipe.decide()
     return config.model_copy(update=changes), decisions
+
+
+def _declares_intensity(config: TrainConfig) -> bool:
+    """Whether the folder's data.yaml says what is black and white."""
+    if config.data is None or config.dataset is not None:
+        return False
+    return find_settings(Path(config.data).expanduser(), config.declare).intensity is not None
 
 
 def _starts_pretrained(config: TrainConfig, channels: int, group: Group) -> bool:

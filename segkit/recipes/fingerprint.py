@@ -16,6 +16,7 @@ import numpy as np
 
 from segkit.data.capabilities import sizes_of
 from segkit.data.files.spacing import read_spacing
+from segkit.data.intensity import HIGH, LOW
 from segkit.data.loader import stored
 from segkit.data.opening.folder import FolderDataset
 from segkit.data.opening.opened import Data
@@ -52,6 +53,8 @@ class Fingerprint:
     channels    of each image
     depth       uint8, uint16 or float32
     mean, std   of each channel, as shares of white
+    contrast    of the images' own, from black to white (0.5 % and 99.5 % of an image's values), the
+                first and the ninth decile, as shares of white
     shares      of each class among the pixels that count; NaN where none do
     shown_in    images in which each class occurs
     objects     by label; not of the class that covers most, which the others lie on
@@ -68,6 +71,7 @@ class Fingerprint:
     depth: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    contrast: tuple[float, float]
     shares: tuple[float, ...]
     shown_in: tuple[int, ...]
     objects: Mapping[int, Objects]
@@ -114,6 +118,7 @@ def fingerprint_of(data: Data) -> Fingerprint:
         depth=data.intensity.dtype or "uint8",
         mean=tuple(value_NC.mean(axis=0).tolist()),
         std=tuple(value_NC.std(axis=0).tolist()),
+        contrast=_contrast(looks),
         shares=tuple((pixels / pixels.sum() if pixels.sum() else pixels * math.nan).tolist()),
         shown_in=tuple(shown_in.tolist()),
         objects=_objects(looks, ground),
@@ -218,6 +223,12 @@ def _class_counts(
                 pixels[label] += number
                 shown_in[label] += 1
     return pixels, shown_in
+
+
+def _contrast(looks: Sequence[_Look]) -> tuple[float, float]:
+    ends = [np.percentile(look.value_NC, (LOW, HIGH)) for look in looks]
+    first, ninth = np.percentile([white - black for black, white in ends], (10, 90)).tolist()
+    return first, ninth
 
 
 def _objects(looks: Sequence[_Look], ground: int) -> dict[int, Objects]:

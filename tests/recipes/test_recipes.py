@@ -16,6 +16,7 @@ from segkit.data.opening.open import open_data
 from segkit.data.options import DataOptions
 from segkit.distributed import Group
 from segkit.errors import DataError
+from segkit.inference.predict import predict
 from segkit.recipes.deciding import recipe_for, with_recipe
 from segkit.recipes.fingerprint import fingerprint_of
 from segkit.recipes.rules import RULES
@@ -108,6 +109,43 @@ def test_writing_is_never_mirrored(folder):
     config, reasons, _ = decided(folder(letters(48)))
     assert "flips=none" in config.augmentation
     assert "unlike their mirror images" in reasons["augmentation"]
+
+
+def exposures(count: int) -> Pictures:
+    """Cells by two microscopes, one of which gives dark pictures."""
+    return [(image // (6 if n % 2 else 1), mask) for n, (image, mask) in enumerate(cells(count))]
+
+
+def test_pictures_of_unlike_contrasts_are_each_scaled_by_itself_unless_it_is_said(folder):
+    root = folder(exposures(9))
+    config, reasons, _ = decided(root)
+    assert config.intensity == "per-image"
+    first, ninth = fingerprint_of(open_data(root)).contrast
+    # 0.5 % and 99.5 % of noise of 8 about 60, and of 80 more: 2 x 2.58 x 8 + 80.
+    assert ninth == pytest.approx(121 / 255, rel=0.1)
+    assert first == pytest.approx(ninth / 6, rel=0.1)
+    assert f"below {100 * first:.2g} % of white" in reasons["intensity"]
+    assert decided(root, intensity="percentile")[0].intensity == "percentile"
+    (root / "data.yaml").write_text("intensity: range\n")
+    assert decided(root)[0].intensity is None
+
+
+def test_pictures_of_one_contrast_keep_their_scale(folder):
+    assert decided(folder(cells(9)))[0].intensity is None
+
+
+def test_a_training_on_unlike_contrasts_ends_in_a_model_that_scales_each_image(
+    folder, tmp_path, one_thread
+):
+    root = folder(exposures(5))
+    small = {"epochs": 1, "epoch_steps": 1, "batch": 2, "size": 32, "samples": 0, "workers": 0}
+    small |= {"encoder": "unet(depth=2, width=4)", "device": "cpu", "out": str(tmp_path / "run")}
+    run = train(TrainConfig(data=str(root), weights="none", **small)).folder
+    assert read_config(run / "config.yaml").intensity == "per-image"
+    bright = cells(1)[0][0]
+    dark = (bright.astype(np.float32) / 4).astype(np.float32)
+    answers = [predict(run, each, probabilities=True) for each in (bright, dark)]
+    assert np.allclose(*(each.probabilities for each in answers), atol=0.02)
 
 
 def test_an_option_that_is_given_always_wins(folder):

@@ -135,6 +135,8 @@ def set_up(
     changes, decisions = recipe.decide() if recipe else ({}, ())
     config = config.model_copy(update=changes)
     named = as_pinned(config, index)
+    if "intensity" in changes:
+        data = _open(named)
     length = length_of_training(config, data)
     config = with_separation(decided(config, data, group), data)
     loader = loader_of(config, data, group)
