@@ -10,7 +10,7 @@ import pytest
 
 from segkit.cli.main import main
 from segkit.config import TrainConfig
-from segkit.training.preparation.setup import _open
+from segkit.training.preparation.opening import opened
 
 MakeSet = Callable[..., Path]
 CELLS = np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3), np.ones((32, 24), np.uint8))
@@ -24,14 +24,14 @@ def cells(make_set: MakeSet) -> str:
 def test_a_training_keeps_pixels_unless_told_not_to(cells: str, own_cache: Path):
     # Six images, and one mask that all of them share.
     for cache, files in (("off", 0), ("auto", 6 + 1)):
-        data = _open(TrainConfig(data=cells, instances="foreground", cache=cache))
+        data = opened(TrainConfig(data=cells, instances="foreground", cache=cache))
         for index in range(6):
             data.split("all")[index]
         assert len([p for p in (own_cache / "pixels").rglob("*") if p.is_file()]) == files
 
 
 def test_a_training_can_learn_boundaries(cells: str):
-    data = _open(TrainConfig(data=cells, instances="boundary"))
+    data = opened(TrainConfig(data=cells, instances="boundary"))
     assert data.classes == ("background", "foreground", "boundary")
 
 

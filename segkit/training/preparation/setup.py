@@ -6,7 +6,6 @@ import copy
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,17 +13,14 @@ from torch import nn
 
 from segkit.config import TrainConfig
 from segkit.data.loader import TrainingLoader
-from segkit.data.opening.first_samples import to_learn_by_heart
-from segkit.data.opening.open import open_data
-from segkit.data.opening.opened import Data, untrainable
-from segkit.data.options import options_of
+from segkit.data.opening.opened import Data
 from segkit.device import make_deterministic
 from segkit.distributed import Group
 from segkit.errors import DataError
 from segkit.model.activation_checkpointing import checkpoint_activations
 from segkit.model.compose import build_loss, build_model
 from segkit.model.network import SegmentationModel
-from segkit.recipes.deciding import Decision, Recipe, recipe_for
+from segkit.recipes.deciding import Decision, Recipe
 from segkit.registry.components import default_registry
 from segkit.registry.expression import parse_list, parse_sum
 from segkit.registry.pins import as_pinned, other_versions, plugins_of
@@ -36,8 +32,8 @@ from segkit.training.monitoring.events import Events, Silence
 from segkit.training.optimization.compiling import refuse_to_compile
 from segkit.training.optimization.freezing import named_parts
 from segkit.training.optimization.schedule import Plan, Schedule, written_plans
-from segkit.training.preparation.class_weights import with_class_weights
 from segkit.training.preparation.decisions import Length, decided, length_of_training
+from segkit.training.preparation.opening import with_recipe
 from segkit.training.preparation.separating import with_object_metrics, with_separation
 from segkit.training.preparation.unused import without_gradient
 
@@ -129,14 +125,8 @@ def set_up(
         for note in other_versions(config):
             events.warned(note)
     refuse_unknown_names(named)
-    data = _open(named)
-    config = with_class_weights(config, data)
-    recipe = recipe_for(config, data, group)
-    changes, decisions = recipe.decide() if recipe else ({}, ())
-    config = config.model_copy(update=changes)
+    config, data, recipe, decisions = with_recipe(config, named, group)
     named = as_pinned(config, index)
-    if "intensity" in changes:
-        data = _open(named)
     length = length_of_training(config, data)
     config = with_separation(decided(config, data, group), data)
     loader = loader_of(config, data, group)
@@ -243,15 +233,6 @@ def refuse_unknown_names(config: TrainConfig) -> None:
         registry.component("losses", term.component)
     for metric in parse_list(config.metric):
         registry.component("metrics", metric)
-
-
-def _open(config: TrainConfig) -> Data:
-    root = Path(config.data).expanduser() if config.data else None
-    data = open_data(root, options_of(config))
-    missing = untrainable({split: len(data.split(split)) for split in data.splits})
-    if missing is not None:
-        raise DataError(missing.code, missing.what, missing.fix)
-    return to_learn_by_heart(data, config.overfit) if config.overfit else data
 
 
 def _loss(config: TrainConfig, classes: int, ignore_index: int | None) -> nn.Module:

@@ -62,7 +62,7 @@ class FoldRun:
     def class_iou(self) -> dict[str, float]:
         """Of the best epoch, by class."""
         reports = RunFolder(self.folder).reports()
-        best = next((each for each in reversed(reports) if each.get("is_best")), {})
+        best: dict[str, Any] = next((each for each in reversed(reports) if each.get("is_best")), {})
         return {name: _number(value) for name, value in best.get("class_iou", {}).items()}
 
     @property
