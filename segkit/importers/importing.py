@@ -97,6 +97,7 @@ def import_checkpoint(
     imported = Imported(model.eval(), plan, dict(plan.names), filled)
     model.record = replace(
         model.record,
+        unpadded=plan.unpadded,
         weights={"asked": str(path), "used": "imported", "reason": plan.source},
         classes=ONE_OUTPUT if plan.num_classes == 1 else (),
         training={"imported": _provenance(checkpoint, plan)},

@@ -20,6 +20,7 @@ class Plan:
     names          segkit's name -> the checkpoint's
     left_out       the checkpoint's name -> why it has no place here
     normalization  the pixels it was trained on, where other than the encoder's
+    unpadded       images enter at their own size: see `ModelRecord`
     notes          sentences on what a user should know
     """
 
@@ -33,4 +34,5 @@ class Plan:
     names: Mapping[str, str]
     left_out: Mapping[str, str] = field(default_factory=dict)
     normalization: Normalization | None = None
+    unpadded: bool = False
     notes: tuple[str, ...] = ()

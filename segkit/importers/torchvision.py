@@ -26,11 +26,6 @@ HEAD = {
     "classifier.4.": "head.",
     "backbone.": "encoder.network.",
 }
-SIZES = (
-    f"The outputs are torchvision's where both sides are multiples of {STRIDE}. Other images are "
-    "filled up here, at bottom and right, and not there: other labels in places, on small images "
-    "in many. Crop or resize such images to multiples first where they must be the same."
-)
 AUXILIARY = "the auxiliary classifier, which only training uses"
 
 
@@ -58,7 +53,8 @@ def plan(tensors: Mapping[str, Tensor]) -> Plan:
         tensors=state,
         names=names,
         left_out=auxiliary,
-        notes=(SIZES,),
+        # Images enter torchvision's backbone as they are, and logits are enlarged to their size.
+        unpadded=True,
     )
 
 

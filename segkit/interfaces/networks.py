@@ -68,8 +68,8 @@ class Encoder(Protocol):
     Built with in_channels (any number from 1) and weights: "none", "imagenet" or the path of a
     safetensors file; raises WeightsUnavailable where they cannot be had.
     Called with image_BCHW, floating point, normalised; H and W are multiples of strides[-1] (the
-    model pads), for an unpadded encoder once 2 * margins[-1] is taken off. Must not modify its
-    input. Returns Features.
+    model pads, but for some imported ones), for an unpadded encoder once 2 * margins[-1] is taken
+    off. Must not modify its input. Returns Features.
     """
 
     @property

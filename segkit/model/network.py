@@ -54,6 +54,8 @@ class ModelRecord:
     maps       maps that it gives for that beside the classes' logits
     background  the label of what is no object
     temperature  what logits are divided by before they become probabilities; labels do not change
+    unpadded   images enter at their own size instead of filled up to a multiple of the deepest
+               stride, and logits are enlarged to it: as networks from elsewhere may have it
     """
 
     encoder: Part
@@ -71,6 +73,7 @@ class ModelRecord:
     maps: int = 0
     background: int = 0
     temperature: float = 1.0
+    unpadded: bool = False
 
     @property
     def label_count(self) -> int:
@@ -227,6 +230,8 @@ class SegmentationModel(nn.Module):
 
     def _pad(self, image_BCHW: Tensor) -> Tensor:
         """To a size the encoder takes: mirrored by the margin, filled at right and bottom."""
+        if self.record.unpadded:
+            return image_BCHW
         deepest = self.encoder.strides[-1]
         if self.margin:
             surplus = [

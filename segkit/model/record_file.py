@@ -120,6 +120,7 @@ class ModelFile(_Checked):
     maps: Annotated[int, Field(ge=0, le=1024)] = 0
     background: Annotated[int, Field(ge=0, le=65_536)] = 0
     temperature: Annotated[float, Field(ge=COLDEST, le=HOTTEST)] = 1.0
+    unpadded: bool = False
 
     @model_validator(mode="after")
     def counts_agree(self) -> ModelFile:

@@ -31,6 +31,7 @@ REPAIRS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "label_mapping": (r"--label-mapping '(.*?)'", read_label_mapping),
     "num_classes": (r"--num-classes (\d+)", int),
 }
+QUESTION = "were the masks resized smoothly?"
 NUMBERS = ("smeared_numbers", "smeared_classes")
 
 
@@ -42,9 +43,7 @@ def wrong_verdict(seed: int, folder: Path, draw: Draw) -> str:
         data = open_data(root, DataOptions(**drawn.options))
     except DataError as error:
         return wrong_refusal(drawn, root, error)
-    # Smoothed numbers of few classes may be classes in their order: then that is asked.
-    few = drawn.kind in NUMBERS and max(int(m.max()) for m in drawn.stored) < 6
-    if few and any("were the masks resized smoothly?" in note for note in data.notes):
+    if may_be_asked(drawn) and any(QUESTION in note for note in data.notes):
         return ""
     # Equally many numbers in both of two masks may be classes, one piece each: then that is asked.
     alike = len(drawn.stored) <= 2 and len({int(m.max()) for m in drawn.stored}) == 1
@@ -57,7 +56,14 @@ def wrong_verdict(seed: int, folder: Path, draw: Draw) -> str:
     return wrong_labels(drawn.kind, root, DataOptions(**drawn.options), drawn.truth, 0.0)
 
 
+def may_be_asked(drawn: DrawnSet) -> bool:
+    """Smoothed numbers of few classes may be classes in their order: then that is asked."""
+    return drawn.kind in NUMBERS and max(int(m.max()) for m in drawn.stored) < 6
+
+
 def wrong_refusal(drawn: DrawnSet, root: Path, error: DataError) -> str:
+    if may_be_asked(drawn) and QUESTION in error.fix:
+        return ""
     if error.code not in drawn.code.split(" or "):
         return f"{drawn.kind}: {drawn.code or 'good'}, told {error}"
     if drawn.repaired is None:

@@ -6,6 +6,7 @@ from torchvision.models import segmentation
 
 from segkit.errors import ModelFileError
 from segkit.importers.importing import import_checkpoint
+from segkit.model.folder import load_model, save_model
 
 
 def source(name, **options):
@@ -32,16 +33,25 @@ def test_the_imported_network_gives_the_same_logits(tmp_path, name):
     assert {key.partition(".")[0] for key in imported.plan.left_out} == {"aux_classifier"}
 
 
-def test_the_report_says_where_outputs_differ(tmp_path):
+@pytest.mark.integration
+def test_images_of_any_size_get_the_same_logits_and_labels_from_the_saved_model(tmp_path):
     network = source("deeplabv3_resnet50")
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.normal_(0, 0.1)
+            layer.running_var.uniform_(0.5, 1.5)
     torch.save(network.state_dict(), tmp_path / "network.pth")
     imported = import_checkpoint(tmp_path / "network.pth")
-    image_BCHW = torch.randn(1, 3, 65, 97)
-    with torch.no_grad():
-        theirs_BKHW, ours_BKHW = network(image_BCHW)["out"], imported.model(image_BCHW)
-    assert not torch.allclose(theirs_BKHW, ours_BKHW, rtol=1e-2)
-    [note] = imported.plan.notes
-    assert "are torchvision's where both sides are multiples of 8" in note
+    save_model(imported.model, tmp_path / "model")
+    model = load_model(tmp_path / "model").eval()
+    for height, width in ((375, 500), (65, 97), (33, 40)):
+        image_BCHW = torch.randn(1, 3, height, width)
+        with torch.no_grad():
+            theirs_BKHW = network(image_BCHW)["out"]
+            torch.testing.assert_close(model(image_BCHW), theirs_BKHW, rtol=1e-4, atol=1e-5)
+            label_BHW = model.labels(image_BCHW)
+        assert (label_BHW == theirs_BKHW.argmax(dim=1)).all()
+    assert imported.plan.notes == ()
 
 
 @pytest.mark.parametrize(

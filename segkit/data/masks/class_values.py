@@ -18,7 +18,7 @@ from segkit.data.masks.encoding_faults import (
 )
 from segkit.data.masks.object_numbers import CLEARLY_OBJECTS, seeming_objects
 from segkit.data.masks.plausibility import refuse_noise
-from segkit.data.masks.smears import two_levels
+from segkit.data.masks.smears import may_be_smoothed, two_levels
 from segkit.data.settings import DataSettings
 
 # A void band: of all thin bands between two regions, and of the label's own short runs.
@@ -56,7 +56,7 @@ def count_classes(
     if len(values) < 2:
         raise one_value(masks, values, settings)
     if list(values) == list(range(1, len(values) + 1)):
-        raise starts_at_one(masks, values, ignore, settings)
+        raise starts_at_one(masks, values, ignore, settings, smoothed=may_be_smoothed(masks))
     raise gaps(masks, values, ignore, settings, two_levels(masks))
 
 

@@ -191,8 +191,17 @@ def no_colour_map(masks: Sequence[MaskFacts], settings: DataSettings) -> DataErr
 
 
 def starts_at_one(
-    masks: Sequence[MaskFacts], values: Sequence[int], ignore: int | None, settings: DataSettings
+    masks: Sequence[MaskFacts],
+    values: Sequence[int],
+    ignore: int | None,
+    settings: DataSettings,
+    *,
+    smoothed: bool,
 ) -> DataError:
+    """Labels from 1 on.
+
+    smoothed   they may be numbers that were smoothed just as well (`may_be_smoothed`)
+    """
     shifted: dict[int | str, int | str] = {value: value - 1 for value in values}
     if ignore == 0:
         return DataError(
@@ -206,6 +215,12 @@ def starts_at_one(
         fix += (
             "\nThe trimaps of Oxford-IIIT Pet look like this (1 pet, 2 background, 3 border); for "
             f"them: label_mapping: {written({1: 1, 2: 0, 3: IGNORED})}"
+        )
+    if smoothed:
+        fix = (
+            "Where two classes meet that are not consecutive, a thin line of one between often "
+            "parts them: were the masks resized smoothly? Then export them again by nearest "
+            f"neighbour. If not: {fix}"
         )
     return DataError(
         "SK-D007",

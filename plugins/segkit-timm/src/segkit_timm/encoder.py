@@ -23,7 +23,7 @@ from segkit_timm.trimming import trim
 
 
 class TimmEncoder(nn.Module):
-    """The maps of a timm network: channels first, each exactly H / stride by W / stride.
+    """The maps of a timm network: channels first, each H / stride by W / stride, rounded up.
 
     network  timm's feature extractor
     layout   what it takes and gives
@@ -48,7 +48,7 @@ class TimmEncoder(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> Features:
         height, width = image_BCHW.shape[-2:]
-        size = self.layout.sizes.of(height, width)
+        size = self._size(height, width)
         if size != (height, width):
             # Smoothed where it shrinks, as an image viewer does.
             image_BCHW = F.interpolate(
@@ -57,8 +57,19 @@ class TimmEncoder(nn.Module):
         maps = []
         for taken, stride in zip(self.network(image_BCHW), self.layout.strides, strict=True):
             map_BCHW = taken.permute(0, 3, 1, 2) if self.layout.last_axis else taken
-            maps.append(_of_size(map_BCHW, (height // stride, width // stride)))
+            maps.append(_of_size(map_BCHW, (-(-height // stride), -(-width // stride))))
         return Features(self.pyramid(maps) if self.pyramid else tuple(maps))
+
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        """The size at which the network sees an image.
+
+        Other sizes than multiples of the deepest stride come of models that do not pad: a network
+        whose only condition those multiples are takes such images as they are.
+        """
+        sizes, deepest = self.layout.sizes, self.layout.strides[-1]
+        if (height % deepest or width % deepest) and sizes.only_whole(deepest):
+            return height, width
+        return sizes.of(height, width)
 
 
 def _of_size(map_BCHW: Tensor, size: tuple[int, int]) -> Tensor:

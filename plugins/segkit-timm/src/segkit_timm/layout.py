@@ -56,6 +56,10 @@ class Sizes:
             return self.fixed
         return self._side(height), self._side(width)
 
+    def only_whole(self, stride: int) -> bool:
+        """Whether images of its own pixels have to be multiples of this stride, and no more."""
+        return self.fixed is None and (self.scale, self.unit) == (1, stride)
+
     def _side(self, side: int) -> int:
         units = int(side * self.scale / self.unit + 0.5)
         return max(units * self.unit, self.minimum)
