@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 
 from segkit.data.files.masks import MaskFacts, first_pixel, unpack
 from segkit.data.masks.levels import WHITES
-from segkit.data.masks.repairs import mapping_line, nearest_level, splitting, written
-from segkit.data.masks.smears import Smear
+from segkit.data.masks.repairs import mapping_line, splitting, written
 from segkit.data.setting_values import IGNORED
 from segkit.data.settings import DataSettings
 from segkit.errors import DataError
@@ -20,8 +18,6 @@ SHOWN = 12
 MOST_COLOURS = 1000
 # Values beyond are hardly classes of which some are absent.
 MOST_CLASSES = 1000
-# Smeared levels that are told apart: how many, and how far from each other at least.
-MOST_LEVELS, APART = 12, 8
 
 
 def value_table(
@@ -105,53 +101,6 @@ def unknown_colours(
         f"have:\n{value_table(masks, strange, colour=True)}"
     )
     return DataError("SK-D012", what, "Add each to `palette`, under a class or under `ignore`.")
-
-
-def jpeg_masks(masks: Sequence[MaskFacts], settings: DataSettings) -> DataError:
-    worst = max(masks, key=lambda facts: len(facts.counts))
-    return DataError(
-        "SK-D008",
-        f"{len(masks)} masks are JPEG, which smears labels: {worst.path} holds {len(worst.counts)} "
-        "values.",
-        "Export them again as PNG. Where they mean foreground and background only, --binarize 128, "
-        f"or `binarize: 128` in {settings.to_write}, splits them at 128.",
-    )
-
-
-def smeared(smear: Smear, settings: DataSettings) -> DataError:
-    """Values in between, with the threshold or the ranges that undo them as far as that goes."""
-    facts, levels = smear.mask, smear.levels
-    export = "Export the masks again without smoothing: PNG, and resized by nearest neighbour only."
-    if facts.colour:
-        return DataError(
-            "SK-D008",
-            f"{facts.path} holds {len(facts.counts):,} colours, most of them only where one colour "
-            "goes over into another: it was smoothed or resized, or once a JPEG.",
-            export,
-        )
-    lie = "most of them only where one region goes over into another"
-    if 2 * smear.homeless < len(facts.counts):
-        lie = "and regions far apart in number meet over the values between them"
-    what = (
-        f"{facts.path} holds {len(facts.counts):,} values between {min(facts.counts)} and "
-        f"{max(facts.counts)}, {lie}: it was smoothed or resized, or once a JPEG."
-    )
-    two = "Or, where they mean foreground and background only"
-    if len(levels) == 2:
-        fix = f"{export}\n{two}: {splitting(levels, settings)}"
-    elif len(levels) <= MOST_LEVELS and min(b - a for a, b in pairwise(levels)) >= APART:
-        ranges = nearest_level(levels, min(facts.counts), max(facts.counts))
-        fix = f"{export}\nOr take each value for the nearest of the levels " + (
-            f"{', '.join(map(str, levels))}: {mapping_line(ranges, settings)}\nA line of another "
-            f"class then stays where the lowest and the highest meet.\n{two}: "
-            f"{splitting(levels, settings)}"
-        )
-    else:
-        fix = (
-            f"{export}\nIf every value really is a class: "
-            f"{mapping_line({value: value for value in range(max(levels) + 1)}, settings)}"
-        )
-    return DataError("SK-D008", what, fix)
 
 
 def one_and_white(masks: Sequence[MaskFacts], settings: DataSettings) -> DataError:

@@ -15,15 +15,14 @@ from segkit.data.files.masks import RGB, MaskFacts, pack
 from segkit.data.masks.class_values import about_last, count_classes, is_band
 from segkit.data.masks.colours import default_palette
 from segkit.data.masks.encoding_faults import (
-    jpeg_masks,
     no_colour_map,
-    smeared,
     undeclared,
     unknown_colours,
 )
 from segkit.data.masks.label_rule import Labelling, LabelRule, as_colours, as_greys
 from segkit.data.masks.levels import WHITES
 from segkit.data.masks.plausibility import absent_classes, mapped_in_vain, questions_of_classes
+from segkit.data.masks.smear_faults import jpeg_masks, smeared
 from segkit.data.masks.smears import find_smear
 from segkit.data.options import DataOptions
 from segkit.data.setting_values import IGNORED
