@@ -1,4 +1,4 @@
-"""Memory that tensors of a CPU free is kept for the next ones, where the C library can."""
+"""Memory that is freed: kept for the next tensors or given back, where the C library can."""
 
 from __future__ import annotations
 
@@ -26,3 +26,14 @@ def keep_freed_memory() -> bool:
     return adjust is not None and bool(
         adjust(M_MMAP_MAX, 0) and adjust(M_TRIM_THRESHOLD, LARGEST_INT)
     )
+
+
+def give_back_freed_memory() -> None:
+    """Gives what is free between blocks in use back to the system; other C libraries do without.
+
+    The GNU C library gives back by itself what lies above all blocks in use. Of a network that
+    computes part after part of a large image the gaps below become more with every part: 10 MB for
+    each of 1024 x 1024 pixels, while what is in use stays the same.
+    """
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)

@@ -93,6 +93,7 @@ class Prediction:
                 self.classes,
                 full_scale=given.full_scale,
                 background=self.background,
+                number_HW=self.separated,
             )
         )
 

@@ -86,10 +86,12 @@ def overlay(
     ignore_index: int | None = None,
     alpha: float = 0.35,
     background: int = 0,
+    number_HW: NDArray[np.integer] | None = None,
 ) -> Picture:
     """The image with every class but the background tinted and outlined in its colour.
 
-    alpha   the tint's share, 0 (image only) to 1 (colour only); outlines have their full colour
+    alpha       the tint's share, 0 (image only) to 1 (colour only); outlines have their full colour
+    number_HW   which object each pixel belongs to: objects that touch are outlined each by itself
 
     The background shows the image alone, so that what was missed can be seen; ignored pixels are
     hatched.
@@ -99,15 +101,23 @@ def overlay(
     if ignore_index is not None:
         ignored_HW = label_HW == ignore_index
     label_HW = np.where(ignored_HW, background, label_HW)
-    drawn_HWC = tinted(picture_HWC, label_HW != background, _coloured(label_HW, palette), alpha)
+    colour_HWC = _coloured(label_HW, palette)
+    drawn_HWC = tinted(picture_HWC, label_HW != background, colour_HWC, alpha, number_HW)
     return hatched(drawn_HWC, ignored_HW)
 
 
 def tinted(
-    picture_HWC: Picture, where_HW: NDArray[np.bool_], colour_HWC: Picture, alpha: float
+    picture_HWC: Picture,
+    where_HW: NDArray[np.bool_],
+    colour_HWC: Picture,
+    alpha: float,
+    number_HW: NDArray[np.integer] | None = None,
 ) -> Picture:
-    """The picture mixed with the colours where it is asked for, borders of colours drawn full."""
+    """The picture mixed with the colours where it is asked for, borders of colours, and of objects
+    where they are numbered, drawn full."""
     outline_HW = where_HW & _borders(np.where(where_HW[..., None], colour_HWC, 0))
+    if number_HW is not None:
+        outline_HW |= where_HW & _borders(number_HW[..., None])
     share_HW1 = np.where(outline_HW, 1.0, np.where(where_HW, alpha, 0.0))[..., None]
     mixed_HWC = picture_HWC * (1 - share_HW1) + colour_HWC * share_HW1
     return np.rint(mixed_HWC).astype(np.uint8)
@@ -120,7 +130,12 @@ def hatched(picture_HWC: Picture, where_HW: NDArray[np.bool_]) -> Picture:
     return np.where((where_HW & line_HW)[..., None], np.array(IGNORED, np.uint8), picture_HWC)
 
 
-def _borders(colour_HWC: Picture) -> NDArray[np.bool_]:
+def in_grey(picture_HWC: Picture) -> Picture:
+    """Without its colours, so that those laid over it are seen."""
+    return np.asarray(Image.fromarray(picture_HWC).convert("L").convert("RGB"))
+
+
+def _borders(colour_HWC: NDArray[np.generic]) -> NDArray[np.bool_]:
     """Pixels with a neighbour, above, below, left or right, of another colour; wider on large
     pictures, which are looked at from afar."""
     border_HW = np.zeros(colour_HWC.shape[:2], dtype=bool)

@@ -16,6 +16,7 @@ from segkit.reporting.pictures import (
     Palette,
     Picture,
     hatched,
+    in_grey,
     overlay,
     palette_for,
     shown,
@@ -61,11 +62,20 @@ def explained(
     full_scale: float = 255.0,
     ignore_index: int | None = None,
     background: int = 0,
+    number_HW: NDArray[np.integer] | None = None,
 ) -> Picture:
-    """The overlay, enlarged where it is small, above a legend of the classes that occur."""
+    """The overlay, enlarged where it is small, above a legend of the classes that occur.
+
+    number_HW   which object each pixel belongs to, where that is known: each is outlined
+    """
     picture_HWC, note = shown(image_HWC, full_scale)
     laid_HWC = overlay(
-        enlarged(picture_HWC), enlarged(label_HW), palette, ignore_index, background=background
+        enlarged(picture_HWC),
+        enlarged(label_HW),
+        palette,
+        ignore_index,
+        background=background,
+        number_HW=None if number_HW is None else enlarged(number_HW),
     )
     rows = legend_rows(label_HW, palette, classes, ignore_index, background)
     return with_legend(laid_HWC, [*rows, *([(None, note)] if note else [])])
@@ -81,13 +91,21 @@ def sample_sheet(
     full_scale: float = 255.0,
     ignore_index: int | None = None,
     background: int = 0,
+    true_number_HW: NDArray[np.integer] | None = None,
+    number_HW: NDArray[np.integer] | None = None,
 ) -> Picture:
     """Image, truth, prediction and errors in a row, above legends; without truth the first and
-    the third. The background shows the image alone, and what lies in it was missed or invented."""
+    the third. The background shows the image alone, and what lies in it was missed or invented.
+    Beside the image it is grey: colours of classes are lost on pictures of the same colours.
+
+    true_number_HW, number_HW   which object each pixel belongs to, of truth and prediction, where
+                                that is known: each is outlined
+    """
     picture_HWC, note = shown(image_HWC, full_scale)
     large_HWC, predicted_HW = enlarged(picture_HWC), enlarged(label_HW)
     pictures, titles = [large_HWC], [f"image, {note}" if note else "image"]
-    rows = legend_rows(label_HW, palette, classes, None, background)
+    large_HWC = in_grey(large_HWC)
+    rows, kinds = legend_rows(label_HW, palette, classes, None, background), list[Row]()
     if truth_HW is not None:
         rows = legend_rows(truth_HW, palette, classes, ignore_index, background)
         only = np.where(np.isin(label_HW, np.unique(truth_HW)), -1, label_HW.astype(int))
@@ -96,19 +114,30 @@ def sample_sheet(
             for colour, text in legend_rows(only, palette, classes, None, background)
         ]
         true_HW = enlarged(truth_HW)
-        pictures.append(overlay(large_HWC, true_HW, palette, ignore_index, background=background))
+        pictures.append(
+            overlay(
+                large_HWC,
+                true_HW,
+                palette,
+                ignore_index,
+                background=background,
+                number_HW=None if true_number_HW is None else enlarged(true_number_HW),
+            )
+        )
         titles.append("truth")
-    pictures.append(overlay(large_HWC, predicted_HW, palette, background=background))
+    numbers_HW = None if number_HW is None else enlarged(number_HW)
+    pictures.append(
+        overlay(large_HWC, predicted_HW, palette, background=background, number_HW=numbers_HW)
+    )
     titles.append("prediction")
     if truth_HW is not None:
-        errors_HWC, found = error_picture(
+        errors_HWC, kinds = error_picture(
             large_HWC, true_HW, predicted_HW, ignore_index, background
         )
         pictures.append(errors_HWC)
         score = mean_iou(truth_HW, label_HW, len(classes), ignore_index)
         titles.append(f"errors, mean IoU {score:.3f}" if score == score else "errors")
-        rows += found
-    return with_legend(side_by_side(pictures, titles), rows)
+    return with_legend(side_by_side(pictures, titles), rows, kinds)
 
 
 def error_picture(
@@ -177,21 +206,25 @@ def legend_rows(
             rows.append((None, f"hatched: ignored {share}"))
         elif 0 <= label < len(classes):
             plain = label == background
-            text = f"{classes[label]} {share}{' (as it is)' if plain else ''}"
+            text = f"{classes[label]} {share}{' (not coloured)' if plain else ''}"
             rows.append((None if plain else colours[label], text))
     return rows
 
 
-def with_legend(picture_HWC: Picture, rows: Sequence[Row]) -> Picture:
-    """The picture above its legend, in as many columns as fit."""
+def with_legend(picture_HWC: Picture, rows: Sequence[Row], errors: Sequence[Row] = ()) -> Picture:
+    """The picture above its legend, in as many columns as fit; kinds of errors, whose colours may
+    be those of classes too, begin a line of their own."""
     width = picture_HWC.shape[1]
     scale = text_scale(width)
     font = ImageFont.load_default(12 * scale)
     line, swatch, margin = (round(each * scale) for each in (LINE, SWATCH, MARGIN))
-    texts = [text for _, text in rows]
+    rows, errors = list(rows), [(None, "errors:"), *errors] if errors else []
+    texts = [text for _, text in (*rows, *errors)]
     column = margin + swatch + margin + int(max((font.getlength(t) for t in texts), default=0))
     column = min(column + margin, width)
     columns = max(1, width // max(column, 1))
+    if errors:
+        rows += [(None, "")] * (-len(rows) % columns) + errors
     lines = -(-len(rows) // columns)
     sheet = Image.new("RGB", (width, picture_HWC.shape[0] + lines * line + (margin * bool(lines))))
     sheet.paste("white", (0, 0, *sheet.size))

@@ -9,6 +9,7 @@ import numpy as np
 
 from segkit.data.opening.opened import Data
 from segkit.inference.predictor import Predictor
+from segkit.inference.separated import find
 from segkit.interfaces import Dataset, Sample
 from segkit.reporting.pictures import Picture
 from segkit.reporting.sheets import sample_sheet
@@ -58,14 +59,16 @@ def cases(
 
 def sheet(sample: Sample, data: Data, predictor: Predictor) -> Picture:
     """A sample's image, truth, prediction and errors."""
-    (label_HW,) = predictor.label_maps([sample.image], data.full_scale)
+    found = find(predictor, sample.image, data.full_scale)
     return sample_sheet(
         sample.image,
         sample.mask,
-        label_HW,
+        found.label_HW,
         data.palette,
         data.classes,
         full_scale=data.full_scale,
         ignore_index=data.ignore_index,
         background=data.background,
+        true_number_HW=sample.instances,
+        number_HW=found.numbers(predictor, data.background),
     )

@@ -48,6 +48,28 @@ def test_a_tensor_takes_the_pages_of_the_one_before():
     assert few < 5 * 32 <= many
 
 
+GAPS = """
+import sys
+from pathlib import Path
+from segkit.cpu.allocator import give_back_freed_memory
+
+def taken():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+blocks = [bytearray(b"x" * 100_000) for _ in range(1000)]
+del blocks[:-1:2], blocks[:-1:2]
+before = taken()
+give_back_freed_memory()
+print(before - taken())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="malloc_trim is the GNU C library's")
+def test_gaps_between_blocks_in_use_are_given_back():
+    run = subprocess.run([sys.executable, "-c", GAPS], capture_output=True, text=True, check=True)
+    assert int(run.stdout) > 50_000_000
+
+
 @pytest.mark.parametrize("asked", [True, False])
 @pytest.mark.parametrize(
     ("command", "arguments"),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from segkit.data.files.masks import pack, read_values, scan_mask, unpack
-from segkit.data.masks.colours import default_palette, voc_colour
+from segkit.data.masks.colours import dark_for_background, default_palette, voc_colour
 from segkit.data.opening.open import open_data
 from segkit.data.options import DataOptions
 from segkit.errors import DataError
@@ -356,8 +356,18 @@ def test_voc_colours_are_the_published_ones():
     ]
 
 
-def test_default_colours_do_not_repeat():
+def test_default_colours_do_not_repeat_and_those_of_twenty_classes_are_told_apart():
     assert len(set(default_palette(150))) == 150
+    twenty = np.array(default_palette(20), float)
+    apart = np.linalg.norm(twenty[:, None] - twenty[None], axis=2)
+    assert apart[~np.eye(20, dtype=bool)].min() >= 60
+
+
+def test_nearly_black_is_the_background_whichever_class_that_is():
+    dark, orange, *_ = default_palette(3)
+    assert dark_for_background(default_palette(3), 2)[::2] == (default_palette(3)[2], dark)
+    assert dark_for_background(default_palette(3), 0) == default_palette(3)
+    assert dark_for_background((orange, dark), 1) == (orange, dark)
 
 
 def test_white_beside_black_is_not_ignored_unasked_whatever_is_declared(make_set):

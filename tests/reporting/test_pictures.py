@@ -23,6 +23,7 @@ from segkit.reporting.sheets import (
     mean_iou,
     sample_sheet,
     side_by_side,
+    with_legend,
 )
 
 PALETTE = [(0, 0, 0), (200, 100, 0), (0, 0, 255)]
@@ -106,8 +107,33 @@ def test_a_background_that_is_not_class_0_is_left_as_it_is_and_what_lies_in_it_w
     names = ("digit", "b", "paper")
     assert legend_rows(label_HW, palette, names, None, 2) == [
         (palette[0], "digit 50.0%"),
-        (None, "paper 50.0% (as it is)"),
+        (None, "paper 50.0% (not coloured)"),
     ]
+
+
+def test_objects_that_touch_are_outlined_each_where_they_are_numbered():
+    image_HWC, label_HW = np.full((9, 12, 3), 100, np.uint8), np.ones((9, 12), int)
+    number_HW = np.ones((9, 12), int)
+    number_HW[:, 6:] = 2
+    joined_HWC = overlay(image_HWC, label_HW, PALETTE)
+    apart_HWC = overlay(image_HWC, label_HW, PALETTE, number_HW=number_HW)
+    assert (joined_HWC == joined_HWC[0, 0]).all()
+    assert (apart_HWC[:, 5:7] == PALETTE[1]).all()
+    assert np.array_equal(apart_HWC[:, :5], joined_HWC[:, :5])
+
+
+def test_a_sheet_is_grey_beneath_colours_and_tells_errors_apart_from_classes():
+    image_HWC, label_HW = np.full((300, 300, 3), (200, 90, 10), np.uint8), np.zeros((300, 300), int)
+    label_HW[:20, :20] = 1
+    sheet_HWC = sample_sheet(image_HWC, label_HW, label_HW, PALETTE, ("a", "b", "c"))
+    first, *others = (sheet_HWC[200, left + 150].tolist() for left in (0, 304, 608, 912))
+    assert first == [200, 90, 10]
+    assert all(len(set(pixel)) == 1 for pixel in others)
+    picture_HWC = np.zeros((10, 400, 3), np.uint8)
+    rows = [(PALETTE[1], "b 1.0%")]
+    together = with_legend(picture_HWC, [*rows, (RIGHT, "right")])
+    apart = with_legend(picture_HWC, rows, [(RIGHT, "right")])
+    assert apart.shape[0] == together.shape[0] + 18
 
 
 def test_the_score_of_an_image_is_its_mean_iou():
@@ -120,7 +146,7 @@ def test_the_legend_names_what_occurs_with_its_share():
     label_HW = np.array([[0, 0, 2, 255]])
     rows = legend_rows(label_HW, PALETTE, ("sky", "road", "<b>car"), 255)
     assert rows == [
-        (None, "sky 50.0% (as it is)"),
+        (None, "sky 50.0% (not coloured)"),
         (PALETTE[2], "<b>car 25.0%"),
         (None, "hatched: ignored 25.0%"),
     ]

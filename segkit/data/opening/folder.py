@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -14,6 +15,7 @@ from segkit.data.files.pairing import EXPECTED, Pair, group_of
 from segkit.data.findings import WARNING, as_error
 from segkit.data.layouts.layout import Layout
 from segkit.data.layouts.neighbours import recordings
+from segkit.data.masks.colours import dark_for_background
 from segkit.data.masks.label_rule import Labelling, LabelRule, QuickLabels
 from segkit.data.opening.background import background_of
 from segkit.data.opening.fitting import Item
@@ -112,6 +114,8 @@ def data_of(
     if seen.labelling is None or seen.pixels is None or not seen.items:
         raise DataError("SK-D001", "there are no images with masks.", EXPECTED)
     labelling, pixels, layout = seen.labelling, seen.pixels, seen.layout
+    background = background_of(labelling.classes, _pixels(seen, labelling))
+    labelling = replace(labelling, palette=dark_for_background(labelling.palette, background))
     reader, cached = plain_reader(seen, labelling, pixels), ""
     if caching is not None:
         reader, cached = caching(seen, reader)
@@ -141,7 +145,7 @@ def data_of(
             for split, pairs in layout.splits.items()
         },
         rule=labelling.rule.digest(),
-        background=background_of(labelling.classes, _pixels(seen, labelling)),
+        background=background,
         counts={
             split: tuple(label_counts(seen.masks[pair.mask], labelling) for pair in pairs)
             for split, pairs in layout.splits.items()

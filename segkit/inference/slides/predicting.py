@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segkit.cpu.allocator import give_back_freed_memory
 from segkit.data.files.reading import recorded_reading
 from segkit.data.intensity import Intensity
 from segkit.inference.certainty import Ways, answer
@@ -33,6 +34,8 @@ from segkit.storage import new_file, new_folder, storage_errors
 TILE, OVERLAP = 1024, 0.25
 # Side of the picture to look at, at most, pixels.
 PREVIEW = 2048
+# Regions after which freed memory is given back to the system.
+GIVEN_BACK = 16
 # Of networks that do not tell their strides.
 USUAL_STRIDE = 32
 
@@ -129,6 +132,8 @@ class Slide:
                 for region, label_HW in answers:
                     kept.add(region.number, label_HW)
                     progress(len(kept), cut.count)
+                    if region.number % GIVEN_BACK == 0:
+                        give_back_freed_memory()
                 rows = self._write_objects(kept, windows, cut, reader, predictor)
                 return self._write(kept, cut, given, reader, predictor, rows)
             finally:
