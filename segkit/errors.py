@@ -96,6 +96,7 @@ CODES: dict[str, str] = {
     "SK-M008": "A network cannot be exported as a graph for images of any size.",
     "SK-M009": "An exported file gives other results than its model.",
     "SK-M010": "An ONNX file is damaged, points to other files, or is not of segkit export.",
+    "SK-M011": "Tracing a network for its export took longer than it was given.",
     "SK-T001": "The loss or its gradient is no longer a finite number.",
     "SK-T002": "The device's memory does not suffice.",
     "SK-T003": "A batch of one image leaves batch normalisation a single value per channel.",

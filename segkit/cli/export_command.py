@@ -42,6 +42,11 @@ INT8 = "In 8-bit integers: static is calibrated on the training images. [default
 )
 @click.option("--labels", is_flag=True, help="The graph gives classes, not logits.")
 @click.option(
+    "--probabilities",
+    is_flag=True,
+    help="The graph gives probabilities, by the model's temperature, not logits.",
+)
+@click.option(
     "--images",
     multiple=True,
     type=click.Path(path_type=Path),
@@ -55,14 +60,23 @@ INT8 = "In 8-bit integers: static is calibrated on the training images. [default
 )
 @click.option("--split", default="val", show_default=True, help="For --int8: the part to score.")
 @click.option("--speed/--no-speed", default=True, help="For --int8: measure it too. [default: yes]")
+@click.option(
+    "--minutes",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="That tracing may take.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(run: str, out: Path | None, **given: Any) -> None:
-    """Write RUN, a run folder or model folder, as an ONNX file for images of any size.
+    """Write RUN, a run, a model folder or an ensemble, as an ONNX file for images of any size.
 
     \b
     segkit export runs/cells                       normalised images to logits
     segkit export runs/cells --normalize --labels  pixels to classes
+    segkit export runs/cells --labels --probabilities
+                                                   classes, and how sure
     segkit export runs/cells --int8 static         in 8-bit integers
 
     The file is run by onnxruntime beside the model at three sizes and kept only where both agree.
@@ -84,17 +98,17 @@ def command(run: str, out: Path | None, **given: Any) -> None:
 
     require_onnx()
     model = load_model(run)
-    settings = GraphSettings(normalizes=given["normalize"], labels=given["labels"])
+    settings = GraphSettings(given["normalize"], given["labels"], given["probabilities"])
     images = images_to_compare(given["images"], model.record.in_channels)
-    say("tracing the network and comparing at three sizes: half a minute or more", err=True)
+    say(f"tracing the network, for {given['minutes']:g} minutes at most ...", err=True)
     if given["int8"] is None:
-        exported = export_onnx(model, target, settings, images)
+        exported = export_onnx(model, target, settings, images, given["minutes"])
         remove_record(target)
         say(json.dumps(exported.as_json(), indent=2) if given["as_json"] else _told(exported))
         return
     with TemporaryDirectory() as folder:
         float_file = Path(folder) / "float32.onnx"
-        export_onnx(model, float_file, settings, images)
+        export_onnx(model, float_file, settings, images, given["minutes"])
         _in_int8(run, model, float_file, target, given)
 
 
@@ -157,11 +171,13 @@ def _in_int8(
 
 def _told(exported: Exported) -> str:
     lines = [f"{exported.file}  {exported.bytes / 2**20:.1f} MiB"]
+    name = next((each for each in exported.outputs if each != "labels"), "")
     for each in exported.agreement:
         batch, height, width = each.size
-        logits = "" if each.difference is None else f"logits within {each.difference:.0e}, "
-        lines.append(f"batch {batch}, {height} x {width} (height x width): {logits}labels equal")
-    return "\n".join([*lines, f"compared with PyTorch on {exported.images}, by onnxruntime"])
+        values = "" if each.difference is None else f"{name} within {each.difference:.0e}, "
+        lines.append(f"batch {batch}, {height} x {width} (height x width): {values}labels equal")
+    lines.append(f"compared with PyTorch on {exported.images}, by onnxruntime")
+    return "\n".join([*lines, "traced in {:.0f} s, compared in {:.0f} s".format(*exported.seconds)])
 
 
 def _told_int8(found: Quantized, speed: Speed | None, measured: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from segkit.data.loader import EvaluationLoader
 from segkit.data.opening.opened import Data
-from segkit.errors import ModelFileError
-from segkit.export.onnx_graph import require_free_axes
+from segkit.export.onnx_graph import as_written
 from segkit.export.quantization import Method, quantize
 from segkit.inference.onnx_network import OnnxNetwork, load_onnx
 from segkit.inference.predictor import Predictor
@@ -99,39 +98,34 @@ def export_int8(float_file: Path, target: Path, data: Data, settings: Int8Settin
     with TemporaryDirectory() as folder:
         work = Path(folder) / "int8.onnx"
         quantize(float_file, work, settings.method, images_BCHW)
-        require_free_axes(work)
-        counts, differing, pixels = _scored_together(
-            (float_network, _runnable(work)), data, settings.split
+        network = as_written(work, "Leave --int8 out, or try the other of its two methods.")
+        counts, differing, pixels = _scored_together((float_network, network), data, settings.split)
+        one, two, difference = _scores(counts)
+        found = Quantized(
+            file=str(target),
+            bytes=0,
+            float_bytes=float_file.stat().st_size,
+            method=settings.method,
+            calibrated_on=len(chosen),
+            calibration=calibration if chosen else "",
+            data=settings.data_name,
+            split=settings.split,
+            images=len(counts[0].names),
+            float_score=one,
+            score=two,
+            difference=difference,
+            iou=_ious(counts, float_network.record.label_names),
+            labels_differing=differing,
+            pixels=pixels,
         )
-        found = _found(counts, float_network.record.label_names, settings, target)
         graph = onnx.load(work)
-        told = {
-            "calibrated_on": len(chosen),
-            "calibration": calibration if chosen else "",
-            "labels_differing": differing,
-            "pixels": pixels,
-            "float_bytes": float_file.stat().st_size,
-            **found,
-        }
-        plain = Quantized(bytes=0, **told).as_json()
-        said = {name: value for name, value in plain.items() if name not in ("file", "bytes")}
+        said = {name: v for name, v in found.as_json().items() if name not in ("file", "bytes")}
         graph.metadata_props.add(key=METADATA, value=json.dumps(said))
         with storage_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             with new_file(target) as written:
                 onnx.save(graph, written)
-    return Quantized(bytes=target.stat().st_size, **told)
-
-
-def _runnable(file: Path) -> OnnxNetwork:
-    """The network of the 8-bit file; SK-M009 where onnxruntime cannot compute an operation so."""
-    try:
-        return load_onnx(file)
-    except ModelFileError as error:
-        why = str(error.what).replace(str(file), "the graph in 8 bits")
-        raise ModelFileError(
-            "SK-M009", why, "Leave --int8 out, or try the other of its two methods."
-        ) from error
+    return replace(found, bytes=target.stat().st_size)
 
 
 def _scored_together(
@@ -152,28 +146,24 @@ def _scored_together(
     return [each.counts() for each in counted], differing, pixels
 
 
-def _found(
-    counts: list[ImageCounts], classes: Sequence[str], settings: Int8Settings, target: Path
-) -> dict[str, Any]:
+def _scores(counts: Sequence[ImageCounts]) -> tuple[Interval, Interval, Interval]:
+    """Mean IoU of float32 and of 8 bits, and what the second has more."""
     one, two = (each.overlap for each in counts)
-    whole = [each.summed() for each in (one, two)]
-    scores = [
-        Interval(float(mean_iou(total)), *map(float, score_interval(each, mean_iou)))
-        for each, total in zip((one, two), whole, strict=True)
-    ]
+    first, second = (
+        Interval(float(mean_iou(each.summed())), *map(float, score_interval(each, mean_iou)))
+        for each in (one, two)
+    )
     ends = difference_interval(one, two, mean_iou) if len(one.hit_XK) > 1 else np.full(2, np.nan)
-    iou = [[None if value != value else float(value) for value in each.iou_XK] for each in whole]
-    return {
-        "file": str(target),
-        "method": settings.method,
-        "data": settings.data_name,
-        "split": settings.split,
-        "images": len(counts[0].names),
-        "float_score": scores[0],
-        "score": scores[1],
-        "difference": Interval(scores[1].value - scores[0].value, *map(float, ends)),
-        "iou": dict(zip(classes, zip(*iou, strict=True), strict=True)),
-    }
+    return first, second, Interval(second.value - first.value, *map(float, ends))
+
+
+def _ious(
+    counts: Sequence[ImageCounts], classes: Sequence[str]
+) -> dict[str, tuple[float | None, float | None]]:
+    """The IoU of every class by both, None where neither truth nor prediction has it."""
+    both = [each.overlap.summed().iou_XK.ravel().tolist() for each in counts]
+    plain = [[None if np.isnan(value) else value for value in each] for each in both]
+    return dict(zip(classes, zip(*plain, strict=True), strict=True))
 
 
 def _as_given(

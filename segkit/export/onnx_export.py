@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,27 +11,32 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from segkit.data.files.images import read_image
 from segkit.data.opening.demo import open_demo
-from segkit.errors import ModelFileError, UsageError
+from segkit.errors import ModelFileError
 from segkit.export.onnx_graph import (
+    MOST_MINUTES,
     GraphSettings,
+    as_written,
     full_scale_of,
-    require_free_axes,
+    probabilities,
     require_onnx,
     to_onnx,
 )
+from segkit.inference.onnx_file import LABELS, LOGITS, PROBABILITIES
 from segkit.inference.sources import find_sources
-from segkit.model.ensemble import Ensemble
-from segkit.model.network import SegmentationModel
+from segkit.model.network import ModelRecord, SegmentationModel
 from segkit.storage import new_file, storage_errors
 
 MOST_IMAGES = 8
 # Largest difference of a logit, as a share of the largest logit of the image (or of 1).
 TOLERANCE = 1e-4
 # (B, H, W) that the file is tried at; none is the size it was traced at, and a stride divides one.
-TRIED = ((1, 96, 128), (2, 75, 117), (1, 161, 90))
+Size = tuple[int, int, int]
+TRIED: tuple[Size, ...] = ((1, 96, 128), (2, 75, 117), (1, 161, 90))
+REPORT = "No file was written. Please report the encoder, decoder and upsampler."
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,12 @@ class Agreement:
     """The ONNX file beside PyTorch, on one batch of images.
 
     size              (B, H, W)
-    difference        largest difference of a logit, over the largest logit; None for label graphs
-    labels_differing  pixels whose class differs, among `pixels`
+    difference        largest difference of a logit, over the largest logit, or of a probability;
+                      None where the graph gives neither
+    labels_differing  pixels whose class differs by more than rounding, among `pixels`
     """
 
-    size: tuple[int, int, int]
+    size: Size
     difference: float | None
     labels_differing: int
     pixels: int
@@ -52,13 +59,17 @@ class Agreement:
 class Exported:
     """A file that agrees with its model.
 
-    images   where the compared images are from
+    outputs   what the graph gives
+    images    where the compared images are from
+    seconds   that tracing took, and comparing
     """
 
     file: str
     bytes: int
+    outputs: tuple[str, ...]
     images: str
     agreement: tuple[Agreement, ...]
+    seconds: tuple[float, float]
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -75,33 +86,32 @@ def export_onnx(
     file: Path,
     settings: GraphSettings = GraphSettings(),  # noqa: B008  (frozen)
     images: Sequence[NDArray[np.generic]] = (),
+    minutes: float = MOST_MINUTES,
 ) -> Exported:
-    """Writes `file` where onnxruntime gives the model's logits and labels at three sizes.
+    """Writes `file` where onnxruntime gives what the model gives, at three sizes.
 
-    model    on the CPU, in evaluation mode, float32
+    model    on the CPU, in evaluation mode, float32; an ensemble becomes one graph
     images   (H, W, C) of the model's channels and depth to compare on, cut or mirrored to the sizes
              tried; without any, pictures of the demo set
+    minutes  that tracing may take
 
-    Logits must agree within 1e-4 of the largest; labels wherever the two best logits differ by more
-    than rounding does. Raises ModelFileError SK-M008 (cannot be traced, or frozen axes) or SK-M009
-    (disagrees): then no file is written, and one that was there stays.
+    Logits must agree within 1e-4 of the largest, probabilities within 1e-4; labels wherever the two
+    best logits differ by more than rounding does. Raises ModelFileError SK-M008 (cannot be traced
+    for any size), SK-M009 (disagrees), SK-M011 (takes too long): then no file is written, and one
+    that was there stays.
     """
     require_onnx()
-    if isinstance(model, Ensemble):
-        raise UsageError(
-            "SK-C007",
-            f"an ensemble of {len(model.members)} networks is no single graph.",
-            "Export its members one by one: the folders MODEL/members/1, MODEL/members/2, ...",
-        )
     source = f"{len(images)} images given" if images else "pictures of the demo set"
     with storage_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
     with storage_errors(file), new_file(file) as work:
-        to_onnx(model, settings, work)
-        require_free_axes(work)
+        to_onnx(model, settings, work, minutes)
+        traced = time.monotonic()
         found = tuple(compare(model, work, settings, images))
         _refuse_disagreement(found)
-    return Exported(str(file), file.stat().st_size, source, found)
+    seconds = traced - started, time.monotonic() - traced
+    return Exported(str(file), file.stat().st_size, settings.outputs, source, found, seconds)
 
 
 def compare(
@@ -110,47 +120,46 @@ def compare(
     settings: GraphSettings,
     images: Sequence[NDArray[np.generic]] = (),
 ) -> Iterator[Agreement]:
-    """Runs the file by onnxruntime on the CPU beside the model, at each of the sizes tried."""
-    import onnxruntime
+    """Runs the file by onnxruntime on the CPU beside the model, at each of the sizes tried.
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    The file's own metadata say how pixels are normalised for it: they are compared too.
+    """
+    network = as_written(file, REPORT)
     scale = full_scale_of(model)
     for number, size in enumerate(TRIED):
-        pixels_BCHW = _batch(images or _demo(model, scale), size, first=number)
+        pixels_BCHW = torch.from_numpy(_batch(images or _demo(model, scale), size, first=number))
         with torch.no_grad():
-            normal_BCHW = model.normalize(torch.from_numpy(pixels_BCHW), scale)
-            logits_BKHW = model(normal_BCHW).numpy()
-        given_BCHW = pixels_BCHW if settings.normalizes else normal_BCHW.numpy()
-        (found,) = session.run(None, {session.get_inputs()[0].name: given_BCHW})
-        yield _agreement(logits_BKHW, found, settings, size)
+            logits_BKHW = model(model.normalize(pixels_BCHW, scale))
+        try:
+            found = network.run(network.normalize(pixels_BCHW, scale))
+        except ModelFileError as error:
+            why = str(error.what).replace(str(file), "the graph")
+            raise ModelFileError("SK-M009", why, REPORT) from error
+        yield _agreement(logits_BKHW, found, model.record, size)
 
 
 def _agreement(
-    logits_BKHW: NDArray[np.float32],
-    found: NDArray[Any],
-    settings: GraphSettings,
-    size: tuple[int, int, int],
+    logits_BKHW: Tensor, found: Mapping[str, NDArray[Any]], record: ModelRecord, size: Size
 ) -> Agreement:
-    due = (size[0], *size[1:]) if settings.labels else logits_BKHW.shape
-    if found.shape != due:
-        raise ModelFileError(
-            "SK-M009",
-            f"the graph gives {found.shape} for images of {size[1]} x {size[2]} (height x width), "
-            f"and {due} is due.",
-            "Please report the encoder, decoder and upsampler: no file was written.",
-        )
-    largest = max(1.0, float(np.abs(logits_BKHW).max()))
-    label_BHW = found if settings.labels else _with_background(found).argmax(axis=1)
-    difference = None if settings.labels else float(np.abs(found - logits_BKHW).max()) / largest
-    logits_BKHW = _with_background(logits_BKHW)
-    return Agreement(
-        size, difference, _plainly_different(logits_BKHW, label_BHW, largest), label_BHW.size
-    )
+    due_BKHW, largest = logits_BKHW.numpy(), max(1.0, float(logits_BKHW.abs().max()))
+    difference = given_BKHW = None
+    if LOGITS in found:
+        given_BKHW = found[LOGITS]
+        difference = float(np.abs(given_BKHW - due_BKHW).max()) / largest
+    elif PROBABILITIES in found:
+        given_BKHW = found[PROBABILITIES]
+        probability_BKHW = probabilities(logits_BKHW, record.temperature).numpy()
+        difference = float(np.abs(given_BKHW - probability_BKHW).max())
+    label_BHW = found.get(LABELS)
+    if label_BHW is None:
+        label_BHW = _with_background(given_BKHW).argmax(axis=1)
+    elif record.label_count == 1:  # The only class is everywhere, whatever its logit.
+        due_BKHW = np.zeros_like(due_BKHW)
+    differing = _plainly_different(_with_background(due_BKHW), label_BHW, largest)
+    return Agreement(size, difference, differing, label_BHW.size)
 
 
-def _with_background(logits_BKHW: NDArray[np.float32]) -> NDArray[np.float32]:
+def _with_background(logits_BKHW: Any) -> NDArray[np.float32]:
     """A network with one output has foreground where that is above 0: the background's logit."""
     if logits_BKHW.shape[1] > 1:
         return logits_BKHW
@@ -168,15 +177,16 @@ def _plainly_different(
 
 def _refuse_disagreement(found: Sequence[Agreement]) -> None:
     for each in found:
-        if (each.difference or 0.0) > TOLERANCE or each.labels_differing:
+        # So written that no number at all, NaN, is refused too.
+        if not (each.difference or 0.0) <= TOLERANCE or each.labels_differing:
             batch, height, width = each.size
-            differs = "" if each.difference is None else f"logits differ by {each.difference:.1e} "
+            differs = "" if each.difference is None else f"values differ by {each.difference:.1e} "
             raise ModelFileError(
                 "SK-M009",
                 f"the ONNX file disagrees with the model at {height} x {width} (height x width), "
                 f"batch {batch}: {differs}and {each.labels_differing:,} of {each.pixels:,} labels "
                 f"do (allowed: {TOLERANCE:.0e} and 0).",
-                "No file was written. Please report the encoder, decoder and upsampler.",
+                REPORT,
             )
 
 
@@ -192,9 +202,7 @@ def _demo(model: SegmentationModel, scale: float) -> list[NDArray[np.generic]]:
     return images
 
 
-def _batch(
-    images: Sequence[NDArray[np.generic]], size: tuple[int, int, int], first: int
-) -> NDArray[np.float32]:
+def _batch(images: Sequence[NDArray[np.generic]], size: Size, first: int) -> NDArray[np.float32]:
     """pixels_BCHW of a size, from the images in turn: cut, or mirrored where they are smaller."""
     count, height, width = size
     cut = []

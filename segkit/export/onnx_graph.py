@@ -22,7 +22,17 @@ from torch import Tensor, nn
 
 from segkit.data.intensity import recorded
 from segkit.errors import EnvironmentFault, ModelFileError
-from segkit.inference.onnx_network import FORMAT, INPUT, LABELS, LOGITS
+from segkit.export.time_limit import TimeIsUp, time_limit
+from segkit.inference.onnx_file import (
+    FORMAT,
+    INPUT,
+    LABELS,
+    LARGEST,
+    LOGITS,
+    PROBABILITIES,
+)
+from segkit.inference.onnx_network import OnnxNetwork, load_onnx
+from segkit.model.labels import label_type
 from segkit.model.network import SegmentationModel
 from segkit.version import __version__
 
@@ -30,26 +40,35 @@ if TYPE_CHECKING:
     import onnx
 
 INSTALL = "python -m pip install onnx onnxscript onnxruntime"
-# Axes that may be of any length, by the tensor's name.
-FREE_AXES = {INPUT: (0, 2, 3), LOGITS: (0, 2, 3), LABELS: (0, 1, 2)}
+MOST_MINUTES = 20.0
 
 
 @dataclass(frozen=True)
 class GraphSettings:
     """What the graph does besides the network.
 
-    normalizes   takes pixels, from 0 to the training's full scale, and normalises them itself; else
-                 image_BCHW is expected normalised, by the numbers in the file's metadata
-    labels       gives the class of each pixel, (B, H, W), uint8 up to 256 classes, else int32; else
-                 logits_BKHW, float32
+    normalizes     takes pixels, from 0 to the training's full scale, and normalises them itself;
+                   else image_BCHW is expected normalised, by the numbers in the file's metadata
+    labels         gives the class of each pixel, (B, H, W), uint8 up to 256 classes, else int32
+    probabilities  gives the probability of each class, (B, K, H, W), float32, of logits divided by
+                   the model's temperature; of a network with one output, background and foreground
+
+    Without labels and probabilities it gives logits_BKHW, float32.
     """
 
     normalizes: bool = False
     labels: bool = False
+    probabilities: bool = False
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the graph gives, in this order."""
+        asked = ((LABELS, self.labels), (PROBABILITIES, self.probabilities))
+        return tuple(name for name, wanted in asked if wanted) or (LOGITS,)
 
 
 class DeployedNetwork(nn.Module):
-    """The model with what the settings add, as it is traced: image_BCHW to logits or labels."""
+    """The model with what the settings add, as it is traced: image_BCHW to each of the outputs."""
 
     def __init__(
         self, model: SegmentationModel, settings: GraphSettings, full_scale: float
@@ -57,15 +76,30 @@ class DeployedNetwork(nn.Module):
         super().__init__()
         self.model, self.settings, self.full_scale = model, settings, full_scale
 
-    def forward(self, image_BCHW: Tensor) -> Tensor:
+    def forward(self, image_BCHW: Tensor) -> tuple[Tensor, ...]:
         if self.settings.normalizes:
             image_BCHW = self.model.normalize(image_BCHW, self.full_scale)
         logits_BKHW: Tensor = self.model(image_BCHW)
-        if not self.settings.labels:
-            return logits_BKHW
+        given = {LOGITS: lambda: logits_BKHW}
+        given[LABELS] = lambda: self.labels(logits_BKHW)
+        given[PROBABILITIES] = lambda: probabilities(logits_BKHW, self.model.record.temperature)
+        return tuple(given[name]() for name in self.settings.outputs)
+
+    def labels(self, logits_BKHW: Tensor) -> Tensor:
+        """label_BHW; a single class is everywhere, whatever its logit."""
+        count = self.model.record.label_count
+        if count == 1:
+            return torch.zeros_like(logits_BKHW[:, 0], dtype=torch.uint8)
         if logits_BKHW.shape[1] == 1:
             return (logits_BKHW[:, 0] > 0).to(torch.uint8)
-        return logits_BKHW.argmax(dim=1).to(_smallest(self.model.record.num_classes))
+        return logits_BKHW.argmax(dim=1).to(label_type(count))
+
+
+def probabilities(logits_BKHW: Tensor, temperature: float) -> Tensor:
+    """Of every class, (B, K, H, W); of one output those of background and foreground."""
+    if logits_BKHW.shape[1] == 1:
+        logits_BKHW = torch.cat((torch.zeros_like(logits_BKHW), logits_BKHW), dim=1)
+    return (logits_BKHW / temperature).softmax(dim=1)
 
 
 def require_onnx() -> None:
@@ -82,36 +116,38 @@ def require_onnx() -> None:
 
 
 def traced_size(model: SegmentationModel) -> tuple[int, int]:
-    """(H, W) to trace at, odd, so that no stride divides either: 45 and 71 for stride 32."""
-    deepest = max(int(model.encoder.strides[-1]), 16)
-    lost = 2 * model.margin
+    """(H, W) to trace at, odd, so that no stride divides either: 77 and 135 for stride 32.
+
+    Larger than the network needs, because torch freezes a side that is 1 in some map: transformers
+    attend to maps of a half to an eighth of their own side.
+    """
+    deepest = max(64, *(int(each.encoder.strides[-1]) for each in model.networks))
+    lost = 2 * max(each.margin for each in model.networks)
     return deepest + 13 + lost, 2 * deepest + 7 + lost
 
 
-def to_onnx(model: SegmentationModel, settings: GraphSettings, file: Path) -> None:
+def to_onnx(
+    model: SegmentationModel, settings: GraphSettings, file: Path, minutes: float = MOST_MINUTES
+) -> None:
     """Writes the graph of a model in evaluation mode; its axes and its numbers are not yet checked.
 
-    Raises ModelFileError SK-M008 where torch cannot trace the network for every size.
+    Raises ModelFileError SK-M008 where torch cannot trace the network for every size or the graph
+    would be larger than a file can be, SK-M011 where tracing has not ended after so many minutes.
     """
     require_onnx()
+    _refuse_too_large(model)
     import onnx
 
-    network = DeployedNetwork(model, settings, full_scale_of(model)).eval()
-    parameter = next(model.parameters())
-    height, width = traced_size(model)
-    image_BCHW = torch.rand(2, model.record.in_channels, height, width, device=parameter.device)
-    any_length = dict.fromkeys(FREE_AXES[INPUT], torch.export.Dim.DYNAMIC)
     try:
-        with silent():
-            program = torch.onnx.export(
-                network,
-                (image_BCHW,),
-                dynamo=True,
-                dynamic_shapes=(any_length,),
-                input_names=[INPUT],
-                output_names=[LABELS if settings.labels else LOGITS],
-                verbose=False,
-            )
+        with silent(), time_limit(60 * minutes):
+            graph = _traced(model, settings)
+    except TimeIsUp:
+        raise ModelFileError(
+            "SK-M011",
+            f"tracing {_parts(model)} has not ended after {minutes:g} minutes.",
+            f"Give it longer (--minutes {3 * minutes:g}), or train with the upsampler bilinear, "
+            "which is traced sooner.",
+        ) from None
     # torch raises errors of a dozen classes here, each of which means the same to a user.
     except Exception as error:
         raise ModelFileError(
@@ -120,12 +156,50 @@ def to_onnx(model: SegmentationModel, settings: GraphSettings, file: Path) -> No
             f"({reason(error)}).",
             "Choose another upsampler or decoder; the upsampler bilinear can be exported.",
         ) from error
-    if program is None:
-        raise ModelFileError("SK-M008", f"torch gave no graph for {_parts(model)}.")
-    graph: onnx.ModelProto = program.model_proto
     for name, value in metadata_of(model, settings).items():
         graph.metadata_props.add(key=name, value=value)
     onnx.save(graph, file)
+
+
+def _traced(model: SegmentationModel, settings: GraphSettings) -> onnx.ModelProto:
+    network = DeployedNetwork(model, settings, full_scale_of(model)).eval()
+    height, width = traced_size(model)
+    image_BCHW = torch.rand(
+        2, model.record.in_channels, height, width, device=model.mean_C11.device
+    )
+    program = torch.onnx.export(
+        network,
+        (image_BCHW,),
+        dynamo=True,
+        dynamic_shapes=(dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC),),
+        input_names=[INPUT],
+        output_names=list(settings.outputs),
+        verbose=False,
+    )
+    if program is None:
+        raise ValueError("torch gave no graph")
+    graph: onnx.ModelProto = program.model_proto
+    _forget_places(graph.graph)
+    return graph
+
+
+def _forget_places(graph: onnx.GraphProto) -> None:
+    """Removes torch's notes on every step: lines of files on this machine, by their whole path."""
+    values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    for each in (graph, *graph.node, *values):
+        del each.metadata_props[:]
+
+
+def _refuse_too_large(model: SegmentationModel) -> None:
+    """Raises ModelFileError SK-M008 where the weights alone are more than one file holds."""
+    needed = sum(tensor.numel() * 4 for tensor in model.state_dict().values())
+    if needed >= LARGEST:
+        raise ModelFileError(
+            "SK-M008",
+            f"{_parts(model)} has {needed:,} bytes of weights, and an ONNX file holds less than "
+            f"{LARGEST:,}.",
+            "Train a smaller encoder, or export the members of an ensemble one by one.",
+        )
 
 
 def metadata_of(model: SegmentationModel, settings: GraphSettings) -> dict[str, str]:
@@ -143,7 +217,7 @@ def metadata_of(model: SegmentationModel, settings: GraphSettings) -> dict[str, 
         "mean": model.mean_C11.flatten().tolist(),
         "std": model.std_C11.flatten().tolist(),
         "input": "pixels" if settings.normalizes else "normalized",
-        "output": LABELS if settings.labels else LOGITS,
+        "output": list(settings.outputs),
         "encoder": record.encoder.expression,
         "decoder": record.decoder.expression,
         "upsampler": record.upsampler.expression,
@@ -152,36 +226,22 @@ def metadata_of(model: SegmentationModel, settings: GraphSettings) -> dict[str, 
     return {"segkit.format": FORMAT, "segkit.version": __version__, **written}
 
 
-def require_free_axes(file: Path) -> None:
-    """Raises ModelFileError SK-M008 where an axis that has to be free has a fixed length."""
-    import onnx
+def as_written(file: Path, fix: str) -> OnnxNetwork:
+    """The network of a file that was just written, to be compared before it is kept.
 
-    graph = onnx.load(file, load_external_data=False).graph
-    for value in (*graph.input, *graph.output):
-        axes = value.type.tensor_type.shape.dim
-        fixed = [
-            f"axis {i} is {axes[i].dim_value}" for i in FREE_AXES[value.name] if _fixed(axes[i])
-        ]
-        if fixed:
-            raise ModelFileError(
-                "SK-M008",
-                f"the graph's '{value.name}' is frozen: {', '.join(fixed)}, of any length is due.",
-                "Please report the encoder, decoder and upsampler: this file was not kept.",
-            )
+    Raises ModelFileError SK-M008 where onnxruntime cannot run it for images of any size.
+    """
+    try:
+        return load_onnx(file)
+    except ModelFileError as error:
+        why = str(error.what).replace(str(file), "the graph")
+        raise ModelFileError("SK-M008", why, fix) from error
 
 
 def full_scale_of(model: SegmentationModel) -> float:
     """The pixel value that counts as 1, as the training recorded it; 255 where it did not."""
     scaling = recorded(model.record.training)
     return scaling.full_scale(scaling.dtype or "uint8")
-
-
-def _fixed(axis: Any) -> bool:
-    return bool(axis.HasField("dim_value"))
-
-
-def _smallest(classes: int) -> torch.dtype:
-    return torch.uint8 if classes <= 256 else torch.int32
 
 
 def _parts(model: SegmentationModel) -> str:

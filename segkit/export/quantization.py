@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from segkit.errors import ModelFileError
 from segkit.export.onnx_graph import reason, silent
-from segkit.inference.onnx_network import INPUT
+from segkit.inference.onnx_file import INPUT
 
 Method = Literal["dynamic", "static"]
 
@@ -33,9 +34,9 @@ def quantize(
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    prepared = target.with_name("prepared.onnx")
     try:
-        with silent():
+        with silent(), TemporaryDirectory() as folder:
+            prepared = Path(folder) / "prepared.onnx"
             # Folds norms into convolutions, whose weights are then rounded as they will be used.
             quant_pre_process(str(file), str(prepared), skip_symbolic_shape=True)
             if method == "dynamic":
@@ -61,8 +62,6 @@ def quantize(
             f"onnxruntime cannot write this network in 8 bits ({reason(error)}).",
             "Leave --int8 out, or try the other of its two methods.",
         ) from error
-    finally:
-        prepared.unlink(missing_ok=True)
 
 
 def _reader(images_BCHW: Iterable[NDArray[np.float32]]) -> object:

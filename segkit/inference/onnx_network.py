@@ -3,63 +3,47 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from segkit.device import choose_device, choose_precision
-from segkit.errors import EnvironmentFault, ModelFileError, UsageError
+from segkit.errors import ModelFileError, UsageError, first_line
+from segkit.inference.onnx_file import (
+    INPUT,
+    LABELS,
+    LOGITS,
+    PROBABILITIES,
+    opened,
+    refused,
+)
 from segkit.model.folder import load_model
 from segkit.model.labels import label_type, most_likely
-from segkit.model.network import (
-    COLDEST,
-    HOTTEST,
-    CoarseLogits,
-    ModelRecord,
-    Part,
-    SegmentationModel,
-)
+from segkit.model.network import CoarseLogits, ModelRecord, Part, SegmentationModel
 
-FORMAT = "segkit-onnx/1"
 SUFFIX = ".onnx"
-INSTALL = "python -m pip install 'segkit-core[onnx]'"
-INPUT, LOGITS, LABELS = "image", "logits", "labels"
-LARGEST = 2**31
 
 
 class OnnxNetwork(SegmentationModel):
     """Answers as the model it was exported from does, in float32.
 
-    gives_labels   the graph gives classes and no logits: no probabilities, and no blended tiles
+    gives_labels   the graph gives classes alone: no probabilities, and no blended tiles
     """
 
     def __init__(self, file: Path, session: Any, told: dict[str, Any]) -> None:
         nn.Module.__init__(self)
-        self.file, self._session = file, session
-        self.gives_labels = told["output"] == LABELS
+        self.file, self._session, self._outputs = file, session, told["output"]
+        self.gives_labels = self._outputs == [LABELS]
         self._takes_pixels = told["input"] == "pixels"
         # Ranges found at each run are of all images together: an answer would depend on the others.
         self._singly = told["int8"].get("method") == "dynamic"
         self._scale = float(told["full_scale"])
-        outputs = len(told["classes"])
-        self.record = ModelRecord(
-            Part(told["encoder"], "segkit-onnx", "1"),
-            Part(told["decoder"], "segkit-onnx", "1"),
-            Part(told["upsampler"], "segkit-onnx", "1"),
-            num_classes=outputs,
-            in_channels=len(told["mean"]) if len(told["mean"]) > 1 else _channels(session),
-            classes=tuple(told["classes"]),
-            palette=tuple(tuple(colour) for colour in told["palette"]),
-            ignore_index=told["ignore_index"],
-            background=int(told["background"] or 0),
-            temperature=float(told["temperature"]),
-            training={name: told[name] for name in ("intensity", "full_scale", "reading")},
-        )
+        self.record = _record(session, told)
         # Its own bytes tell it from another model where a prediction goes on.
         digest = hashlib.blake2b(file.read_bytes(), digest_size=16).digest()
         self.register_buffer("fingerprint", torch.frombuffer(bytearray(digest), dtype=torch.uint8))
@@ -75,21 +59,7 @@ class OnnxNetwork(SegmentationModel):
 
     def forward(self, image_BCHW: Tensor, enlarged: bool = True) -> Any:
         """logits_BKHW, of one output too: those of background and foreground."""
-        if self.gives_labels:
-            raise UsageError(
-                "SK-C007",
-                f"{self.file} gives classes and no logits, which probabilities, mirrors and tiles "
-                "are made of.",
-                "Export the model without --labels.",
-            )
-        logits_BKHW = torch.from_numpy(self._run(image_BCHW))
-        if logits_BKHW.shape[1] not in (1, len(self.record.classes)):
-            raise ModelFileError(
-                "SK-M010",
-                f"{self.file} gives {logits_BKHW.shape[1]} values a pixel for "
-                f"{len(self.record.classes)} classes.",
-                "It is not the graph that its metadata tell of: export it again.",
-            )
+        logits_BKHW = self._logits_of(self.run(image_BCHW))
         if enlarged:
             return logits_BKHW
         height, width = image_BCHW.shape[-2:]
@@ -101,38 +71,92 @@ class OnnxNetwork(SegmentationModel):
     @torch.no_grad()
     def labels(self, image_BCHW: Tensor) -> Tensor:
         """The class of every pixel, label_BHW."""
-        if self.gives_labels:
-            found = torch.from_numpy(self._run(image_BCHW).astype(np.int64))
-            return found.to(label_type(self.record.label_count))
-        return most_likely(self(image_BCHW))
+        return self._labels_of(self.run(image_BCHW))
 
     @torch.no_grad()
     def labelled(self, image_BCHW: Tensor) -> tuple[Tensor, CoarseLogits]:
-        output = self(image_BCHW, enlarged=False)
-        return most_likely(output.logits_BKhw), output
+        found, (height, width) = self.run(image_BCHW), image_BCHW.shape[-2:]
+        return self._labels_of(found), CoarseLogits(self._logits_of(found), (height, width), False)
 
-    def _run(self, image_BCHW: Tensor) -> Any:
+    def run(self, image_BCHW: Tensor) -> dict[str, NDArray[Any]]:
+        """Each output of the graph by its name, for images as `normalize` gives them.
+
+        Raises ModelFileError SK-M010 where it cannot be computed, or is of another size.
+        """
         if self._singly and len(image_BCHW) > 1:
-            return np.concatenate([self._run(each_1CHW) for each_1CHW in image_BCHW.split(1)])
+            each = [self.run(image_1CHW) for image_1CHW in image_BCHW.split(1)]
+            return {name: np.concatenate([one[name] for one in each]) for name in self._outputs}
         given = np.ascontiguousarray(image_BCHW.detach().cpu().numpy())
         try:
-            (found,) = self._session.run(None, {INPUT: given})
+            found = self._session.run(self._outputs, {INPUT: given})
         # onnxruntime raises errors of a dozen classes of its own.
         except Exception as error:
             raise ModelFileError(
                 "SK-M010",
                 f"onnxruntime cannot run {self.file} on {given.shape} "
-                f"({type(error).__name__}: {_first_line(error)}).",
+                f"({type(error).__name__}: {first_line(error)}).",
                 "Export it again with this version of segkit.",
             ) from error
-        height, width = image_BCHW.shape[-2:]
-        if found.shape[0] != len(given) or found.shape[-2:] != (height, width):
+        for name, values in zip(self._outputs, found, strict=True):
+            self._refuse_misfit(name, values, given.shape)
+        return dict(zip(self._outputs, found, strict=True))
+
+    def _logits_of(self, found: dict[str, NDArray[Any]]) -> Tensor:
+        """logits_BKHW; of probabilities their logarithms times the temperature, whose softmax at
+        that temperature they are again."""
+        if LOGITS in found:
+            return torch.from_numpy(found[LOGITS])
+        if PROBABILITIES in found:
+            probability_BKHW = torch.from_numpy(found[PROBABILITIES])
+            least = torch.finfo(probability_BKHW.dtype).tiny
+            return probability_BKHW.clamp(min=least).log() * self.record.temperature
+        raise UsageError(
+            "SK-C007",
+            f"{self.file} gives classes and no logits, which probabilities, mirrors and tiles "
+            "are made of.",
+            "Export the model without --labels, or with --probabilities beside it.",
+        )
+
+    def _labels_of(self, found: dict[str, NDArray[Any]]) -> Tensor:
+        if LABELS not in found:
+            return most_likely(self._logits_of(found))
+        return torch.from_numpy(found[LABELS].astype(np.int64)).to(
+            label_type(self.record.label_count)
+        )
+
+    def _refuse_misfit(self, name: str, values: NDArray[Any], given: tuple[int, ...]) -> None:
+        batch, _, height, width = given
+        count, gives = len(self.record.classes), ""
+        if (len(values), *values.shape[-2:]) != (batch, height, width):
+            gives = f"{values.shape} for {batch} images of {height} x {width}"
+        elif name == LABELS and not 0 <= values.min() <= values.max() < count:
+            gives = f"labels from {values.min()} to {values.max()} for {count} classes"
+        elif name != LABELS and values.shape[1] not in (count, 1 if name == LOGITS else 2):
+            gives = f"{values.shape[1]} values a pixel for {count} classes"
+        if gives:
             raise ModelFileError(
                 "SK-M010",
-                f"{self.file} gives {found.shape} for an image of {height} x {width}.",
+                f"{self.file} gives {gives}.",
                 "It is not the graph that its metadata tell of: export it again.",
             )
-        return found
+
+
+def _record(session: Any, told: dict[str, Any]) -> ModelRecord:
+    names = ("encoder", "decoder", "upsampler")
+    encoder, decoder, upsampler = (Part(told[name], "segkit-onnx", "1") for name in names)
+    return ModelRecord(
+        encoder,
+        decoder,
+        upsampler,
+        num_classes=len(told["classes"]),
+        in_channels=session.get_inputs()[0].shape[1],
+        classes=tuple(told["classes"]),
+        palette=tuple(tuple(colour) for colour in told["palette"]),
+        ignore_index=told["ignore_index"],
+        background=int(told["background"] or 0),
+        temperature=float(told["temperature"]),
+        training={name: told[name] for name in ("intensity", "full_scale", "reading")},
+    )
 
 
 def load_onnx(file: Path) -> OnnxNetwork:
@@ -141,42 +165,11 @@ def load_onnx(file: Path) -> OnnxNetwork:
     Raises ModelFileError SK-M010 where it was not written by `segkit export`, is damaged, or points
     to other files; EnvironmentFault SK-E003 without onnx and onnxruntime.
     """
-    _require()
-    import onnx
-    import onnxruntime
-
+    session, told = opened(file)
     try:
-        if file.stat().st_size > LARGEST:
-            raise _refused(file, f"has {file.stat().st_size:,} bytes, more than a graph can have")
-        graph = onnx.load(file, load_external_data=False)
-    except OSError as error:
-        raise ModelFileError("SK-M001", f"{file} cannot be read ({error.strerror}).") from error
-    except ModelFileError:
-        raise
-    except Exception as error:  # protobuf's own
-        raise _refused(file, f"is damaged, or no ONNX file ({type(error).__name__})") from error
-    if where := _outside(graph):
-        raise _refused(file, f"keeps weights in another file, '{where}', which is never opened")
-    told = _told(file, graph)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = torch.get_num_threads()
-    try:
-        session = onnxruntime.InferenceSession(
-            graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        named = (
-            [each.name for each in session.get_inputs()],
-            [each.name for each in session.get_outputs()],
-        )
-        if named != ([INPUT], [told["output"]]):
-            raise _refused(file, f"takes {named[0]} and gives {named[1]}")
         return OnnxNetwork(file, session, told)
-    except ModelFileError:
-        raise
-    except Exception as error:
-        why = f"cannot be run ({type(error).__name__}: {_first_line(error)})"
-        raise _refused(file, why) from error
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise refused(file, f"says nothing readable of itself ({first_line(error)})") from error
 
 
 def load_network(
@@ -219,77 +212,3 @@ def chosen(
             "Leave both out, or give the run that it was exported from.",
         )
     return torch.device("cpu"), "fp32"
-
-
-def _told(file: Path, graph: Any) -> dict[str, Any]:
-    """What the file says of itself."""
-    written = {each.key: each.value for each in graph.metadata_props}
-    form = written.get("segkit.format")
-    if form != FORMAT:
-        said = f"is of format {form}" if form else "does not say what its classes and pixels mean"
-        raise _refused(file, said)
-    names: tuple[str, ...] = (
-        *("classes", "palette", "ignore_index", "intensity", "full_scale", "mean", "std"),
-        "background",
-        "temperature",
-        "reading",
-        "input",
-        "output",
-        "encoder",
-        "decoder",
-        "upsampler",
-        "int8",
-    )
-    try:
-        # Older files say nothing of the first three; only those in 8 bits say the last.
-        later = {"segkit.background": "0", "segkit.reading": "{}", "segkit.temperature": "1"}
-        later["segkit.int8"] = "{}"
-        told = {name: json.loads((later | written)[f"segkit.{name}"]) for name in names}
-        for each in (told["full_scale"], *told["mean"], *told["std"]):
-            float(each)
-        if not COLDEST <= float(told["temperature"]) <= HOTTEST:
-            raise ValueError(f"temperature {told['temperature']}")
-        told["int8"].get("method")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _refused(file, f"says nothing readable of itself ({error})") from error
-    return told
-
-
-def _outside(graph: Any) -> str:
-    """Another file that holds some of the graph's tensors; "" where it is whole."""
-    from onnx.external_data_helper import _get_all_tensors, uses_external_data
-
-    for tensor in _get_all_tensors(graph):
-        if uses_external_data(tensor):
-            named = {each.key: each.value for each in tensor.external_data}
-            return named.get("location", "unnamed")
-    return ""
-
-
-def _refused(file: Path, why: str) -> ModelFileError:
-    return ModelFileError(
-        "SK-M010",
-        f"{file} {why}.",
-        "Only files that `segkit export RUN` wrote are predicted with, one file each.",
-    )
-
-
-def _channels(session: Any) -> int:
-    found = session.get_inputs()[0].shape[1]
-    return found if isinstance(found, int) else 1
-
-
-def _require() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
-    if missing:
-        raise EnvironmentFault(
-            "SK-E003",
-            f"predicting with an ONNX file needs {' and '.join(missing)}, not installed here.",
-            INSTALL,
-        )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0][:200]

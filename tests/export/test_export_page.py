@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 import segkit
 from segkit.cli.export_command import command
+from segkit.cli.predict_command import command as predict
 
 pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.integration
@@ -36,7 +38,7 @@ def test_the_commands_and_the_program_run(tmp_path, monkeypatch, capsys):
     lines = [line for block in blocks("") for line in block.splitlines()]
     exports = [shlex.split(line)[2:] for line in lines if line.startswith("segkit export")]
     *of_floats, of_bytes = exports
-    assert len(of_floats) == 2
+    assert len(of_floats) == 3
     for arguments in of_floats:
         done = CliRunner().invoke(command, arguments, catch_exceptions=False)
         assert "labels equal" in done.output
@@ -47,6 +49,14 @@ def test_the_commands_and_the_program_run(tmp_path, monkeypatch, capsys):
     record = json.loads(Path("runs/cells/model.int8.onnx.json").read_text())
     assert (record["images"], record["speed"]) == (2, None)
     assert set(record["iou"]) == {"ground", "cell"}
-    (program,) = blocks("python")
-    exec(program, {})
+    with_onnxruntime, with_openvino = blocks("python")
+    exec(with_onnxruntime, {})
     assert capsys.readouterr().out == "['ground', 'cell'] (1, 70, 90)\n"
+    (predicts,) = (shlex.split(line)[2:] for line in lines if line.startswith("segkit predict"))
+    CliRunner().invoke(predict, predicts, catch_exceptions=False)
+    for image in ("masks/a.png", "masks/b.png"):
+        assert Path("onnx-masks", image).is_file()
+    if find_spec("openvino"):
+        capsys.readouterr()
+        exec(with_openvino, {})
+        assert capsys.readouterr().out == "['logits'] (1, 2, 96, 128)\n"

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
+import re
 import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -13,14 +20,32 @@ from click.testing import CliRunner
 import segkit
 from segkit.cli.export_command import command
 from segkit.errors import EnvironmentFault, ModelFileError
-from segkit.export import onnx_graph
-from segkit.export.onnx_export import compare, export_onnx
-from segkit.export.onnx_graph import GraphSettings, metadata_of, require_free_axes, traced_size
+from segkit.export import onnx_export, onnx_graph
+from segkit.export.onnx_export import export_onnx
+from segkit.export.onnx_graph import GraphSettings, metadata_of, traced_size
+from segkit.inference.onnx_network import load_onnx
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.integration
-LOGITS, WHOLE = GraphSettings(), GraphSettings(normalizes=True, labels=True)
+LOGITS, LABELS = GraphSettings(), GraphSettings(normalizes=True, labels=True)
+WHOLE = GraphSettings(normalizes=True, labels=True, probabilities=True)
+TEMPERATURE = 2.5
+
+
+@pytest.fixture(scope="module")
+def warm(model):
+    """The model with a temperature."""
+    tempered = copy.deepcopy(model)
+    tempered.record = replace(model.record, temperature=TEMPERATURE)
+    return tempered
+
+
+@pytest.fixture(scope="module")
+def whole(warm, tmp_path_factory):
+    """Its file with everything inside."""
+    file = tmp_path_factory.mktemp("whole") / "whole.onnx"
+    return file, export_onnx(warm, file, WHOLE)
 
 
 def test_the_traced_size_is_divided_by_no_stride(model):
@@ -45,19 +70,20 @@ def test_the_report_tells_what_was_compared(exported):
     assert report.images == "pictures of the demo set"
 
 
-def test_pixels_in_and_classes_out(model, tmp_path):
-    file = tmp_path / "whole.onnx"
-    export_onnx(model, file, WHOLE)
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+def test_pixels_in_and_classes_and_tempered_probabilities_out(whole, warm):
+    session = onnxruntime.InferenceSession(whole[0], providers=["CPUExecutionProvider"])
     pixels_BCHW = np.random.default_rng(0).uniform(0, 255, (1, 3, 50, 61)).astype(np.float32)
-    (found,) = session.run(None, {"image": pixels_BCHW})
+    label_BHW, probability_BKHW = session.run(None, {"image": pixels_BCHW})
     with torch.no_grad():
-        logits_BKHW = model(model.normalize(torch.from_numpy(pixels_BCHW)))
-    assert found.dtype == np.uint8
-    assert (found == logits_BKHW.argmax(1).numpy()).mean() > 0.9999
+        logits_BKHW = warm(warm.normalize(torch.from_numpy(pixels_BCHW))).numpy()
+    assert label_BHW.dtype == np.uint8
+    assert (label_BHW == logits_BKHW.argmax(1)).mean() > 0.9999
+    power_BKHW = np.exp((logits_BKHW / TEMPERATURE).astype(np.float64))
+    due_BKHW = power_BKHW / power_BKHW.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probability_BKHW, due_BKHW, atol=1e-5)
 
 
-@pytest.mark.parametrize("settings", [LOGITS, WHOLE], ids=["logits", "labels"])
+@pytest.mark.parametrize("settings", [LOGITS, LABELS], ids=["logits", "labels"])
 def test_a_network_with_one_output_names_background_and_foreground(tmp_path, settings):
     torch.manual_seed(0)
     binary = segkit.build_model("unet(depth=2, width=4)", num_classes=1).eval()
@@ -76,6 +102,14 @@ def test_a_network_with_one_output_names_background_and_foreground(tmp_path, set
     assert json.loads(told["segkit.classes"]) == ["background", "foreground"]
 
 
+def test_the_file_tells_nothing_of_the_machine_that_wrote_it(exported, whole):
+    for file, _ in (exported, whole):
+        written = file.read_bytes()
+        for place in (Path(segkit.__file__).parents[1], Path.home(), Path(torch.__file__).parent):
+            assert str(place).encode() not in written
+        assert b".py" not in written
+
+
 def test_the_file_says_what_it_expects(exported, model):
     file, _ = exported
     told = {each.key: each.value for each in onnx.load(file).metadata_props}
@@ -84,20 +118,134 @@ def test_the_file_says_what_it_expects(exported, model):
     assert json.loads(told["segkit.mean"]) == pytest.approx(model.encoder.normalization.mean)
 
 
-def test_a_graph_whose_numbers_were_changed_is_refused(exported, model, tmp_path, monkeypatch):
-    file, _ = exported
-    broken = onnx.load(file)
-    weight = max(broken.graph.initializer, key=lambda each: len(each.raw_data))
-    values = onnx.numpy_helper.to_array(weight) * np.float32(1.01)
-    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
-    monkeypatch.setattr(
-        "segkit.export.onnx_export.to_onnx", lambda model, settings, at: onnx.save(broken, at)
+def scaled_weights(graph):
+    weight = max(graph.graph.initializer, key=lambda each: len(each.raw_data))
+    put(weight, numbers(weight) * np.float32(1.01))
+
+
+def no_numbers(graph):
+    weight = max(graph.graph.initializer, key=lambda each: len(each.raw_data))
+    put(weight, numbers(weight) * np.float32("nan"))
+
+
+def other_mean_inside(graph):
+    (mean,) = (each for each in graph.graph.initializer if each.name.endswith("mean_C11"))
+    put(mean, numbers(mean) + np.float32(0.1))
+
+
+def other_mean_told(graph):
+    (told,) = (each for each in graph.metadata_props if each.key == "segkit.mean")
+    told.value = "[0.4, 0.4, 0.4]"
+
+
+def least_likely(graph):
+    (node,) = (each for each in graph.graph.node if each.op_type == "ArgMax")
+    node.op_type = "ArgMin"
+
+
+def no_temperature(graph):
+    (value,) = (each for each in graph.graph.initializer if close_to(each, TEMPERATURE))
+    put(value, np.ones_like(numbers(value)))
+
+
+def one_row_less(graph):
+    """The first output without its last row, and with it again where the height is even."""
+    shapes = onnx.numpy_helper.from_array
+    graph.graph.initializer.extend(
+        [shapes(np.array([v]), f"cut.{n}") for n, v in (("from", 0), ("to", -1), ("axis", -2))]
     )
+    name = graph.graph.output[0].name
+    for node in graph.graph.node:
+        node.output[:] = ["uncut" if each == name else each for each in node.output]
+    ends = ["uncut", "cut.from", "cut.to", "cut.axis"]
+    graph.graph.node.append(onnx.helper.make_node("Slice", ends, [name]))
+
+
+def frozen(graph):
+    graph.graph.output[0].type.tensor_type.shape.dim[2].dim_value = 64
+
+
+def numbers(tensor):
+    return onnx.numpy_helper.to_array(tensor)
+
+
+def put(tensor, values):
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+
+def close_to(tensor, values):
+    found = numbers(tensor).ravel()
+    return found.size == np.size(values) and np.allclose(found, values)
+
+
+BROKEN = [
+    (scaled_weights, LOGITS, "SK-M009", "disagrees with the model at 96 x 128"),
+    (no_numbers, LOGITS, "SK-M009", "values differ by nan"),
+    (other_mean_told, LOGITS, "SK-M009", "disagrees with the model at 96 x 128"),
+    (one_row_less, LOGITS, "SK-M009", "(1, 5, 95, 128) for 1 images of 96 x 128"),
+    (frozen, LOGITS, "SK-M008", "gives logits tensor(float) (any, 5, 64, any)"),
+    (other_mean_inside, WHOLE, "SK-M009", "disagrees with the model at 96 x 128"),
+    (least_likely, WHOLE, "SK-M009", "labels do (allowed: 1e-04 and 0)"),
+    (no_temperature, WHOLE, "SK-M009", "disagrees with the model at 96 x 128"),
+]
+
+
+@pytest.mark.parametrize("way", BROKEN, ids=lambda way: way[0].__name__)
+def test_a_graph_broken_on_purpose_is_refused(exported, whole, model, warm, way, tmp_path):
+    break_it, settings, code, why = way
+    broken = onnx.load((exported if settings is LOGITS else whole)[0])
+    break_it(broken)
     target = tmp_path / "out" / "model.onnx"
-    with pytest.raises(ModelFileError, match="disagrees with the model at 96 x 128") as caught:
-        export_onnx(model, target)
-    assert caught.value.code == "SK-M009"
+    with (
+        mock.patch.object(onnx_export, "to_onnx", lambda *given: onnx.save(broken, given[2])),
+        pytest.raises(ModelFileError, match=re.escape(why)) as caught,
+    ):
+        export_onnx(model if settings is LOGITS else warm, target, settings)
+    assert caught.value.code == code
     assert list(target.parent.iterdir()) == []
+
+
+def test_a_network_that_is_traced_too_long_is_given_up(model, tmp_path, monkeypatch):
+    def trace(*_, **__):
+        while True:
+            with contextlib.suppress(Exception):
+                time.sleep(0.01)
+
+    monkeypatch.setattr("torch.onnx.export", trace)
+    with pytest.raises(ModelFileError, match=r"has not ended after 0.005 minutes") as caught:
+        export_onnx(model, tmp_path / "model.onnx", minutes=0.005)
+    assert caught.value.code == "SK-M011"
+    assert "Give it longer (--minutes 0.015)" in caught.value.fix
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_no_file_holds_are_refused_before_tracing(tmp_path):
+    with torch.device("meta"):
+        huge = segkit.build_model("unet(depth=5, width=340)", num_classes=2)
+    with pytest.raises(ModelFileError, match=r"bytes of weights, and an ONNX file holds less"):
+        onnx_graph.to_onnx(huge, LOGITS, tmp_path / "model.onnx")
+
+
+def test_an_ensemble_becomes_one_graph_of_its_mean_probabilities(model, tmp_path):
+    torch.manual_seed(1)
+    other = segkit.build_model("unet(depth=2, width=4)", num_classes=5).eval()
+    for place, member in enumerate((model, other)):
+        segkit.save_model(member, tmp_path / str(place))
+    together = segkit.load_model([tmp_path / "0", tmp_path / "1"])
+    segkit.save_model(together, tmp_path / "both", temperature=TEMPERATURE)
+    arguments = [str(tmp_path / "both"), "--labels", "--probabilities", "--normalize"]
+    done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert "probabilities within" in done.output and "labels equal" in done.output
+    network = load_onnx(tmp_path / "both" / "model.onnx")
+    pixels_BCHW = torch.rand(2, 3, 41, 50, generator=torch.Generator().manual_seed(0)) * 255
+    found = network.run(pixels_BCHW)
+    with torch.no_grad():
+        each = [one(one.normalize(pixels_BCHW)).double().softmax(1) for one in (model, other)]
+    mean_BKHW = sum(each) / 2
+    np.testing.assert_array_equal(found["labels"], mean_BKHW.argmax(1))
+    warm_BKHW = mean_BKHW ** (1 / TEMPERATURE)
+    due_BKHW = warm_BKHW / warm_BKHW.sum(1, keepdim=True)
+    np.testing.assert_allclose(found["probabilities"], due_BKHW, atol=1e-5)
 
 
 def test_a_network_that_cannot_be_traced_is_refused_in_a_line_of_plain_text(
@@ -131,22 +279,6 @@ def test_a_file_that_was_there_survives_a_refusal(model, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_frozen_axis_is_refused(exported, tmp_path):
-    file, _ = exported
-    frozen = onnx.load(file)
-    frozen.graph.output[0].type.tensor_type.shape.dim[2].dim_value = 64
-    onnx.save(frozen, tmp_path / "frozen.onnx")
-    with pytest.raises(ModelFileError, match="'logits' is frozen: axis 2 is 64"):
-        require_free_axes(tmp_path / "frozen.onnx")
-
-
-def test_an_output_of_another_size_is_refused(exported, model, monkeypatch):
-    file, _ = exported
-    monkeypatch.setattr(type(model), "forward", lambda self, image: image[..., :-1])
-    with pytest.raises(ModelFileError, match=r"the graph gives \(1, 5, 96, 128\)"):
-        list(compare(model, file, LOGITS))
-
-
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(EnvironmentFault, match="onnx and onnxscript and onnxruntime") as caught:
@@ -162,6 +294,7 @@ def test_the_command_writes_beside_the_run_and_refuses_to_replace(model, tmp_pat
     done = runner.invoke(command, [str(tmp_path / "run"), "--labels"])
     assert done.exit_code == 0, done.output
     assert "161 x 90 (height x width): labels equal" in done.output
+    assert re.search(r"^traced in \d+ s, compared in \d+ s$", done.output, re.MULTILINE)
     again = runner.invoke(command, [str(tmp_path / "run")])
     assert "model.onnx exists already" in str(again.exception)
     told = {e.key: e.value for e in onnx.load(tmp_path / "run" / "model.onnx").metadata_props}
