@@ -165,6 +165,12 @@ TRAINING = (
     ),
     training("--lr", type=float, help="Highest learning rate. [default: 0.001]"),
     training(
+        "--encoder-lr-factor",
+        type=float,
+        help="The encoder's learning rate is so many times that: 0.1 for pretrained ones. "
+        "[default: 1]",
+    ),
+    training(
         "--optimizer",
         type=click.Choice(["adamw", "sgd"]),
         help="sgd: momentum 0.9, Nesterov's; wants --lr 0.01 to 0.1. [default: adamw]",

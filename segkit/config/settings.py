@@ -88,6 +88,11 @@ class TrainConfig(DataConfig):
     lr: float = Field(
         default=1e-3, gt=0, description="highest learning rate, reached after the warm-up"
     )
+    encoder_lr_factor: float = Field(
+        default=1.0,
+        gt=0,
+        description="of the encoder's learning rate: 0.1 changes pretrained weights little",
+    )
     optimizer: Literal["adamw", "sgd"] = Field(
         default="adamw",
         description="sgd has a momentum of 0.9 (Nesterov's), and wants an lr of 0.01 to 0.1",

@@ -69,7 +69,7 @@ def symmetry_of(
         return Symmetry(False, False, because, handed)
     independent = min(1.0, alike) ** 2
     if len(greys) * independent < ENOUGH:
-        recording = " so much alike" if independent < 0.8 else ""
+        recording = " so much alike" if len(greys) >= ENOUGH else ""
         told = f"{len(greys)} pictures{recording} are too few to tell whether they have an up"
         return Symmetry(None, True, told, handed)
     traces = _traces(greys, masks, names)

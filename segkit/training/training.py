@@ -36,6 +36,7 @@ from segkit.training.rehearsal.minutes import within_minutes
 from segkit.training.rehearsal.rehearsal import rehearsed
 from segkit.training.resuming.identity import other_changes, refuse_another_run, samples_of
 from segkit.training.resuming.run_state import Resumed, read_resumed
+from segkit.training.run.expected_time import ExpectedTime
 from segkit.training.run.report import conclude
 from segkit.training.run.run_folder import RunFolder, near_run
 from segkit.training.run.writer import Writer, best_scores
@@ -88,7 +89,8 @@ def train(
                 watching.decided([("run", str(run.folder))])
                 notes.keep(run.folder)
                 watching.started(run.folder)
-            result = _Training(setup, run, watching, signals, deadline=deadline).run()
+            telling = watching if deadline else Several(watching, ExpectedTime(setup, watching))
+            result = _Training(setup, run, telling, signals, deadline=deadline).run()
             if setup.data.skipped:
                 watching.warned(f"{skipped_note(setup.data.skipped)} See skipped.csv.")
             if run:
@@ -171,8 +173,7 @@ class _Training:
         forced: Sequence[str] = (),
         deadline: Deadline | None = None,
     ) -> None:
-        self.setup, self.events, self.signals = setup, events, signals
-        self.deadline = deadline
+        self.setup, self.events, self.signals, self.deadline = setup, events, signals, deadline
         self.config = setup.config
         self.writer = Writer(setup, run, events, forced) if run else None
         if self.config.keep_freed_memory and not keep_freed_memory():
@@ -276,9 +277,8 @@ class _Training:
     def _reason_to_stop(self) -> str:
         """Why training should end before its last epoch, or nothing."""
         waited, patience = self.loop.position.waited, self.config.patience
-        if patience and waited >= patience and self.loop.position.epoch < self.setup.epochs:
-            return f"no better score in {waited} evaluations"
-        return ""
+        over = patience and waited >= patience and self.loop.position.epoch < self.setup.epochs
+        return f"no better score in {waited} evaluations" if over else ""
 
     def _save_checkpoint(self) -> None:
         checkpoint = self.loop.checkpoint()

@@ -14,6 +14,7 @@ from segkit.training.rehearsal import minutes
 from segkit.training.rehearsal.deadline import Deadline
 from segkit.training.rehearsal.minutes import Shape, shape, within_minutes
 from segkit.training.rehearsal.rehearsal import Costs, rehearse
+from segkit.training.rehearsal.speed import MeasuredSpeed
 from segkit.training.training import resume, train
 
 # A step, an evaluation, a checkpoint: seconds.
@@ -118,3 +119,19 @@ def test_an_epoch_of_given_steps_goes_on_where_the_last_one_ended(settings, alon
     expected = [batch.ids for epoch in range(2) for batch in whole.epoch(epoch)]
     found = [batch.ids for epoch in range(3) for batch in cut.epoch(epoch)]
     assert found == expected
+
+
+def test_crops_whose_measuring_would_take_too_long_are_estimated_by_their_pixels(monkeypatch):
+    """A step takes 1 ms for each 1,000 pixels, and finding that three times as long."""
+    measured = []
+
+    def took(self: MeasuredSpeed, size: int) -> tuple[float, float]:
+        measured.append(size)
+        return size**2 * 1e-6, 3 * size**2 * 1e-6
+
+    monkeypatch.setattr(MeasuredSpeed, "_measured", took)
+    speed = MeasuredSpeed(setup=None, seconds=10.0)  # measuring may take 0.3 s
+    steps = {size: speed.steps(size) for size in (64, 128, 256, 384)}
+    assert measured == [64, 128, 256]
+    assert steps == {size: int(10.0 / (size**2 * 1e-6)) for size in steps}
+    assert speed.spent <= 0.3

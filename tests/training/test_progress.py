@@ -3,14 +3,16 @@
 import io
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from segkit.reporting.words import duration
 from segkit.training.monitoring.clock import Clock
-from segkit.training.monitoring.events import EpochReport, StepReport, TrainingResult
+from segkit.training.monitoring.events import EpochReport, Silence, StepReport, TrainingResult
 from segkit.training.monitoring.progress import LiveProgress, PlainProgress, epoch_line
+from segkit.training.run.expected_time import ExpectedTime
 
 STEP = StepReport(
     epoch=2, epochs=10, batch=3, batches=20, step=23, loss=0.51234, learning_rate=1e-3,
@@ -126,3 +128,30 @@ def test_the_share_of_waiting_is_the_loaders_time_in_the_epochs(monkeypatch):
     # Asked at 0 and had at 3, stepped at 4; asked at 4 and had at 5, stepped at 10.
     assert clock.waited == 3 + 1
     assert clock.data_share == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("reason", "device", "left", "told"),
+    [
+        ("to make 1,500 steps", "cpu", 4 * 3600.0, ["about 4 h 0 min at this speed"]),
+        ("to make 1,500 steps", "cpu", 600.0, []),
+        ("", "cpu", 4 * 3600.0, []),
+        ("to make 1,500 steps", "cuda", 4 * 3600.0, []),
+    ],
+)
+def test_the_time_is_told_once_where_segkit_chose_hours_on_a_cpu(reason, device, left, told):
+    heard = []
+
+    class Ear(Silence):
+        def decided(self, lines):
+            heard.extend(lines)
+
+    length = SimpleNamespace(reason=reason)
+    group = SimpleNamespace(device=SimpleNamespace(type=device))
+    expected = ExpectedTime(SimpleNamespace(length=length, group=group), Ear())
+    for step in range(1, 9):
+        expected.stepped(StepReport(1, 9, step, 9, step, 1.0, 1e-3, 1.0, left, None))
+    assert [
+        sentence[: len(start)] for (_, sentence), start in zip(heard, told, strict=True)
+    ] == told
+    assert all("--minutes 30" in sentence for _, sentence in heard)

@@ -164,6 +164,24 @@ def test_scores_of_the_first_epochs_are_of_what_was_learnt(settings, tmp_path):
     assert max(scores) > 0.35
 
 
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_an_encoder_moves_by_its_part_of_the_rate_and_the_told_rate_is_the_others(kind):
+    model = nn.Sequential()
+    for name in ("encoder", "decoder"):
+        model.add_module(name, nn.Linear(1, 1))
+        nn.init.constant_(model.get_submodule(name).weight, 1.0)
+    optimizer = make_optimizer(model, 0.1, 0.0, kind, encoder_factor=0.25)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    for each in model.parameters():
+        each.grad = torch.full_like(each, 3.0)
+    optimizer.step()
+    # The first step: AdamW's is the rate itself; Nesterov's the rate times 3 + 0.9 * 3.
+    step = 0.1 if kind == "adamw" else 0.1 * 1.9 * 3
+    moved = {name: 1 - model.get_submodule(name).weight.item() for name in ("encoder", "decoder")}
+    assert moved["decoder"] == pytest.approx(step, rel=1e-4)
+    assert moved["encoder"] == pytest.approx(step / 4, rel=1e-4)
+
+
 def test_sgd_moves_as_nesterovs_momentum_does_by_hand():
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(model.weight, 1.0)

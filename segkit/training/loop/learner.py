@@ -74,8 +74,9 @@ class Learner:
             self.cached = CachedFeatures(self.model.encoder, limit)
         self.parallel = self._parallel()
         self.average = WeightAverage(self.model, self.config.ema_decay)
+        config = self.config
         self.optimizer = make_optimizer(
-            self.model, self.config.lr, self.config.weight_decay, self.config.optimizer
+            self.model, config.lr, config.weight_decay, config.optimizer, config.encoder_lr_factor
         )
         self.scaler = torch.amp.GradScaler(
             self.group.device.type, enabled=self.config.precision == "fp16"
@@ -175,7 +176,7 @@ class Learner:
     def _set_learning_rate(self, number: int) -> float:
         rate = self.config.lr * self.setup.schedule.share(number)
         for parameters in self.optimizer.param_groups:
-            parameters["lr"] = rate
+            parameters["lr"] = rate * parameters["factor"]
         return rate
 
     def _parallel(self) -> nn.Module:
@@ -200,19 +201,32 @@ class Learner:
 
 
 def make_optimizer(
-    model: nn.Module, lr: float, weight_decay: float, kind: str = "adamw"
+    model: nn.Module,
+    lr: float,
+    weight_decay: float,
+    kind: str = "adamw",
+    encoder_factor: float = 1.0,
 ) -> torch.optim.Optimizer:
     """The optimizer of that kind; norms and biases are not decayed.
 
     adamw   Loshchilov and Hutter 2019 (arXiv:1711.05101)
     sgd     momentum of 0.9 as Sutskever et al. 2013 have Nesterov's
+    encoder_factor   of the learning rate of `model.encoder`
     """
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
-    for parameter in model.parameters():
-        (decayed if parameter.ndim > 1 else plain).append(parameter)
-    parts = ((decayed, weight_decay), (plain, 0.0))
-    groups = [{"params": some, "weight_decay": decay} for some, decay in parts if some]
+    parts: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        factor = encoder_factor if name.startswith("encoder.") else 1.0
+        parts.setdefault((factor, parameter.ndim > 1), []).append(parameter)
+    groups = [
+        {
+            "params": parts[factor, decays],
+            "weight_decay": weight_decay if decays else 0.0,
+            "factor": factor,
+            "lr": lr * factor,
+        }
+        # The first group's rate is the one that is told: that of the rest of the network.
+        for factor, decays in sorted(parts, key=lambda key: (key[0] != 1.0, not key[1]))
+    ]
     fused = next(model.parameters()).device.type in ("cuda", "cpu")
     if kind == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True, fused=fused)

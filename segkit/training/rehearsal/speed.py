@@ -10,6 +10,8 @@ from segkit.training.preparation.setup import Setup, changed, loader_of
 
 # The first wakes the device and its libraries, and is not counted.
 STEPS = 2
+# Of the time that there is for steps: what measuring them may take in all.
+SHARE = 0.03
 
 
 class MeasuredSpeed:
@@ -18,17 +20,35 @@ class MeasuredSpeed:
     setup     of the training, with a recipe
     seconds   that there are for steps
     measured  seconds of a step, by the side of the crops
+    spent     seconds that measuring has taken
+
+    Where another measurement would take more than SHARE of the time, a step is taken to be as much
+    slower than the last one measured as its crops have more pixels.
     """
 
     def __init__(self, setup: Setup, seconds: float) -> None:
         self.setup, self.seconds = setup, seconds
         self.measured: dict[int, float] = {}
+        self.spent = self.last = 0.0
 
     def steps(self, size: int) -> int:
         """With crops of this side, the same in all processes."""
         if size not in self.measured:
-            self.measured[size] = self._seconds_of_step(size)
+            known = max(self.measured, default=0)
+            growth = (size / known) ** 2 if known else 1.0
+            if known and self.spent + growth * self.last > SHARE * self.seconds:
+                self.measured[size] = growth * self.measured[known]
+            else:
+                self.measured[size], self.last = self._measured(size)
+                self.spent += self.last
         return int(self.seconds / max(self.measured[size], 1e-4))
+
+    def _measured(self, size: int) -> tuple[float, float]:
+        """Seconds of a step, and of finding them, in the slowest process."""
+        began = time.perf_counter()
+        seconds = self._seconds_of_step(size)
+        taken = round((time.perf_counter() - began) * 1e6)
+        return seconds, self.setup.group.start_maximum(taken)() / 1e6
 
     def _seconds_of_step(self, size: int) -> float:
         recipe = self.setup.recipe
