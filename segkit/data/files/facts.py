@@ -31,7 +31,7 @@ from segkit.storage import replace_text
 
 THREADS = 4
 # Raise it where facts change their meaning: older caches are then forgotten.
-CACHE_VERSION = 8
+CACHE_VERSION = 9
 # Fewer files are looked at again in less than a second.
 WORTH_KEEPING = 100
 # Side of the thumbnails.

@@ -27,8 +27,7 @@ NARROW = 6
 # What a smooth resize overshoots beyond the two values it goes between, as a share of their
 # distance: Lanczos with four lobes 0.14.
 OVERSHOOT = 0.2
-# Of a wall's runs: those between two lower or two higher values; or of all single runs of soft
-# crossings: those of one layer, between the same two.
+# Of a wall's runs: those between two lower or two higher values, or all between the same two.
 ELSEWHERE, ONE_PAIR = 0.1, 0.8
 KINDS_BY_VALUE = ("between", "alone", "parting", "steps", "touching", "inside", "edges")
 
@@ -51,8 +50,8 @@ class Transitions:
                overshoot both by little, as a smooth resize does: ramps, stairs, and some others
     broken     two regions two or more apart with other runs between them, not only overshoot
     walls      of `soft`, those over one run of the mask's most frequent such value, where it also
-               lies between two lower or two higher ones, or nearly all such runs lie between the
-               same two: walls of cells, and a layer
+               lies between two lower or two higher ones, or always between the same two: walls of
+               cells, and layers
     between    {value: its short runs in ramps and bumps}
     alone      {value: its short runs that are thin}
     parting    {value: its short runs that are all that lies between two regions of other values}
@@ -200,9 +199,12 @@ def _walls(single_N3: np.ndarray, parting: Mapping[int, int]) -> int:
         return 0
     values, counts = np.unique(single_N3[:, 0], return_counts=True)
     value, count = int(values[counts.argmax()]), int(counts.max())
-    _, alike = np.unique(single_N3[single_N3[:, 0] == value], axis=0, return_counts=True)
+    kinds, alike = np.unique(single_N3[single_N3[:, 0] == value], axis=0, return_counts=True)
     elsewhere = parting[value] - count
-    is_wall = elsewhere >= ELSEWHERE * parting[value] or alike.max() >= ONE_PAIR * len(single_N3)
+    # Between others smoothing would leave several values; between two apart no other can be.
+    _, low, high = kinds[alike.argmax()]
+    of = count if high - low > 2 else len(single_N3)
+    is_wall = elsewhere >= ELSEWHERE * parting[value] or alike.max() >= ONE_PAIR * of
     return count if is_wall else 0
 
 
