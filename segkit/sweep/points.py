@@ -53,6 +53,13 @@ def points_of(
     points: list[Point] = []
     for settings in chosen:
         config = _config(settings, file, options, assignments)
+        if config.folds and not config.fold:
+            raise UsageError(
+                "SK-L004",
+                f"folds is {config.folds}, and a point of a sweep is one training.",
+                f"Make each fold a point: --grid fold=1,2,...,{config.folds} --folds "
+                f"{config.folds}; or cross-validate by segkit train --folds {config.folds}.",
+            )
         twin = next((each for each in points if each.config == config), None)
         name = _name(settings)
         if twin:

@@ -67,6 +67,7 @@ def test_a_run_is_told_what_was_said_and_no_more(tmp_path):
         (["lr=0.001,1e-3"], [], "SK-L004", "the same training: lr=0.001 and lr=1e-3"),
         (["lr=1", "lr=2"], [], "SK-L004", "lr is given twice"),
         (["lr=1,2"], ["lr=3"], "SK-L004", "lr is given by --grid or a list and by an option"),
+        (["lr=1,2"], ["folds=3"], "SK-L004", "folds is 3, and a point of a sweep is one training"),
         (["out=a,b"], [], "SK-L004", "names its runs' folders itself"),
         (["lr"], [], "SK-L004", "--grid lr names no values"),
     ],
