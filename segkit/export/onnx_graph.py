@@ -145,8 +145,8 @@ def to_onnx(
         raise ModelFileError(
             "SK-M011",
             f"tracing {_parts(model)} has not ended after {minutes:g} minutes.",
-            f"Give it longer (--minutes {3 * minutes:g}), or train with the upsampler bilinear, "
-            "which is traced sooner.",
+            f"Give it longer: --minutes {3 * minutes:g}. "
+            "The upsamplers carafe and dysample take longest.",
         ) from None
     # torch raises errors of a dozen classes here, each of which means the same to a user.
     except Exception as error:

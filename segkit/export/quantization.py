@@ -54,6 +54,7 @@ def quantize(
                     reduce_range=True,
                     activation_type=QuantType.QUInt8,
                     weight_type=QuantType.QInt8,
+                    nodes_to_exclude=_softmaxes(prepared),
                 )
     # onnx and onnxruntime raise errors of a dozen classes here.
     except Exception as error:
@@ -62,6 +63,14 @@ def quantize(
             f"onnxruntime cannot write this network in 8 bits ({reason(error)}).",
             "Leave --int8 out, or try the other of its two methods.",
         ) from error
+
+
+def _softmaxes(file: Path) -> list[str]:
+    """Steps that stay in float32: probabilities in steps of 1/255 do not add up to 1."""
+    import onnx
+
+    nodes = onnx.load(file).graph.node
+    return [node.name for node in nodes if node.op_type in ("Softmax", "LogSoftmax")]
 
 
 def _reader(images_BCHW: Iterable[NDArray[np.float32]]) -> object:

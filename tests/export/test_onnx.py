@@ -23,6 +23,7 @@ from segkit.errors import EnvironmentFault, ModelFileError
 from segkit.export import onnx_export, onnx_graph
 from segkit.export.onnx_export import export_onnx
 from segkit.export.onnx_graph import GraphSettings, metadata_of, traced_size
+from segkit.export.quantization import quantize
 from segkit.inference.onnx_network import load_onnx
 
 onnx = pytest.importorskip("onnx")
@@ -215,8 +216,26 @@ def test_a_network_that_is_traced_too_long_is_given_up(model, tmp_path, monkeypa
     with pytest.raises(ModelFileError, match=r"has not ended after 0.005 minutes") as caught:
         export_onnx(model, tmp_path / "model.onnx", minutes=0.005)
     assert caught.value.code == "SK-M011"
-    assert "Give it longer (--minutes 0.015)" in caught.value.fix
+    assert "Give it longer: --minutes 0.015." in caught.value.fix
     assert list(tmp_path.iterdir()) == []
+
+
+def test_probabilities_in_8_bits_add_up_to_1(whole, tmp_path):
+    random = np.random.default_rng(0)
+    pixels_BCHW = random.uniform(0, 255, (2, 3, 50, 61)).astype(np.float32)
+    quantize(whole[0], tmp_path / "int8.onnx", "static", [pixels_BCHW])
+    found = load_onnx(tmp_path / "int8.onnx").run(torch.from_numpy(pixels_BCHW))
+    np.testing.assert_allclose(found["probabilities"].sum(axis=1), 1, atol=1e-5)
+    assert (found["probabilities"].argmax(axis=1) == found["labels"]).mean() > 0.99
+
+
+def test_a_single_class_is_everywhere_whatever_its_logit():
+    one = segkit.build_model("unet(depth=2, width=4)", num_classes=1).eval()
+    one.record = replace(one.record, classes=("cell",))
+    with torch.no_grad():
+        one.head.bias += 100
+        (label_BHW,) = onnx_graph.DeployedNetwork(one, LABELS, 255.0)(torch.rand(1, 3, 20, 20))
+    assert label_BHW.shape == (1, 20, 20) and not label_BHW.any()
 
 
 def test_weights_that_no_file_holds_are_refused_before_tracing(tmp_path):
