@@ -286,7 +286,7 @@ def test_killed_in_the_middle_and_continued_the_files_are_equal(place, picture):
 def test_a_killed_command_goes_on(place, picture):
     file = write_pyramid(place / "slide.tif", np.tile(picture, (2, 2, 1)))
     command = [sys.executable, "-m", "segkit", "predict", place / "model", file, "--tile", "96"]
-    command += ["--precision", "fp32", "--resume", "--out"]
+    command += ["--precision", "fp32", "--objects", "--resume", "--out"]
     subprocess.run([*command, place / "whole"], check=True, capture_output=True)
     running = subprocess.Popen([*command, place / "parts"], stdout=subprocess.DEVNULL)
     kept = place / "parts/masks/slide.tif.regions"
