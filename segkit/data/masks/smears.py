@@ -32,6 +32,7 @@ LEAST_INSIDE = 0.05
 # classes in no order the highest was 0.096, and the next 0.052; of smoothed class numbers, 19 in 20
 # have 0.14 or more, and half 0.6.
 LEAST_SOFT, SOFT = 12, 0.1
+BY_CHANCE_OF_BROKEN, AT_ONCE = 0.5, 0.1
 # Steps that skip numbers, of all: of classes in their order 0.36 at most.
 SKIPPING = 0.5
 # Terraces, as wide smoothing leaves them: short runs for each stairs, of all meetings of
@@ -108,7 +109,12 @@ def _in_ramps(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[int
     hardly any two meet at once, or over a third that is not between them.
     """
     soft = seen.soft - seen.walls
-    if soft < max(LEAST_SOFT, SOFT * (soft + seen.direct + seen.broken)):
+    meetings = soft + seen.direct + seen.broken
+    if soft < max(LEAST_SOFT, SOFT * meetings):
+        return False
+    # One value in three lies between two others by chance; ripples of smoothing lie beside them,
+    # but then hardly any two regions meet at once.
+    if soft <= BY_CHANCE_OF_BROKEN * seen.broken and seen.direct >= AT_ONCE * meetings:
         return False
     banded, thin = is_banded(seen), broad_where_thin(masks, counts) < LEAST_BROAD
     return skipping(seen) >= SKIPPING or not (over_between(seen) and (banded or thin))
