@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import segkit
+from segkit.errors import ModelFileError
 from segkit.export.onnx_export import TOLERANCE, TRIED, export_onnx
 from segkit.registry.index import FIRST_PARTY, Index
 
@@ -20,8 +21,10 @@ ENCODERS += ["timm/convnext_atto(depth=2)", "timm/efficientnet_lite0(depth=3)"]
 ENCODERS += ["smp/resnet18(depth=3)", "smp/mit_b0(depth=2)"]
 WHOLE = ["timm/resnet18", "densenet121"]
 DECODERS = ["unet", "unet_bilinear", "fcn", "deeplabv3plus", "linear"]
-OF_SMP = ["unet", "unetplusplus", "manet", "linknet", "fpn", "pspnet"]
-OF_SMP += ["deeplabv3", "deeplabv3plus", "pan", "upernet", "segformer", "dpt"]
+OF_SMP = ["unet", "unetplusplus", "manet", "linknet", "fpn"]
+OF_SMP += ["deeplabv3", "deeplabv3plus", "pan", "segformer", "dpt"]
+# torch freezes the places that they pool to a grid of fixed size.
+REFUSED = ["smp/pspnet", "smp/upernet"]
 UPSAMPLERS = ["nearest", "bicubic", "transposed", "bed_of_nails", "pixel_shuffle", "dysample"]
 CASES = [(each, "unet", "bilinear") for each in ENCODERS]
 CASES += [("unet(depth=3, width=8, padding=valid)", "unet(padding=valid)", "bilinear")]
@@ -53,6 +56,16 @@ def test_the_file_agrees_with_the_network_at_every_size(
             logits_BKHW = model(torch.from_numpy(image_BCHW)).numpy()
         largest = max(1.0, np.abs(logits_BKHW).max())
         np.testing.assert_allclose(run(image_BCHW), logits_BKHW, atol=TOLERANCE * largest, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decoder", REFUSED)
+def test_what_pools_to_a_fixed_grid_is_refused(decoder, tmp_path):
+    model = segkit.build_model(DEEPER, decoder, "bilinear", num_classes=3).eval()
+    with pytest.raises(ModelFileError) as caught:
+        export_onnx(model, tmp_path / "model.onnx")
+    assert caught.value.code in ("SK-M008", "SK-M009")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_table_names_every_part_of_ours():
