@@ -165,8 +165,9 @@ def _at_borders_only(masks: Sequence[MaskFacts], homeless: set[int]) -> bool:
     if suspected[0].colour:
         return numerous and (_between(seen, lost) or _rippled(seen))
     # Some values lie between two others by chance, which has it for one in three: then most
-    # meetings must lead over such.
-    if _between(seen, lost) and (len(lost) >= BEYOND_CHANCE or seen.soft >= seen.broken):
+    # meetings must lead over such, and where none are told apart, several values be lost.
+    led_over = seen.soft >= seen.broken and (seen.soft or len(lost) >= LEAST_RIPPLES)
+    if _between(seen, lost) and (len(lost) >= BEYOND_CHANCE or led_over):
         return True
     if numerous and _huddled(lost, held.keys() - lost):
         return _rippled(seen, OF_HUDDLED)
