@@ -11,7 +11,10 @@ from segkit.training.preparation.setup import Setup, changed, loader_of
 # The first wakes the device and its libraries, and is not counted.
 STEPS = 2
 # Of the time that there is for steps: what measuring them may take in all.
-SHARE = 0.03
+SHARE = 0.04
+# A step grows faster than its crops' area, since larger ones get a deeper network: by the power of
+# their side 2.4 to 2.7 from 192 to 256 pixels, as measured on isbi2012, drive and camvid.
+POWER = 2.5
 
 
 class MeasuredSpeed:
@@ -22,8 +25,8 @@ class MeasuredSpeed:
     measured  seconds of a step, by the side of the crops
     spent     seconds that measuring has taken
 
-    Where another measurement would take more than SHARE of the time, a step is taken to be as much
-    slower than the last one measured as its crops have more pixels.
+    Where another measurement would take more than SHARE of the time, a step is estimated from the
+    last one measured.
     """
 
     def __init__(self, setup: Setup, seconds: float) -> None:
@@ -35,7 +38,7 @@ class MeasuredSpeed:
         """With crops of this side, the same in all processes."""
         if size not in self.measured:
             known = max(self.measured, default=0)
-            growth = (size / known) ** 2 if known else 1.0
+            growth = (size / known) ** POWER if known else 1.0
             if known and self.spent + growth * self.last > SHARE * self.seconds:
                 self.measured[size] = growth * self.measured[known]
             else:
