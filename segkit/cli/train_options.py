@@ -168,7 +168,7 @@ TRAINING = (
         "--encoder-lr-factor",
         type=float,
         help="The encoder's learning rate is so many times that: 0.1 for pretrained ones. "
-        "[default: 1]",
+        "[default: 1.0]",
     ),
     training(
         "--optimizer",
