@@ -91,7 +91,7 @@ def find_smear(masks: Sequence[MaskFacts]) -> Smear | None:
     # Colours have no order: one lies between two others by chance.
     ordered = not masks[0].colour
     if not (
-        (ordered and (_in_ramps(masks, seen, counts) or _in_stairs(masks, seen, counts)))
+        (ordered and (_in_ramps(masks, seen, counts, homeless) or _in_stairs(masks, seen, counts)))
         or _at_borders_only(masks, set(homeless))
     ):
         return None
@@ -99,7 +99,12 @@ def find_smear(masks: Sequence[MaskFacts]) -> Smear | None:
     return Smear(most, len(homeless), levels_of(counts, seen.inside))
 
 
-def _in_ramps(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[int, int]) -> bool:
+def _in_ramps(
+    masks: Sequence[MaskFacts],
+    seen: Transitions,
+    counts: Mapping[int, int],
+    homeless: Sequence[int],
+) -> bool:
     """Regions two or more apart meet over the values between them: also where those are classes.
 
     Classes lie between others by their place and not by their number: seldom is the one between
@@ -113,8 +118,9 @@ def _in_ramps(masks: Sequence[MaskFacts], seen: Transitions, counts: Mapping[int
     if soft < max(LEAST_SOFT, SOFT * meetings):
         return False
     # One value in three lies between two others by chance; ripples of smoothing lie beside them,
-    # but then hardly any two regions meet at once.
-    if soft <= BY_CHANCE_OF_BROKEN * seen.broken and seen.direct >= AT_ONCE * meetings:
+    # but then hardly any two regions meet at once, or many values have no region.
+    few = soft <= BY_CHANCE_OF_BROKEN * seen.broken and seen.direct >= AT_ONCE * meetings
+    if few and len(homeless) < LEAST_RIPPLES:
         return False
     banded, thin = is_banded(seen), broad_where_thin(masks, counts) < LEAST_BROAD
     return skipping(seen) >= SKIPPING or not (over_between(seen) and (banded or thin))
