@@ -130,6 +130,7 @@ def test_of_tiles_all_but_the_certainty_is_kept(segkit, trained, tmp_path):
     assert not (out / "calibration.csv").exists()
 
 
+@pytest.mark.integration
 def test_several_runs_are_compared_on_the_same_images(segkit, trained, tmp_path):
     other = tmp_path / "copy"
     shutil.copytree(trained, other)

@@ -69,6 +69,7 @@ def test_without_data_it_says_that_the_set_is_built_in(segkit, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.integration
 def test_a_random_start_that_was_not_asked_for_is_said_loudly(segkit, monkeypatch, tmp_path):
     from segkit.errors import WeightsUnavailable
     from segkit.model.weights import PublishedWeights

@@ -162,7 +162,7 @@ def test_configurations(box, tiny_folder):
 @pytest.mark.parametrize(
     ("kind", "commands"),
     [
-        ("images", ["predict"]),
+        pytest.param("images", ["predict"], marks=LONG),
         pytest.param("images", ["check", "train"], marks=LONG),
         pytest.param("masks", ["check", "convert"], marks=LONG),
     ],

@@ -55,7 +55,10 @@ def test_a_checkpointed_network_keeps_much_less(encoder, decoder, most):
     "parts",
     [
         {"encoder": "unet(width=4, dropout=0.3)", "decoder": "unet(dropout=0.2)"},
-        {"encoder": "vgg11_bn(depth=3)", "decoder": "segnet", "upsampler": "max_unpool"},
+        pytest.param(
+            {"encoder": "vgg11_bn(depth=3)", "decoder": "segnet", "upsampler": "max_unpool"},
+            marks=pytest.mark.integration,
+        ),
         pytest.param(
             {"encoder": "timm/resnet18", "decoder": "unet_bilinear"}, marks=pytest.mark.integration
         ),
