@@ -6,7 +6,7 @@ interpolated, shifted by the tap's place and added up. Along rows and along colu
 one banded matrix each, multiplied block by block. The enlarged map with all its channels is never
 made, nor kept for the gradient.
 
-Measured (suite levers, `without=coarse_convolution`): the wide U-Net in float32 on a CPU.
+Measured by `segkit bench coarse-convolution`: the wide U-Net in float32 on a CPU.
 """
 
 from __future__ import annotations
