@@ -9,12 +9,12 @@ from typing import Any
 
 from result_tables import device_name
 
-from segkit.bench.baselines import with_ratios
+from segkit.bench.comparison.baselines import with_ratios
+from segkit.bench.display.labels import milliseconds, plain
 from segkit.bench.pages.bars import at_end
-from segkit.bench.pages.labels import milliseconds, plain
 from segkit.bench.pages.style import plain_numbers
-from segkit.bench.records import Run
-from segkit.bench.row import Relative, Row
+from segkit.bench.records.row import Relative, Row
+from segkit.bench.records.run import Run
 from segkit.reporting.figures import DARK, LIGHT, Theme, dress, figure, png, title
 
 HERE = Path(__file__).parent

@@ -4,7 +4,7 @@
     python benchmarks/limits.py --results benchmarks/results/quick.json
 
 Measures what this machine does at its best (convolution, matrix product, copy, in each precision),
-counts each combination's arithmetic and fewest bytes without running it (segkit.bench.counting),
+counts each combination's arithmetic and fewest bytes without running it (bench/limits/counting.py),
 and prints the time that no step can be below: by phase, its arithmetic at the one rate or its bytes
 at the other, whichever takes longer. With --results, prints how far each measured row is from that
 limit, by the ceilings measured with it. Writes results/limits.json, unless --results is given.
@@ -21,15 +21,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from segkit.bench.cases import split_list
-from segkit.bench.ceilings import measure_ceilings
-from segkit.bench.conditions import conditions
-from segkit.bench.counting import Step, count_step
-from segkit.bench.devices import Device
-from segkit.bench.machine import Ceilings
-from segkit.bench.planner import time_bounds
-from segkit.bench.records import Run, read_run
-from segkit.bench.roofline import achieved
+from segkit.bench.instruments.conditions import conditions
+from segkit.bench.limits.counting import Step, count_step
+from segkit.bench.limits.devices import Device
+from segkit.bench.limits.planner import time_bounds
+from segkit.bench.limits.roofline import achieved
+from segkit.bench.records.machine import Ceilings
+from segkit.bench.records.run import Run, read_run
+from segkit.bench.suites.grid import split_list
+from segkit.bench.worker.ceilings import measure_ceilings
 from segkit.reporting.tables import aligned
 
 RESULT = Path(__file__).parent / "results" / "limits.json"

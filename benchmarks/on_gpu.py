@@ -251,8 +251,8 @@ def suite(part: Part, machine: Machine, seconds: float) -> Outcome:
 
 def plan(part: Part, machine: Machine, seconds: float) -> Outcome:
     """What segkit predicts for every network the suites measured, beside what was allocated."""
-    from segkit.bench.counting import counted_case
-    from segkit.bench.records import read_run
+    from segkit.bench.limits.counting import counted_case
+    from segkit.bench.records.run import read_run
 
     start, rows = time.monotonic(), list[dict[str, Any]]()
     for file in sorted(machine.results.glob("gpu-*.json")):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from segkit.bench.display import controls_line
-from segkit.bench.machine import Ceilings, Environment
-from segkit.bench.pages.labels import (
+from segkit.bench.display.labels import (
     baselines_line,
     limit_text,
     memory_beside_baseline,
     plain,
     speed_beside_baseline,
 )
-from segkit.bench.records import Run
-from segkit.bench.row import Row
+from segkit.bench.display.terminal import controls_line
+from segkit.bench.records.machine import Ceilings, Environment
+from segkit.bench.records.row import Row
+from segkit.bench.records.run import Run
 
 # keras.io/api/applications: size MB, million parameters, depth, milliseconds per inference step on
 # CPU (AMD EPYC, 92 cores) and GPU (A100), batch 32, whole classifier.

@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from segkit.bench.case import Case
-from segkit.bench.records import Run, read_run
-from segkit.bench.row import Row
+from segkit.bench.records.case import Case
+from segkit.bench.records.row import Row
+from segkit.bench.records.run import Run, read_run
 from segkit.reporting.tables import aligned
 
 RESULT = Path(__file__).parent / "results" / "scaling.json"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from segkit.bench.machine import Ceilings
-from segkit.bench.pages.labels import plain
+from segkit.bench.display.labels import plain
+from segkit.bench.records.machine import Ceilings
 
 
 def start_section(found: Mapping[str, Any]) -> list[str]:

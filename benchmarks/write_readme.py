@@ -18,8 +18,8 @@ from headlines import PICTURE, headline_table, pictures, standings
 from result_tables import section
 from script_tables import SCRIPTS
 
-from segkit.bench.pages.labels import FASTEST
-from segkit.bench.records import Run, read_run
+from segkit.bench.display.labels import FASTEST
+from segkit.bench.records.run import Run, read_run
 
 HERE = Path(__file__).parent
 TIMES = "segkit-bench/"

@@ -35,6 +35,14 @@ FLOORS = (
 )
 # Large rooms have shelves, and those have floors too.
 SHELVES = {
+    "bench": (
+        ("records",),
+        ("suites", "comparison", "limits", "instruments", "display"),
+        ("workloads", "pages"),
+        ("worker", "runner"),
+        ("benchmark", "quality"),
+        ("shared", "export_speed"),
+    ),
     "data": (
         ("findings", "stored", "intensity", "capabilities", "sample_order"),
         ("files",),
@@ -62,7 +70,7 @@ SHELVES = {
 COMPUTED = {
     "__init__.py",
     "api.py",
-    "bench/worker.py",
+    "bench/worker/main.py",
     "cli/bench_command.py",
     "cli/main.py",
     "describe/doctor.py",

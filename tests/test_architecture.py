@@ -20,9 +20,9 @@ MOST_FILES_AT_THE_TOP = 12
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 300, 60
 # Files that may be longer, so many lines at most, and why.
 LONGER = {
-    "segkit/bench/counting.py": (360, "one step, counted for every device it may run on"),
-    "segkit/bench/display.py": (310, "one table, live and in plain lines"),
-    "segkit/bench/tracing.py": (330, "one rule for each kind of PyTorch's operations"),
+    "segkit/bench/limits/counting.py": (360, "one step, counted for every device it may run on"),
+    "segkit/bench/display/terminal.py": (310, "one table, live and in plain lines"),
+    "segkit/bench/limits/tracing.py": (330, "one rule for each kind of PyTorch's operations"),
     "segkit/data/files/decoding.py": (340, "every format, and what may be wrong with it"),
     "segkit/describe/doctor.py": (335, "one check after the other"),
     "segkit/importers/smp.py": (320, "a table of another library's names"),

@@ -12,23 +12,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from segkit.bench.baselines import Baseline, baselines_of, together, with_ratios
-from segkit.bench.budget import Budget
-from segkit.bench.case import Case
-from segkit.bench.cases import Grid, cases_of, overridden
-from segkit.bench.compact_json import compact
-from segkit.bench.conditions import load
-from segkit.bench.flat_table import write_csv
-from segkit.bench.machine import Ceilings
-from segkit.bench.records import Run
-from segkit.bench.roofline import achieved
-from segkit.bench.row import Row
-from segkit.bench.runner import NO_BUDGET, Runner
-from segkit.bench.settings import Settings
-from segkit.bench.short_training import QualitySettings, with_quality
-from segkit.bench.suites import Suite
-from segkit.bench.survey import ceilings_again, survey
-from segkit.bench.watching import Watcher
+from segkit.bench.comparison.baselines import Baseline, baselines_of, together, with_ratios
+from segkit.bench.display.watching import Watcher
+from segkit.bench.instruments.conditions import load
+from segkit.bench.limits.roofline import achieved
+from segkit.bench.records.case import Case
+from segkit.bench.records.compact_json import compact
+from segkit.bench.records.flat_table import write_csv
+from segkit.bench.records.machine import Ceilings
+from segkit.bench.records.row import Row
+from segkit.bench.records.run import Run
+from segkit.bench.runner.budget import Budget
+from segkit.bench.runner.runner import NO_BUDGET, Runner
+from segkit.bench.runner.settings import Settings
+from segkit.bench.runner.short_trainings import QualitySettings, with_quality
+from segkit.bench.runner.survey import ceilings_again, survey
+from segkit.bench.suites.grid import Grid, cases_of, overridden
+from segkit.bench.suites.suite import Suite
 from segkit.errors import PluginError, StorageError, UsageError
 from segkit.registry.index import Index
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from segkit.bench.benchmark import Order, run_benchmark
-from segkit.bench.settings import Settings
-from segkit.bench.suites import EXPORTED, ROUND_SECONDS, ROUNDS, suite_of_files
-from segkit.bench.watching import Quiet
+from segkit.bench.display.watching import Quiet
+from segkit.bench.runner.settings import Settings
+from segkit.bench.suites.suite import EXPORTED, ROUND_SECONDS, ROUNDS, suite_of_files
 
 
 @dataclass(frozen=True)

@@ -110,8 +110,8 @@ def command(suite: str, **given: Any) -> None:
     Without a SUITE it takes three minutes at most; cases that do not fit them are left out, which
     is said.
     """
-    from segkit.bench.cases import refuse_unknown_names
-    from segkit.bench.suites import QUICK, find_suite, suite_of_files
+    from segkit.bench.suites.grid import refuse_unknown_names
+    from segkit.bench.suites.suite import QUICK, find_suite, suite_of_files
     from segkit.errors import UsageError
     from segkit.registry.index import Index
 
@@ -150,7 +150,7 @@ def _refuse_quality_elsewhere(given: dict[str, Any]) -> None:
 
 
 def _axes(given: dict[str, Any]) -> dict[str, list[Any]]:
-    from segkit.bench.cases import split_list
+    from segkit.bench.suites.grid import split_list
     from segkit.errors import UsageError
 
     axes: dict[str, list[Any]] = {}
@@ -194,7 +194,7 @@ def _refuse_unknown(axes: dict[str, list[Any]]) -> None:
 
 
 def _plain_grid() -> tuple[Any, ...]:
-    from segkit.bench.cases import Grid
+    from segkit.bench.suites.grid import Grid
 
     return (Grid(size=("auto",), batch=("auto",), mode=("train", "infer")),)
 
@@ -206,7 +206,7 @@ def _device(asked: str) -> str:
 
 
 def _show_cases(suite: Any, axes: dict[str, list[Any]], device: str) -> None:
-    from segkit.bench.cases import cases_of, overridden
+    from segkit.bench.suites.grid import cases_of, overridden
     from segkit.registry.index import Index
 
     index = Index.of_installed()
@@ -228,15 +228,15 @@ def _first_line(suite: Any, minutes: float | None) -> str:
 
 
 def _measure(suite: Any, axes: dict[str, list[Any]], given: dict[str, Any]) -> None:
-    from segkit.bench.budget import Budget
+    from segkit.bench.runner.budget import Budget
 
     budget = Budget.starting(given["minutes"] or suite.minutes)
     if not given["as_json"] and not given["launcher"]:
         say(_first_line(suite, budget.minutes))
     from segkit.bench.benchmark import Order
-    from segkit.bench.settings import Settings
-    from segkit.bench.short_training import QualitySettings
-    from segkit.bench.watching import Quiet
+    from segkit.bench.display.watching import Quiet
+    from segkit.bench.runner.settings import Settings
+    from segkit.bench.runner.short_trainings import QualitySettings
 
     # Where jobs have GPUs, whether this machine has one does not matter.
     elsewhere = given["device"] == "auto" and given["launcher"] and given["needs"].gpus
@@ -261,11 +261,11 @@ def _measure(suite: Any, axes: dict[str, list[Any]], given: dict[str, Any]) -> N
     if sys.stdout.isatty() and not given["as_json"]:
         from rich.console import Console
 
-        from segkit.bench.display import LiveDisplay
+        from segkit.bench.display.terminal import LiveDisplay
 
         live = watcher = LiveDisplay(Console())
     elif not given["as_json"]:
-        from segkit.bench.display import PlainDisplay
+        from segkit.bench.display.terminal import PlainDisplay
 
         watcher = PlainDisplay(say)
     try:

@@ -11,7 +11,7 @@ import click
 from segkit.cli.declaring import Command, say
 
 if TYPE_CHECKING:
-    from segkit.bench.compare import Comparison, Result
+    from segkit.bench.comparison.compare import Comparison, Result
 
 # Beyond the statuses of the errors, which end at 9 (segkit.errors).
 GATE_FAILED = 10
@@ -50,8 +50,8 @@ def command(
 
     Exit status: 0, 10 where a gate fails, 2 where the two cannot be compared.
     """
-    from segkit.bench.compare import compare, parse_gate
-    from segkit.bench.records import read_run
+    from segkit.bench.comparison.compare import compare, parse_gate
+    from segkit.bench.records.run import read_run
 
     parsed = [parse_gate(gate) for gate in gates]
     runs = read_run(a), read_run(b)
@@ -73,7 +73,7 @@ def _facts(result: Result) -> dict[str, Any]:
 
 
 def _page(result: Result, cases: dict[str, Any]) -> str:
-    from segkit.bench.pages.labels import shared_and_own
+    from segkit.bench.display.labels import shared_and_own
     from segkit.reporting.tables import aligned
 
     shared, own = shared_and_own([cases[each.case] for each in result.comparisons])

@@ -20,7 +20,7 @@ def command(folder: Path, worker: int) -> None:
     `segkit bench --launcher` has its jobs do this. DIR/workers/N.json holds what worker N found;
     given again, it goes on with the case that it had begun.
     """
-    from segkit.bench.display import PlainDisplay
+    from segkit.bench.display.terminal import PlainDisplay
     from segkit.bench.shared.worker import join
 
     join(folder, worker, PlainDisplay(say))

@@ -75,10 +75,10 @@ def command(data: Path | None, file: Path | None, as_json: bool, **given: Any) -
 
 
 def _contest(table: Table, data: Path | None, given: dict[str, Any]) -> Contest:
-    from segkit.bench.cases import split_list
     from segkit.bench.quality.contest import Contest, threads_here
     from segkit.bench.quality.running import Place
     from segkit.bench.quality.table import chosen
+    from segkit.bench.suites.grid import split_list
     from segkit.errors import UsageError
 
     root = data or Path(os.environ.get("SEGKIT_TEST_DATA", ""))

@@ -15,8 +15,8 @@ from segkit.errors import UsageError
 from segkit.reporting.words import counted
 
 if TYPE_CHECKING:
-    from segkit.bench.devices import Device
-    from segkit.bench.planner import Plan
+    from segkit.bench.limits.devices import Device
+    from segkit.bench.limits.planner import Plan
 
 
 @click.command("plan", cls=TorchCommand, context_settings={"show_default": True})
@@ -66,7 +66,7 @@ def command(as_json: bool, **given: Any) -> None:
     Memory is that of tensors, counted one by one on this CPU as the step would make them. Times are
     bounds: no step of this kind is quicker, and most take up to twice as long.
     """
-    from segkit.bench.planner import bytes_of, make_plan
+    from segkit.bench.limits.planner import bytes_of, make_plan
 
     device = _device(given["gpu"], given["measured"])
     memory = bytes_of(given["memory"]) if given["memory"] else None
@@ -75,8 +75,8 @@ def command(as_json: bool, **given: Any) -> None:
 
 
 def _device(gpu: str | None, measured: Path | None) -> Device | None:
-    from segkit.bench.devices import find_device, measured_device
-    from segkit.bench.records import read_run
+    from segkit.bench.limits.devices import find_device, measured_device
+    from segkit.bench.records.run import read_run
 
     if gpu and measured:
         raise UsageError(
@@ -88,7 +88,7 @@ def _device(gpu: str | None, measured: Path | None) -> Device | None:
 
 
 def _step(given: dict[str, Any], device: Device | None) -> Any:
-    from segkit.bench.counting import Step
+    from segkit.bench.limits.counting import Step
 
     precision = given["precision"]
     if precision == "auto":
@@ -155,7 +155,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
 
 
 def _page(plan: Plan) -> str:
-    from segkit.bench.planner import in_bytes
+    from segkit.bench.limits.planner import in_bytes
     from segkit.reporting.tables import aligned, in_units
 
     step, count = plan.step, plan.count
@@ -191,7 +191,7 @@ def _kept(plan: Plan) -> str:
 
 
 def _fit(plan: Plan) -> list[list[object]]:
-    from segkit.bench.planner import in_bytes
+    from segkit.bench.limits.planner import in_bytes
 
     if plan.memory_bytes is None or plan.usable_bytes is None:
         return [["fits", "on --gpu NAME or in --memory 24GB?"]]

@@ -129,7 +129,7 @@ def command(
 def _begin(config: TrainConfig, *, smoke: bool, dry_run: bool, in_place: bool) -> None:
     """A new training, or one that is only tried."""
     if config.size is not None:
-        from segkit.bench.fitting import refuse_too_large
+        from segkit.bench.limits.fitting import refuse_too_large
 
         refuse_too_large(config)
 
@@ -225,7 +225,7 @@ def _naming_what_fits(run: Callable[[Events], Path | None], events: Events) -> N
     try:
         run(events)
     except StepTooLarge as error:
-        from segkit.bench.fitting import what_fits
+        from segkit.bench.limits.fitting import what_fits
 
         error.fix = what_fits(error.step) or error.fix
         raise

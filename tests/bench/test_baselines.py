@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 import yaml
 
-from segkit.bench.baselines import baselines_of, together, with_ratios
 from segkit.bench.benchmark import Order, planned_cases, without_baseline
-from segkit.bench.case import Case
-from segkit.bench.cases import Grid, cases_of
-from segkit.bench.controls import ControlPair, Controls
-from segkit.bench.pages.labels import (
+from segkit.bench.comparison.baselines import baselines_of, together, with_ratios
+from segkit.bench.comparison.statistics import shortened, summarise
+from segkit.bench.display.labels import (
     baselines_line,
     memory_beside_baseline,
     speed_beside_baseline,
 )
-from segkit.bench.row import Memory, Row
-from segkit.bench.statistics import shortened, summarise
-from segkit.bench.suites import read_suite
+from segkit.bench.records.case import Case
+from segkit.bench.records.controls import ControlPair, Controls
+from segkit.bench.records.row import Memory, Row
+from segkit.bench.suites.grid import Grid, cases_of
+from segkit.bench.suites.suite import read_suite
 from segkit.errors import UsageError
 from segkit.registry.index import Index
 

@@ -4,13 +4,13 @@ import random
 
 import pytest
 
-from segkit.bench.budget import Budget, Progress
-from segkit.bench.case import Case
-from segkit.bench.process import NoAnswer, WorkerFailed
-from segkit.bench.row import Row
-from segkit.bench.runner import Runner
-from segkit.bench.settings import Settings
-from segkit.bench.watching import Quiet
+from segkit.bench.display.watching import Quiet
+from segkit.bench.records.case import Case
+from segkit.bench.records.row import Row
+from segkit.bench.runner.budget import Budget, Progress
+from segkit.bench.runner.process import NoAnswer, WorkerFailed
+from segkit.bench.runner.runner import Runner
+from segkit.bench.runner.settings import Settings
 
 SETTINGS = {"round_seconds": 0.4, "rounds": 10}
 # Polite ends of workers, and what lies between two looks at the clock.
@@ -76,7 +76,7 @@ class Watching(Quiet):
 
 @pytest.fixture
 def measured(monkeypatch):
-    monkeypatch.setattr("segkit.bench.preparing.available_bytes", lambda: 2**40)
+    monkeypatch.setattr("segkit.bench.runner.preparing.available_bytes", lambda: 2**40)
 
     def measure(speeds, minutes=3.0, **settings):
         clock = Clock()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from segkit.bench.cases import Grid, cases_of, overridden, split_list
-from segkit.bench.suites import find_suite, known_suites, read_suite
+from segkit.bench.suites.grid import Grid, cases_of, overridden, split_list
+from segkit.bench.suites.suite import find_suite, known_suites, read_suite
 from segkit.errors import UsageError
 from segkit.registry.index import Entry, Index
 

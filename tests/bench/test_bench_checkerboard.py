@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import segkit
-from segkit.bench.checkerboard import (
+from segkit.bench.worker.checkerboard import (
     checkerboard_energy,
     network_energy,
     smooth_images,

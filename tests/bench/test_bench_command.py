@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from segkit.bench.benchmark import Order, run_benchmark
-from segkit.bench.records import Run, read_run
-from segkit.bench.settings import Settings
-from segkit.bench.suites import find_suite
-from segkit.bench.watching import Quiet
+from segkit.bench.display.watching import Quiet
+from segkit.bench.records.run import Run, read_run
+from segkit.bench.runner.settings import Settings
+from segkit.bench.suites.suite import find_suite
 from segkit.cli.bench_command import command
 from segkit.errors import SegkitError
 from segkit.registry.index import Index

@@ -4,12 +4,18 @@ import io
 
 from rich.console import Console
 
-from segkit.bench.case import Case
-from segkit.bench.controls import ControlPair, Controls
-from segkit.bench.display import LiveDisplay, PlainDisplay, controls_line, plain_table, quieter
-from segkit.bench.machine import Ceilings, Environment
-from segkit.bench.records import Method, Run
-from segkit.bench.row import Checkerboard, Counts, Memory, Quality, Row, Summary
+from segkit.bench.display.terminal import (
+    LiveDisplay,
+    PlainDisplay,
+    controls_line,
+    plain_table,
+    quieter,
+)
+from segkit.bench.records.case import Case
+from segkit.bench.records.controls import ControlPair, Controls
+from segkit.bench.records.machine import Ceilings, Environment
+from segkit.bench.records.row import Checkerboard, Counts, Memory, Quality, Row, Summary
+from segkit.bench.records.run import Method, Run
 
 CASES = [
     Case(encoder=name, decoder="unet", upsampler="bilinear", loss="dice+ce")

@@ -2,10 +2,10 @@
 
 import pytest
 
-from segkit.bench.case import Case
-from segkit.bench.runner import Runner
-from segkit.bench.settings import Settings
-from segkit.bench.watching import Quiet
+from segkit.bench.display.watching import Quiet
+from segkit.bench.records.case import Case
+from segkit.bench.runner.runner import Runner
+from segkit.bench.runner.settings import Settings
 
 pytestmark = pytest.mark.integration
 

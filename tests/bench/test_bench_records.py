@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 import segkit
-from segkit.bench.case import Case
-from segkit.bench.compact_json import WIDTH, compact
-from segkit.bench.controls import ControlPair, Controls
-from segkit.bench.flat_table import write_csv
-from segkit.bench.machine import Environment
-from segkit.bench.records import Method, Run, json_schema, read_run
-from segkit.bench.row import Memory, Row, Summary
-from segkit.bench.statistics import MOST_STEPS_KEPT
+from segkit.bench.comparison.statistics import MOST_STEPS_KEPT
+from segkit.bench.records.case import Case
+from segkit.bench.records.compact_json import WIDTH, compact
+from segkit.bench.records.controls import ControlPair, Controls
+from segkit.bench.records.flat_table import write_csv
+from segkit.bench.records.machine import Environment
+from segkit.bench.records.row import Memory, Row, Summary
+from segkit.bench.records.run import Method, Run, json_schema, read_run
 from segkit.errors import UsageError
 
-PUBLISHED = Path(segkit.__file__).parent / "bench" / "schema.json"
+PUBLISHED = Path(segkit.__file__).parent / "bench" / "records" / "schema.json"
 
 
 def example_run(**changes) -> Run:

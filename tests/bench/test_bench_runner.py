@@ -5,21 +5,21 @@ import signal
 
 import pytest
 
-from segkit.bench.budget import Budget
-from segkit.bench.case import Case
-from segkit.bench.controls import Controls
-from segkit.bench.interrupts import Interrupts
-from segkit.bench.machine import Ceilings
-from segkit.bench.measuring import MeasuredCase, file_name, row_of
-from segkit.bench.process import WorkerFailed
-from segkit.bench.roofline import achieved
-from segkit.bench.rounds import rotated
-from segkit.bench.row import Counts, Row
-from segkit.bench.runner import NO_BUDGET, Runner
-from segkit.bench.settings import Settings
-from segkit.bench.statistics import summarise
-from segkit.bench.survey import higher
-from segkit.bench.watching import Quiet
+from segkit.bench.comparison.statistics import summarise
+from segkit.bench.display.watching import Quiet
+from segkit.bench.limits.roofline import achieved
+from segkit.bench.records.case import Case
+from segkit.bench.records.controls import Controls
+from segkit.bench.records.machine import Ceilings
+from segkit.bench.records.row import Counts, Row
+from segkit.bench.runner.budget import Budget
+from segkit.bench.runner.interrupts import Interrupts
+from segkit.bench.runner.measuring import MeasuredCase, file_name, row_of
+from segkit.bench.runner.process import WorkerFailed
+from segkit.bench.runner.rounds import rotated
+from segkit.bench.runner.runner import NO_BUDGET, Runner
+from segkit.bench.runner.settings import Settings
+from segkit.bench.runner.survey import higher
 
 CASES = [Case(encoder=name, decoder="unet", upsampler="bilinear", loss="ce") for name in "abcde"]
 FOUND = {
@@ -87,7 +87,7 @@ class Pretender:
 @pytest.fixture
 def pretend(monkeypatch):
     # However little is free where the tests run: pretenders need none.
-    monkeypatch.setattr("segkit.bench.preparing.available_bytes", lambda: 2**40)
+    monkeypatch.setattr("segkit.bench.runner.preparing.available_bytes", lambda: 2**40)
 
     def make(behaviour=lambda worker, request: None, budget=NO_BUDGET, **settings):
         Pretender.turns, Pretender.everyone, Pretender.alive, Pretender.most = [], [], 0, 0
@@ -115,7 +115,7 @@ def test_no_more_workers_live_than_allowed_and_all_cases_are_measured(pretend):
 
 
 def test_a_group_ends_where_the_next_worker_might_not_fit(pretend, monkeypatch):
-    monkeypatch.setattr("segkit.bench.preparing.available_bytes", lambda: 10 * 2**30)
+    monkeypatch.setattr("segkit.bench.runner.preparing.available_bytes", lambda: 10 * 2**30)
     large = {"memory": FOUND["memory"] | {"peak_bytes": 2 * 2**30}}
     runner = pretend(lambda worker, request: large)
     runner.run(CASES)

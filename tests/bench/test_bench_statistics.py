@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from segkit.bench.controls import ControlPair, Controls
-from segkit.bench.quantiles import STUDENT_975, student_975
-from segkit.bench.statistics import (
+from segkit.bench.comparison.statistics import (
     is_stable,
     noise,
     paired_ratio,
@@ -15,6 +13,8 @@ from segkit.bench.statistics import (
     summarise,
     widening,
 )
+from segkit.bench.records.controls import ControlPair, Controls
+from segkit.bench.records.quantiles import STUDENT_975, student_975
 
 
 def machine(rng, rounds=5, steps=12, median=0.1, drift=0.02, jitter=0.03):

@@ -5,12 +5,12 @@ from itertools import pairwise
 import pytest
 import torch
 
-from segkit.bench.case import Case
-from segkit.bench.correctness import relative_error, tolerance
-from segkit.bench.instruments import ClockInstrument
-from segkit.bench.memory import ResidentPeak, resident
-from segkit.bench.trial import Trial, WrongOutput, failure, refuse_impossible
+from segkit.bench.instruments.instrument import ClockInstrument
+from segkit.bench.instruments.memory import ResidentPeak, resident
+from segkit.bench.records.case import Case
+from segkit.bench.worker.trial import Trial, WrongOutput, failure, refuse_impossible
 from segkit.bench.workloads.choice import workload_for
+from segkit.bench.workloads.correctness import relative_error, tolerance
 from segkit.bench.workloads.inputs import IGNORE_INDEX, random_targets, rotation
 from segkit.errors import UsageError
 
@@ -146,7 +146,7 @@ def test_a_peak_is_seen_though_its_memory_is_gone_when_asked():
 def test_a_sampled_peak_serves_where_the_kernel_tells_none(monkeypatch):
     import time
 
-    monkeypatch.setattr("segkit.bench.memory._can_forget", lambda: False)
+    monkeypatch.setattr("segkit.bench.instruments.memory._can_forget", lambda: False)
     peak = ResidentPeak()
     assert "sampled" in peak.method
     before = resident()

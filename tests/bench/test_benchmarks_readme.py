@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import segkit
-from segkit.bench.records import Run
+from segkit.bench.records.run import Run
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "write_readme.py"
 pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="not in a checkout")

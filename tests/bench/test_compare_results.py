@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from segkit.bench.case import Case
-from segkit.bench.compare import Gate, compare, parse_gate
-from segkit.bench.controls import ControlPair, Controls
-from segkit.bench.machine import Environment
-from segkit.bench.records import Method, Run
-from segkit.bench.row import Memory, Row
-from segkit.bench.statistics import ratio_interval, shortened, summarise
+from segkit.bench.comparison.compare import Gate, compare, parse_gate
+from segkit.bench.comparison.statistics import ratio_interval, shortened, summarise
+from segkit.bench.records.case import Case
+from segkit.bench.records.controls import ControlPair, Controls
+from segkit.bench.records.machine import Environment
+from segkit.bench.records.row import Memory, Row
+from segkit.bench.records.run import Method, Run
 from segkit.cli.main import main
 from segkit.cli.main import segkit as command
 from segkit.errors import UsageError
@@ -228,7 +228,7 @@ def test_the_command_prints_json(results):
 
 
 def test_comparing_and_reporting_import_no_torch():
-    modules = "segkit.bench.compare, segkit.bench.pages.result, segkit.bench.pages.page"
+    modules = "segkit.bench.comparison.compare, segkit.bench.pages.result, segkit.bench.pages.page"
     probe = f"import sys, {modules}; print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"

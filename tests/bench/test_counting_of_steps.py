@@ -8,9 +8,9 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import segkit
-from segkit.bench.case import Case
-from segkit.bench.counting import Step, count_modules, count_step, counts_of
-from segkit.bench.tracing import Stand, Trace, extent
+from segkit.bench.limits.counting import Step, count_modules, count_step, counts_of
+from segkit.bench.limits.tracing import Stand, Trace, extent
+from segkit.bench.records.case import Case
 from segkit.errors import UsageError
 from segkit.registry.index import Index
 

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from segkit.bench.benchmark import threads_of
-from segkit.bench.case import Case
-from segkit.bench.cases import Grid
-from segkit.bench.counting import Step, StepCount
-from segkit.bench.machine import Ceilings, Environment
-from segkit.bench.pages.labels import limit_text
-from segkit.bench.records import Method, Run
-from segkit.bench.roofline import achieved
-from segkit.bench.row import Counts, Row
-from segkit.bench.statistics import summarise
-from segkit.bench.tracing import Operation
+from segkit.bench.comparison.statistics import summarise
+from segkit.bench.display.labels import limit_text
+from segkit.bench.limits.counting import Step, StepCount
+from segkit.bench.limits.roofline import achieved
+from segkit.bench.limits.tracing import Operation
+from segkit.bench.records.case import Case
+from segkit.bench.records.machine import Ceilings, Environment
+from segkit.bench.records.row import Counts, Row
+from segkit.bench.records.run import Method, Run
+from segkit.bench.suites.grid import Grid
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "limits.py"
 CEILINGS = Ceilings(matmul_flops={"fp32": 1e11}, convolution_flops={"fp32": 2e11}, copy_bytes=1e10)

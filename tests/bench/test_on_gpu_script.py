@@ -94,8 +94,8 @@ def _write_wheel(file):
 
 PRETENDED = """
 import torch
-from segkit.bench.conditions import conditions
-from segkit.bench.instruments import instrument_for
+from segkit.bench.instruments.conditions import conditions
+from segkit.bench.instruments.instrument import instrument_for
 from segkit.device import choose_device
 
 device = choose_device("cuda")

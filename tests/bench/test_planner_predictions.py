@@ -5,10 +5,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from segkit.bench.counting import Step, StepCount
-from segkit.bench.devices import DEVICES, Device, find_device, measured_device
-from segkit.bench.machine import Ceilings, Environment
-from segkit.bench.planner import (
+from segkit.bench.limits.counting import Step, StepCount
+from segkit.bench.limits.devices import DEVICES, Device, find_device, measured_device
+from segkit.bench.limits.planner import (
     CONTEXT_BYTES,
     GAPS,
     LAUNCH_SECONDS,
@@ -19,8 +18,9 @@ from segkit.bench.planner import (
     time_bounds,
     usable_bytes,
 )
-from segkit.bench.records import Method, Run
-from segkit.bench.tracing import Operation
+from segkit.bench.limits.tracing import Operation
+from segkit.bench.records.machine import Ceilings, Environment
+from segkit.bench.records.run import Method, Run
 from segkit.cli.main import main
 from segkit.cli.main import segkit as command
 from segkit.errors import UsageError

@@ -9,7 +9,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.profiler import ProfilerActivity, profile, record_function
 
 import segkit
-from segkit.bench.counting import Step, count_step
+from segkit.bench.limits.counting import Step, count_step
 from segkit.model.activation_checkpointing import checkpoint_activations
 from segkit.model.loss_sum import loss_of, output_for
 from segkit.training.loop.learner import make_optimizer

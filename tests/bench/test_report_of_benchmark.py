@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segkit.bench.case import Case
-from segkit.bench.controls import ControlPair, Controls
-from segkit.bench.machine import Ceilings, Environment
+from segkit.bench.comparison.statistics import summarise
+from segkit.bench.display.labels import plain, shared_and_own
 from segkit.bench.pages.bars import segments
-from segkit.bench.pages.labels import plain, shared_and_own
 from segkit.bench.pages.page import page, tables
 from segkit.bench.pages.plots import PICTURES
 from segkit.bench.pages.result import write_report
 from segkit.bench.pages.scatter import pareto
 from segkit.bench.pages.style import name_points, settle
-from segkit.bench.records import Method, Run
-from segkit.bench.row import (
+from segkit.bench.records.case import Case
+from segkit.bench.records.controls import ControlPair, Controls
+from segkit.bench.records.machine import Ceilings, Environment
+from segkit.bench.records.row import (
     Achieved,
     Checkerboard,
     Correctness,
@@ -29,7 +29,7 @@ from segkit.bench.row import (
     Relative,
     Row,
 )
-from segkit.bench.statistics import summarise
+from segkit.bench.records.run import Method, Run
 from segkit.reporting.figures import DARK, LIGHT, dress, figure
 
 UPSAMPLERS = ("bilinear", "nearest", "transposed")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from segkit.bench.case import Case
-from segkit.bench.row import Memory, Row
-from segkit.bench.statistics import summarise
+from segkit.bench.comparison.statistics import summarise
+from segkit.bench.records.case import Case
+from segkit.bench.records.row import Memory, Row
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "scaling.py"
 pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="not in a checkout")

@@ -8,19 +8,19 @@ import threading
 import pytest
 from click.testing import CliRunner
 
-from segkit.bench.budget import Budget
-from segkit.bench.case import Case
-from segkit.bench.compare import compare
-from segkit.bench.machine import Environment
-from segkit.bench.process import WorkerFailed
-from segkit.bench.records import read_run
-from segkit.bench.row import Row
-from segkit.bench.session import Session
-from segkit.bench.settings import Settings
+from segkit.bench.comparison.compare import compare
+from segkit.bench.display.watching import Quiet
+from segkit.bench.records.case import Case
+from segkit.bench.records.machine import Environment
+from segkit.bench.records.row import Row
+from segkit.bench.records.run import read_run
+from segkit.bench.runner.budget import Budget
+from segkit.bench.runner.process import WorkerFailed
+from segkit.bench.runner.session import Session
+from segkit.bench.runner.settings import Settings
 from segkit.bench.shared.merging import Begun, merged
 from segkit.bench.shared.plan import Beside, Plan, Share, owner, take
 from segkit.bench.shared.worker import Measuring
-from segkit.bench.watching import Quiet
 from segkit.cli.bench_command import command
 from segkit.errors import UsageError
 
@@ -125,7 +125,7 @@ class Pretender:
 @pytest.fixture
 def measured(monkeypatch):
     """measured(cases): the share after a worker has measured them, and everybody's turns."""
-    monkeypatch.setattr("segkit.bench.preparing.available_bytes", lambda: 2**40)
+    monkeypatch.setattr("segkit.bench.runner.preparing.available_bytes", lambda: 2**40)
 
     def measure(cases, failing=lambda name, alive: None):
         Pretender.turns, Pretender.alive = [], []

@@ -3,11 +3,12 @@
 import pytest
 from PIL import Image
 
-from segkit.bench.case import Case
-from segkit.bench.process import WorkerFailed
-from segkit.bench.row import Row
-from segkit.bench.short_training import QualitySettings, key_of, train_briefly, with_quality
-from segkit.bench.watching import Quiet
+from segkit.bench.display.watching import Quiet
+from segkit.bench.records.case import Case
+from segkit.bench.records.row import Row
+from segkit.bench.runner.process import WorkerFailed
+from segkit.bench.runner.short_trainings import QualitySettings, key_of, with_quality
+from segkit.bench.worker.short_training import train_briefly
 from segkit.data.opening import demo
 
 TINY = "unet(depth=2, width=4)"
@@ -39,7 +40,7 @@ def trainings(monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr("segkit.bench.short_training.WorkerProcess", Pretender)
+    monkeypatch.setattr("segkit.bench.runner.short_trainings.WorkerProcess", Pretender)
     return asked
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import segkit
 from segkit.bench.export_speed import speed_beside
-from segkit.bench.settings import Settings
+from segkit.bench.runner.settings import Settings
 from segkit.data.opening.demo import open_demo
 from segkit.errors import ModelFileError, UsageError
 from segkit.export.int8 import METADATA, Int8Settings, export_int8

@@ -5,11 +5,11 @@ import time
 import pytest
 import torch
 
-from segkit.bench.case import Case
-from segkit.bench.instruments import instrument_for
-from segkit.bench.runner import Runner
-from segkit.bench.settings import Settings
-from segkit.bench.watching import Quiet
+from segkit.bench.display.watching import Quiet
+from segkit.bench.instruments.instrument import instrument_for
+from segkit.bench.records.case import Case
+from segkit.bench.runner.runner import Runner
+from segkit.bench.runner.settings import Settings
 
 pytestmark = [
     pytest.mark.gpu,

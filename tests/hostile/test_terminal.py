@@ -7,13 +7,13 @@ import json
 from click.testing import CliRunner
 from rich.console import Console
 
-from segkit.bench.case import Case
-from segkit.bench.display import LiveDisplay
-from segkit.bench.flat_table import write_csv
-from segkit.bench.machine import Environment
-from segkit.bench.records import Method, Run
-from segkit.bench.row import Row
-from segkit.bench.statistics import summarise
+from segkit.bench.comparison.statistics import summarise
+from segkit.bench.display.terminal import LiveDisplay
+from segkit.bench.records.case import Case
+from segkit.bench.records.flat_table import write_csv
+from segkit.bench.records.machine import Environment
+from segkit.bench.records.row import Row
+from segkit.bench.records.run import Method, Run
 from segkit.cli.main import segkit
 from segkit.training.monitoring.events import EpochReport
 from segkit.training.monitoring.progress import LiveProgress

@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from segkit.bench import fitting
-from segkit.bench.counting import count_step
+from segkit.bench.limits import fitting
+from segkit.bench.limits.counting import count_step
 from segkit.config import layered
 from segkit.errors import OutOfMemory
 from segkit.training.loop.learner import Learner
@@ -19,7 +19,7 @@ MIB = 2**20
 # The limit is set when all libraries are loaded, whose addresses are more than the training's.
 LIMITED = """
 import resource, sys
-import segkit.bench.fitting, segkit.cli.train_command, segkit.training.training
+import segkit.bench.limits.fitting, segkit.cli.train_command, segkit.training.training
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

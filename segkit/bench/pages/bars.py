@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from segkit.bench.pages.labels import memory_beside_baseline, plain, shared_and_own
+from segkit.bench.display.labels import memory_beside_baseline, plain, shared_and_own
 from segkit.bench.pages.style import plain_numbers
-from segkit.bench.row import Row
+from segkit.bench.records.row import Row
 from segkit.reporting.figures import Theme, dress, figure, legend, title
 
 if TYPE_CHECKING:

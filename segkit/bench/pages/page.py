@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segkit.bench.pages.labels import (
+from segkit.bench.display.labels import (
     FASTEST,
     baselines_line,
     limit_text,
@@ -15,9 +15,9 @@ from segkit.bench.pages.labels import (
     shared_and_own,
     speed_beside_baseline,
 )
-from segkit.bench.record import Record
-from segkit.bench.records import Run
-from segkit.bench.row import Row
+from segkit.bench.records.record import Record
+from segkit.bench.records.row import Row
+from segkit.bench.records.run import Run
 from segkit.reporting.pages import Figure, pages
 from segkit.reporting.words import duration
 

@@ -9,12 +9,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from segkit.bench.display.labels import shared_and_own
 from segkit.bench.pages.bars import at_end, bar_panels, seconds_of, speed_points
-from segkit.bench.pages.labels import shared_and_own
 from segkit.bench.pages.scatter import Panel, coordinates, extremes, scatters
 from segkit.bench.pages.style import name_points, plain_numbers, settle
-from segkit.bench.records import Run
-from segkit.bench.row import Row
+from segkit.bench.records.row import Row
+from segkit.bench.records.run import Run
 from segkit.reporting.figures import Theme, dress, figure, legend, title
 
 if TYPE_CHECKING:

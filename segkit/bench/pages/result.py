@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segkit.bench.pages.plots import PICTURES
-from segkit.bench.records import Run
+from segkit.bench.records.run import Run
 from segkit.reporting.figures import DARK, LIGHT, inline, png
 from segkit.reporting.pages import Figure
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from segkit.bench.case import Case
-from segkit.bench.pages.labels import shared_and_own
+from segkit.bench.display.labels import shared_and_own
 from segkit.bench.pages.style import MARKERS, name_points, plain_numbers, settle
-from segkit.bench.row import Row
+from segkit.bench.records.case import Case
+from segkit.bench.records.row import Row
 from segkit.reporting.figures import Theme, dress, figure, legend, title
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from segkit.bench.pages.labels import plain
+from segkit.bench.display.labels import plain
 from segkit.reporting.figures import Theme
 
 if TYPE_CHECKING:

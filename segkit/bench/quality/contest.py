@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from segkit.bench.conditions import conditions
+from segkit.bench.instruments.conditions import conditions
 from segkit.bench.quality.picture import draw
 from segkit.bench.quality.preparing import Prepared, prepare
 from segkit.bench.quality.result import Record, as_json, result

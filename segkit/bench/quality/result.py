@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from segkit.bench.compact_json import compact
 from segkit.bench.quality.counting import overlap_of, score_of
 from segkit.bench.quality.preparing import Prepared
 from segkit.bench.quality.table import Table
+from segkit.bench.records.compact_json import compact
 from segkit.scoring.intervals import METHOD, drawn, interval
 from segkit.scoring.per_image import Scores
 

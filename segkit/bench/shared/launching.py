@@ -15,11 +15,11 @@ from segkit.bench.benchmark import (
     write_results,
     write_samples,
 )
-from segkit.bench.cases import Grid, overridden
-from segkit.bench.records import Run
+from segkit.bench.display.watching import Watcher
+from segkit.bench.records.run import Run
 from segkit.bench.shared.merging import Begun, merged
 from segkit.bench.shared.plan import Plan, Share
-from segkit.bench.watching import Watcher
+from segkit.bench.suites.grid import Grid, overridden
 from segkit.errors import UsageError
 from segkit.interfaces import JobNews
 from segkit.launchers.following import JobsFailed, built, followed, launcher_of

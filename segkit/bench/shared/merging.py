@@ -9,18 +9,18 @@ from datetime import UTC, datetime
 from functools import reduce
 from pathlib import Path
 
-from segkit.bench.baselines import with_ratios
-from segkit.bench.budget import Budget
-from segkit.bench.case import Case
-from segkit.bench.conditions import load
-from segkit.bench.controls import ControlPair, Controls
-from segkit.bench.machine import Environment
-from segkit.bench.records import Method, Run
-from segkit.bench.roofline import achieved
-from segkit.bench.row import Row
+from segkit.bench.comparison.baselines import with_ratios
+from segkit.bench.comparison.statistics import ratio_interval, round_ratios
+from segkit.bench.instruments.conditions import load
+from segkit.bench.limits.roofline import achieved
+from segkit.bench.records.case import Case
+from segkit.bench.records.controls import ControlPair, Controls
+from segkit.bench.records.machine import Environment
+from segkit.bench.records.row import Row
+from segkit.bench.records.run import Method, Run
+from segkit.bench.runner.budget import Budget
+from segkit.bench.runner.survey import higher
 from segkit.bench.shared.plan import Beside, Plan, Share, owner
-from segkit.bench.statistics import ratio_interval, round_ratios
-from segkit.bench.survey import higher
 from segkit.errors import UsageError
 
 ORDER = "each case beside one and the same reference case, by whichever worker was idle"

@@ -13,10 +13,10 @@ from typing import Self
 
 from pydantic import Field, ValidationError
 
-from segkit.bench.case import Case
-from segkit.bench.machine import Ceilings, Environment
-from segkit.bench.record import Record
-from segkit.bench.row import Row
+from segkit.bench.records.case import Case
+from segkit.bench.records.machine import Ceilings, Environment
+from segkit.bench.records.record import Record
+from segkit.bench.records.row import Row
 from segkit.errors import UsageError, first_line
 from segkit.storage import read_json, replace_text, storage_errors
 

@@ -11,19 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from segkit.bench.budget import Budget
-from segkit.bench.case import Case
-from segkit.bench.machine import Ceilings
-from segkit.bench.measuring import MeasuredCase, row_of
-from segkit.bench.preparing import Preparing
-from segkit.bench.process import WorkerProcess
-from segkit.bench.reserve import Reserve
-from segkit.bench.rounds import measure_rounds
-from segkit.bench.session import Interrupted, Session
-from segkit.bench.settings import Settings
+from segkit.bench.display.watching import Watcher
+from segkit.bench.records.case import Case
+from segkit.bench.records.machine import Ceilings
+from segkit.bench.runner.budget import Budget
+from segkit.bench.runner.measuring import MeasuredCase, row_of
+from segkit.bench.runner.preparing import Preparing
+from segkit.bench.runner.process import WorkerProcess
+from segkit.bench.runner.reserve import Reserve
+from segkit.bench.runner.rounds import measure_rounds
+from segkit.bench.runner.session import Interrupted, Session
+from segkit.bench.runner.settings import Settings
+from segkit.bench.runner.survey import survey
 from segkit.bench.shared.plan import Beside, Plan, Share, take
-from segkit.bench.survey import survey
-from segkit.bench.watching import Watcher
 
 
 def join(folder: Path, worker: int, watcher: Watcher) -> Share:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segkit.bench.case import Case
+from segkit.bench.records.case import Case
 from segkit.bench.workloads.contract import Workload
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from segkit.bench.case import Case
-from segkit.bench.instruments import Mark
-from segkit.bench.row import Correctness, Counts
+from segkit.bench.instruments.instrument import Mark
+from segkit.bench.records.case import Case
+from segkit.bench.records.row import Correctness, Counts
 from segkit.bench.workloads.contract import load_components
 from segkit.interfaces import Benchmark
 from segkit.registry.components import Component, default_registry

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from segkit.bench.case import Case
-from segkit.bench.instruments import Mark
-from segkit.bench.row import Correctness, Counts
+from segkit.bench.instruments.instrument import Mark
+from segkit.bench.records.case import Case
+from segkit.bench.records.row import Correctness, Counts
 from segkit.registry.components import default_registry
 from segkit.registry.expression import parse_component, parse_sum
 

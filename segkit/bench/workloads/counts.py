@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from segkit.bench.case import Case
-from segkit.bench.row import Counts
+from segkit.bench.records.case import Case
+from segkit.bench.records.row import Counts
 
 
 def counts_of_upsampler(case: Case, upsampler: nn.Module) -> Counts:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from segkit.bench.case import Case
-from segkit.bench.instruments import Mark
+from segkit.bench.instruments.instrument import Mark
+from segkit.bench.records.case import Case
 from segkit.data.batches import Batch
 from segkit.data.loader import TrainingLoader
 from segkit.data.opening.open import open_data

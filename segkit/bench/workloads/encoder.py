@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from segkit.bench.case import Case
-from segkit.bench.correctness import checked_shape, in_float64, relative_error, verdict
-from segkit.bench.instruments import Mark
-from segkit.bench.row import Correctness, Counts
+from segkit.bench.instruments.instrument import Mark
+from segkit.bench.records.case import Case
+from segkit.bench.records.row import Correctness, Counts
 from segkit.bench.workloads.contract import load_components
+from segkit.bench.workloads.correctness import checked_shape, in_float64, relative_error, verdict
 from segkit.bench.workloads.inputs import layout_of, random_images, rotation
 from segkit.device import autocast
 from segkit.errors import UsageError

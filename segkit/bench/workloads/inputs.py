@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segkit.bench.case import Case
+from segkit.bench.records.case import Case
 
 # More than the caches of most processors hold; no fewer than 2 batches, no more than 16.
 ROTATION_BYTES = 128 * 2**20

@@ -8,18 +8,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from segkit.bench.case import Case
-from segkit.bench.correctness import (
+from segkit.bench.instruments.instrument import Mark
+from segkit.bench.limits.counting import counts_of
+from segkit.bench.records.case import Case
+from segkit.bench.records.row import Correctness, Counts
+from segkit.bench.workloads.contract import load_components
+from segkit.bench.workloads.correctness import (
     checked_shape,
     in_float64,
     relative_error,
     verdict,
     without_chance,
 )
-from segkit.bench.counting import counts_of
-from segkit.bench.instruments import Mark
-from segkit.bench.row import Correctness, Counts
-from segkit.bench.workloads.contract import load_components
 from segkit.bench.workloads.inputs import (
     IGNORE_INDEX,
     layout_of,

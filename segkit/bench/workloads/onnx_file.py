@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from segkit.bench.case import Case
-from segkit.bench.instruments import Mark
+from segkit.bench.instruments.instrument import Mark
+from segkit.bench.records.case import Case
 from segkit.bench.workloads.inputs import random_images, rotation
 from segkit.inference.onnx_network import load_onnx
 

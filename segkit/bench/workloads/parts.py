@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segkit.bench.case import Case
-from segkit.bench.correctness import in_float64, relative_error, verdict
-from segkit.bench.instruments import Mark
-from segkit.bench.row import Correctness, Counts
+from segkit.bench.instruments.instrument import Mark
+from segkit.bench.records.case import Case
+from segkit.bench.records.row import Correctness, Counts
 from segkit.bench.workloads.contract import load_components
+from segkit.bench.workloads.correctness import in_float64, relative_error, verdict
 from segkit.bench.workloads.inputs import (
     DTYPES,
     IGNORE_INDEX,

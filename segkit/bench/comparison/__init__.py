@@ -1,0 +1,1 @@
+"""One time beside another: medians, intervals, ratios to a baseline, two results."""

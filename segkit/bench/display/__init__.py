@@ -1,0 +1,1 @@
+"""What is seen while a benchmark runs, and the words for its cases."""

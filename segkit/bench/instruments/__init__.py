@@ -1,0 +1,1 @@
+"""What time, memory and a machine's conditions are read with."""
