@@ -1,7 +1,8 @@
 """Cross-validation: a training for each fold of the images, one page of all, and their ensemble.
 
 Each fold's training is a run of its own, in the folder of the whole: it can be looked at, scored
-and continued as any other.
+and continued as any other. What the first one decides holds for all, so that their scores differ
+by the images alone and their networks can be one ensemble.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from segkit.config import TrainConfig, to_yaml, with_changes
+from segkit.config import TrainConfig, read_config, to_yaml, with_changes
 from segkit.errors import SegkitError, UsageError
 from segkit.model.folder import load_model, save_model
+from segkit.recipes.deciding import SETTINGS
 from segkit.storage import replace_text, storage_errors
 from segkit.training.monitoring.events import (
     EpochReport,
@@ -27,9 +29,14 @@ from segkit.training.monitoring.events import (
     TrainingResult,
 )
 from segkit.training.preparation.decisions import absolute_paths, run_name
+from segkit.training.rehearsal.deadline import Deadline, SharedTime
 from segkit.training.run.folds_report import FINISHED, FoldRun, said_of_folds, write_folds_report
 from segkit.training.run.run_folder import RunFolder
 from segkit.training.training import resume, train
+
+# What the first fold decides for all, beside what a recipe does.
+DECIDED_ONCE = (*SETTINGS, "batch", "weights", "separate")
+SHARED = "size, network, learning rate and all else that was left open are those of fold 1"
 
 
 def begin(
@@ -42,10 +49,13 @@ def begin(
 ) -> TrainingResult | None:
     """`train`; or one training after the other where the settings ask for folds and name none."""
     if not of_folds(config):
-        return train(config, events, dry_run=dry_run, in_place=in_place, begun=begun)
+        deadline = Deadline.of(config.minutes, begun) if config.minutes else None
+        return train(config, events, dry_run=dry_run, in_place=in_place, deadline=deadline)
     _refuse_processes()
+    shared = SharedTime.of(config.minutes, begun) if config.minutes else None
     if dry_run:
-        train(config.model_copy(update={"fold": 1}), events, dry_run=True)
+        one = shared.part(config.folds or 1) if shared else None
+        train(config.model_copy(update={"fold": 1}), events, dry_run=True, deadline=one)
         (events or Silence()).decided([("folds", f"{config.folds} trainings like this one")])
         return None
     wanted = Path(config.out or run_name(config)).expanduser()
@@ -54,7 +64,7 @@ def begin(
     with storage_errors(whole.folder):
         replace_text(whole.config_file, to_yaml(config, config.model_fields_set - {"out"}))
     try:
-        return _CrossValidation(whole.folder, config, events, begun=begun).run()
+        return _CrossValidation(whole.folder, config, events, shared=shared).run()
     except SegkitError:
         if not (whole.folder / "fold-1").exists():  # nothing has begun
             whole.config_file.unlink(missing_ok=True)
@@ -95,10 +105,10 @@ class _CrossValidation:
         changes: Mapping[str, Any] | None = None,
         *,
         force: bool = False,
-        begun: float | None = None,
+        shared: SharedTime | None = None,
     ) -> None:
         self.folder, self.config, self.events = folder, config, events or Silence()
-        self.changes, self.force, self.begun = changes or {}, force, begun
+        self.changes, self.force, self.shared = changes or {}, force, shared
 
     def run(self) -> TrainingResult:
         folds = self.config.folds or 0
@@ -106,7 +116,7 @@ class _CrossValidation:
         for fold in runs:
             self.events.decided([("fold", f"{fold.number} of {folds}, in {fold.folder}")])
             if self.changes or not fold.finished:
-                self._record(fold, self._trained(fold, folds - fold.number + 1))
+                self._record(fold, self._trained(fold, runs))
             told = f"{fold.record['score']} {fold.score:.4f}" if fold.record["score"] else ""
             self.events.decided([("fold", f"{fold.number} ended: {told or 'nothing scored'}")])
         together = load_model([fold.folder for fold in runs])
@@ -117,26 +127,30 @@ class _CrossValidation:
         self.events.finished(result)
         return result
 
-    def _trained(self, fold: FoldRun, left: int) -> TrainingResult:
+    def _trained(self, fold: FoldRun, runs: Sequence[FoldRun]) -> TrainingResult:
         """The fold's training, from its start or from where it was interrupted."""
         events = _OneOfSeveral(self.events, fold.folder, self.folder)
         if RunFolder(fold.folder).config_file.is_file():
             return resume(fold.folder, self.changes, events, force=self.force)
-        now = time.perf_counter()
-        begun = self.begun if self.begun is not None and fold.number == 1 else now
         changes: dict[str, Any] = {"fold": fold.number, "out": str(fold.folder)}
-        if self.config.minutes:
-            changes["minutes"] = self._minutes(self.config.minutes, begun, left)
+        if fold.number > 1:
+            first = read_config(RunFolder(runs[0].folder).config_file)
+            changes |= {name: getattr(first, name) for name in DECIDED_ONCE}
+            self.events.decided([("fold", SHARED)])
         config = self.config.model_copy(update=changes)
-        result = train(config, events, in_place=True, begun=begun)
+        result = train(config, events, in_place=True, deadline=self._deadline(fold, runs))
         assert result is not None  # only a dry run gives nothing
         return result
 
-    def _minutes(self, minutes: float, begun: float, left: int) -> float:
-        """The fold's part of what is left; of a run that goes on, its part of all."""
-        if self.begun is None:
-            return minutes / (self.config.folds or 1)
-        return max(minutes - (begun - self.begun) / 60, 1e-3) / left
+    def _deadline(self, fold: FoldRun, runs: Sequence[FoldRun]) -> Deadline | None:
+        """The fold's part of the minutes; of a cross-validation that goes on, its part of all."""
+        if not self.config.minutes:
+            return None
+        left = len(runs) - fold.number + 1
+        shared = self.shared or SharedTime.of(self.config.minutes * left / len(runs), None)
+        if fold.number > 1:
+            shared.gathering = len(runs) * _seconds_to_load(runs[0])
+        return shared.part(left)
 
     def _record(self, fold: FoldRun, result: TrainingResult) -> None:
         plain = {k: None if math.isnan(value) else value for k, value in result.scores.items()}
@@ -163,6 +177,12 @@ class _CrossValidation:
             folds=len(runs),
             told=said_of_folds(runs),
         )
+
+
+def _seconds_to_load(fold: FoldRun) -> float:
+    began = time.perf_counter()
+    load_model(fold.folder)
+    return time.perf_counter() - began
 
 
 class _OneOfSeveral:

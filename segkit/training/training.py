@@ -49,18 +49,18 @@ def train(
     *,
     dry_run: bool = False,
     in_place: bool = False,
-    begun: float | None = None,
+    deadline: Deadline | None = None,
 ) -> TrainingResult | None:
     """Trains from the start in a new run folder; a dry run takes three steps, and makes none.
 
     in_place   in the folder `out` itself, never in one with a number added
-    begun      when the minutes began that it has, on time.perf_counter(); None: now
-    Raises SegkitError: of the settings and the data before the first step, then Diverged,
-    OutOfMemory or StorageError.
+    deadline   when it ends, of settings with minutes; None: these begin now
+    Raises SegkitError: before the first step, then Diverged, OutOfMemory or StorageError.
     """
     wanted = Path(config.out or run_name(config)).expanduser()
     RunFolder.refuse_file(wanted)
-    deadline = Deadline.of(config.minutes, begun) if config.minutes else None
+    if deadline is None and config.minutes:
+        deadline = Deadline.of(config.minutes, None)
     with (
         listening() as signals,
         process_group(config.device, config.timeout) as group,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import statistics
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,11 @@ from PIL import Image
 import segkit
 from segkit.config import read_config
 from segkit.errors import UsageError
-from segkit.training.cross_validation import go_on
+from segkit.recipes.rules import RULES
+from segkit.training import cross_validation
+from segkit.training.cross_validation import DECIDED_ONCE, go_on
 from segkit.training.monitoring.events import Silence
+from segkit.training.rehearsal.deadline import SharedTime
 
 TINY = {
     "encoder": "unet(depth=2, width=4)",
@@ -143,6 +148,52 @@ def test_one_fold_can_be_trained_by_itself(data, tmp_path):
     assert read_config(result.folder / "config.yaml").fold == 2
     assert not (result.folder / "fold-1").exists()
     assert result.folds == 0
+
+
+@pytest.fixture
+def deadlines(monkeypatch):
+    """The (left, deadline) of each fold that was trained, in an epoch whatever its minutes are."""
+    given, train = [], cross_validation.train
+
+    def trained(config, events, *, deadline, **how):
+        given.append((deadline.at - time.perf_counter(), deadline))
+        return train(config.model_copy(update={"minutes": None, "epochs": 1}), events, **how)
+
+    monkeypatch.setattr(cross_validation, "train", trained)
+    monkeypatch.setattr(cross_validation, "_seconds_to_load", lambda fold: 20.0)
+    return given
+
+
+def test_folds_share_the_minutes_and_what_the_first_one_decides(
+    data, tmp_path, monkeypatch, deadlines
+):
+    deciding = iter([("per-image", "asked first")])
+    rules = [replace(rule, decide=lambda known: next(deciding, None)) for rule in RULES[:1]]
+    monkeypatch.setattr("segkit.recipes.deciding.RULES", rules)
+    settings = {**TINY, "epochs": None, "minutes": 10, "folds": 2, "out": str(tmp_path / "run")}
+    heard = Heard()
+    result = segkit.train(data, events=heard, **settings)
+    configs = [read_config(result.folder / f"fold-{n}" / "config.yaml") for n in (1, 2)]
+    assert configs[0].intensity == configs[1].intensity == "per-image"
+    assert all(getattr(configs[0], name) == getattr(configs[1], name) for name in DECIDED_ONCE)
+    assert ("fold", cross_validation.SHARED) in heard.lines
+    (first, one), (second, other) = deadlines
+    # 600 s less 3 s for the page of all, halved; then what is left, less two networks' loading.
+    assert first == pytest.approx(597 / 2, abs=1)
+    assert 597 - 40 - 60 < second < 597 - 40
+    assert one.ending == other.ending == 3
+    assert one.told == "a training's part of --minutes 10, 5"
+
+
+def test_each_fold_has_an_equal_part_of_what_the_ones_before_left(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    shared = SharedTime.of(2, begun=990.0)  # loading PyTorch took 10 s: pages take 13 s
+    assert shared.part(3).at == pytest.approx(1000 + (110 - 13) / 3)
+    now, shared.gathering = 1050.0, 7.0
+    assert shared.part(2).seconds == pytest.approx((60 - 13 - 7) / 2)
+    now = 1200.0
+    assert shared.part(1).seconds == 0
 
 
 def test_what_cannot_be_leaves_no_folder(data, tmp_path, monkeypatch):

@@ -31,21 +31,21 @@ class Deadline:
     ending   seconds that it needs after the last epoch: pictures, the page
     trained  seconds of steps, of the last epochs
     looked   seconds of evaluating and saving, in the last epoch that did
+    told     what asked for it, as it is named to the user
     """
 
     seconds: float
     at: float
     ending: float
     looked: float = 0.0
+    told: str = ""
     trained: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
     @classmethod
     def of(cls, minutes: float, begun: float | None) -> Deadline:
         """Of minutes that began with the command, or where that is not known, now."""
-        now = time.perf_counter()
-        ending = USUAL_ENDING if begun is None else ENDING * (now - begun)
-        begun = now if begun is None else begun
-        return cls(60 * minutes, begun + 60 * minutes, ending)
+        at, ending = _ends(minutes, begun)
+        return cls(60 * minutes, at, ending, told=f"--minutes {minutes:g}")
 
     def left(self, group: Group) -> float:
         """Seconds until the last epoch has to end, in the process that has the fewest."""
@@ -92,6 +92,42 @@ class Deadline:
         while wanted > 1 and taken(wanted) > left:
             wanted -= 1
         return done + max(wanted, 1)
+
+
+@dataclass
+class SharedTime:
+    """Minutes that several trainings have together, one after the other.
+
+    minutes    in all
+    at         the end of all, on time.perf_counter()
+    ending     seconds that the pages of a training take, and those of all
+    gathering  seconds for what is made of all trainings once they have ended
+    """
+
+    minutes: float
+    at: float
+    ending: float
+    gathering: float = 0.0
+
+    @classmethod
+    def of(cls, minutes: float, begun: float | None) -> SharedTime:
+        """Of minutes that began with the command, or where that is not known, now."""
+        return cls(minutes, *_ends(minutes, begun))
+
+    def part(self, left: int) -> Deadline:
+        """What of the time one of the trainings that are left has, the next one: what was spent
+        before is spent for all, so that all are equally long."""
+        now = time.perf_counter()
+        seconds = max(self.at - now - self.ending - self.gathering, 0.0) / left
+        told = f"a training's part of --minutes {self.minutes:g}, {seconds / 60:.2g}"
+        return Deadline(seconds, now + seconds, self.ending, told=told)
+
+
+def _ends(minutes: float, begun: float | None) -> tuple[float, float]:
+    """When minutes end that began with the command, and the seconds that its page and exit take."""
+    now = time.perf_counter()
+    ending = USUAL_ENDING if begun is None else ENDING * (now - begun)
+    return (now if begun is None else begun) + 60 * minutes, ending
 
 
 def _most(group: Group, seconds: float) -> float:

@@ -35,7 +35,7 @@ def within_minutes(setup: Setup, deadline: Deadline) -> Setup:
 
     Raises UsageError SK-C009 where that does not suffice for a step and an evaluation.
     """
-    seconds, minutes = deadline.seconds, f"{deadline.seconds / 60:g}"
+    seconds = deadline.seconds
     setup = _as_fast_as_needed(setup, deadline.left(setup.group))
     costs = rehearse(setup, seconds=seconds * MEASURING)
     deadline.ending += costs.pictures
@@ -46,7 +46,7 @@ def within_minutes(setup: Setup, deadline: Deadline) -> Setup:
         least = duration(seconds - left + costs.step + costs.evaluation + costs.checkpoint)
         raise UsageError(
             "SK-C009",
-            f"--minutes {minutes}: a step takes {costs.step:.2g} s here, an evaluation "
+            f"{deadline.told}: a step takes {costs.step:.2g} s here, an evaluation "
             f"{duration(costs.evaluation)}, and one of each needs {least} in all.",
             "Give more minutes, a smaller --size or a smaller network.",
         )
@@ -60,7 +60,7 @@ def within_minutes(setup: Setup, deadline: Deadline) -> Setup:
             "samples_every": max(1, epochs // SHOWN) if seconds >= LONG else epochs,
         }
     )
-    reason = f"to end in {minutes} minutes, at {costs.step:.2g} s a step"
+    reason = f"to end in {seconds / 60:.3g} minutes, at {costs.step:.2g} s a step"
     return replace(
         setup,
         config=config,
