@@ -192,6 +192,13 @@ TRAINING = (
         help="Score and save the weights themselves. [default: their running average]",
     ),
     training(
+        "--mirror",
+        is_flag=True,
+        default=None,
+        help="The model answers by the mean over mirrored versions of an image, as --augmentation "
+        "mirrors: 2 or 4 times the time. [default: off]",
+    ),
+    training(
         "--patience",
         type=int,
         help="End after so many evaluations without a better score. [default: never]",

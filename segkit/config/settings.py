@@ -125,6 +125,11 @@ class TrainConfig(DataConfig):
         description="none, light, standard, strong, microscopy, changed as standard(flips=none); "
         "auto: standard, light on the demo",
     )
+    mirror: bool = Field(
+        default=False,
+        description="what is scored and saved answers by the mean over an image and its mirrored "
+        "versions, as the augmentation mirrors: 2 or 4 times the time of a prediction",
+    )
     crops: Literal["anywhere", "foreground", "classes", "middle"] = Field(
         default="anywhere",
         description="where training crops are cut: anywhere, more often at any class but 0, at "

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 
 import torch
@@ -63,6 +64,8 @@ def _rewritten_copy(
 ) -> SegmentationModel:
     shared = {id(each): each for each in chain(model.parameters(), model.buffers())}
     copied: SegmentationModel = copy.deepcopy(model, shared)
+    # Once through, so that no module is taken for one that is called several times.
+    copied.record = replace(model.record, mirrors="")
     if folds:
         calls = Calls(copied, _example(model))
         _replace_known_forms(copied, calls, dtype)
@@ -73,6 +76,7 @@ def _rewritten_copy(
             # a quicker way.
             if rewritable(child) and (dtype != torch.float32 or max(child.kernel_size) == 1):
                 setattr(module, name, Convolution(child, dtype))
+    copied.record = model.record
     return copied.eval()
 
 

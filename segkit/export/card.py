@@ -91,6 +91,8 @@ def _what(model: SegmentationModel) -> str:
     ]
     if record.separation:
         facts.append(("objects that touch are told apart by", record.separation))
+    if record.mirrors:
+        facts.append(("mean over mirrored images", record.mirrors))
     return "\n".join([*lines, "", _listed(facts)])
 
 

@@ -22,10 +22,8 @@ from segkit.device import ran_out_of_memory
 from segkit.errors import UsageError
 from segkit.inference.predictor import Predictor, as_pixels
 from segkit.inference.reading import Given
-from segkit.model.ensemble import Ensemble
-
-# Along which of (B, C, H, W) an image is mirrored: not, left to right, upside down, both.
-MIRRORS = ((), (3,), (2,), (2, 3))
+from segkit.model.mirroring import MIRRORS
+from segkit.model.network import SegmentationModel
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,13 @@ class Ways:
         """Whether labels are those of the mean, and not of the network's one answer."""
         return self.mirrors or self.dropout > 0
 
-    def contradict(self, model: nn.Module) -> bool:
+    def contradict(self, model: SegmentationModel) -> bool:
         """Whether there are several answers, which may contradict each other."""
-        return self.mirrors or self.dropout > 1 or isinstance(model, Ensemble)
+        return self.mirrors or self.dropout > 1 or model.several
+
+    def turns(self, model: SegmentationModel) -> tuple[tuple[int, ...], ...]:
+        """How the image is mirrored before the model is asked, which may mirror it by itself."""
+        return MIRRORS["both" if self.mirrors and model.record.mirrors != "both" else ""]
 
     def refuse_no_dropout(self, model: nn.Module) -> None:
         """Raises UsageError SK-C007 where dropout is asked for, and the network has none."""
@@ -102,7 +104,7 @@ def _asked(
     if ways.dropout:
         # A network rewritten for prediction has no dropout left.
         predictor = replace(predictor, rewrites=False, rewritten=None)
-    for turn in MIRRORS if ways.mirrors else MIRRORS[:1]:
+    for turn in ways.turns(predictor.model):
         turned_BCHW = pixels_BCHW.flip(turn)
         for number in range(max(ways.dropout, 1)):
             with _dropping(predictor.network, number) if ways.dropout else nullcontext():

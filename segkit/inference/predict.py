@@ -167,17 +167,20 @@ _rewritten = WeakKeyDictionary()
 
 
 def _predictor(model: SegmentationModel, device: torch.device, precision: str) -> Predictor:
-    """A predictor whose network is rewritten once, until a weight of the model changes."""
+    """A predictor whose network is rewritten once, until the model's weights or record change."""
     tensors = [*model.parameters(), *model.buffers()]
-    made_of = (precision, device, [(id(t), t.data_ptr(), t._version) for t in tensors])
+
+    def made_of() -> object:
+        weights = [(id(each), each.data_ptr(), each._version) for each in tensors]
+        return precision, device, model.record, weights
+
     known = _rewritten.get(model)
-    if known is not None and known[0] == made_of:
+    if known is not None and known[0] == made_of():
         return Predictor(model, device, precision, rewritten=known[1])
     predictor = Predictor(model, device, precision)
     if predictor.network is not model:
         # Converting the model's memory layout has moved its weights.
-        made_of = (precision, device, [(id(t), t.data_ptr(), t._version) for t in tensors])
-        _rewritten[model] = (made_of, predictor.network)
+        _rewritten[model] = (made_of(), predictor.network)
     return predictor
 
 

@@ -17,6 +17,7 @@ from segkit.errors import OutOfMemory
 from segkit.inference.onnx_network import OnnxNetwork
 from segkit.inference.tiling import Tiling, labels_of_images
 from segkit.model.ensemble import Ensemble
+from segkit.model.mirroring import two_at_least
 from segkit.model.network import CoarseLogits, SegmentationModel
 
 
@@ -78,13 +79,15 @@ class Predictor:
 
     @torch.no_grad()
     def each_logits(self, pixels_BCHW: Tensor, full_scale: float) -> Iterator[Tensor]:
-        """`logits` of every member of an ensemble; of another model its own."""
-        if not isinstance(self.network, Ensemble):
+        """`logits` of every answer: of an ensemble's members, of mirrored images; of another model
+        its own."""
+        if not self.network.several:
             yield self.logits(pixels_BCHW, full_scale)
             return
         with autocast(self.device, self.precision):
-            for logits_BKHW, _ in self.network.each(self._normalized(pixels_BCHW, full_scale)):
-                yield logits_BKHW
+            image_BCHW = self._normalized(pixels_BCHW, full_scale)
+            for logits_BKHW in self.network.each_logits(image_BCHW):
+                yield two_at_least(logits_BKHW)
 
     @torch.no_grad()
     def output(self, pixels_BCHW: Tensor, full_scale: float) -> CoarseLogits:
@@ -106,9 +109,7 @@ class Predictor:
         """`logits` of images of this size, (H, W), from the network's output."""
         with autocast(self.device, self.precision):
             logits_BKHW = self.network.enlarged(output, size)
-        if logits_BKHW.shape[1] == 1:
-            logits_BKHW = torch.cat((torch.zeros_like(logits_BKHW), logits_BKHW), dim=1)
-        return logits_BKHW
+        return two_at_least(logits_BKHW)
 
     def tempered(self, logits_BKHW: Tensor) -> Tensor:
         """Logits whose softmax are the probabilities: over the temperature of the model."""

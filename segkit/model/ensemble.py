@@ -6,7 +6,6 @@ different folds of the data, are together surer where they agree and say so wher
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from segkit.errors import UsageError
 from segkit.interfaces import Normalization
 from segkit.model.labels import most_likely
+from segkit.model.mirroring import log_mean, two_at_least
 from segkit.model.network import CoarseLogits, ModelRecord, Part, SegmentationModel
 from segkit.version import __version__
 
@@ -43,6 +43,16 @@ class Ensemble(SegmentationModel):
     def networks(self) -> tuple[SegmentationModel, ...]:
         return tuple(each for each in self.members if isinstance(each, SegmentationModel))
 
+    @property
+    def several(self) -> bool:
+        return True
+
+    def each_logits(
+        self, image_BCHW: Tensor, upright: CoarseLogits | None = None
+    ) -> Iterator[Tensor]:
+        """logits_BKHW of every member."""
+        return (logits_BKHW for logits_BKHW, _ in self.each(image_BCHW))
+
     def of(self, members: Sequence[SegmentationModel]) -> Ensemble:
         """The same of other forms of its members, on their device."""
         return Ensemble(members, self.record).to(self.mean_C11.device).train(self.training)
@@ -52,30 +62,26 @@ class Ensemble(SegmentationModel):
         size = image_BCHW.shape[-2:]
         for member in self.networks:
             output = member(member.normalize(image_BCHW, 1.0), enlarged=False)
-            logits_BKHW = member.enlarged(output, size).float()
-            if logits_BKHW.shape[1] == 1:
-                logits_BKHW = torch.cat((torch.zeros_like(logits_BKHW), logits_BKHW), dim=1)
-            yield logits_BKHW, member.maps(output, size).float()
+            yield (
+                two_at_least(member.enlarged(output, size).float()),
+                member.maps(output, size).float(),
+            )
 
     def forward(self, image_BCHW: Tensor, enlarged: bool = True) -> Any:
         """logits_BKHW; with the members' mean maps behind them where not `enlarged`."""
-        log_sum_BKHW = maps_BMHW = None
-        for logits_BKHW, own_BMHW in self.each(image_BCHW):
-            log_BKHW = logits_BKHW.log_softmax(dim=1)
-            if log_sum_BKHW is None or maps_BMHW is None:
-                log_sum_BKHW, maps_BMHW = log_BKHW, own_BMHW
-            else:
-                log_sum_BKHW = torch.logaddexp(log_sum_BKHW, log_BKHW)
-                maps_BMHW = maps_BMHW + own_BMHW
-        if log_sum_BKHW is None or maps_BMHW is None:
-            raise ValueError("an ensemble without members")
-        count = len(self.members)
-        mean_BKHW = log_sum_BKHW - math.log(count)
+        maps: list[Tensor] = []
+        mean_BKHW = log_mean(self._noting(maps, image_BCHW))
         if enlarged:
             return mean_BKHW
         height, width = image_BCHW.shape[-2:]
-        both_BXHW = torch.cat((mean_BKHW, maps_BMHW / count), dim=1)
+        both_BXHW = torch.cat((mean_BKHW, maps[0] / len(self.members)), dim=1)
         return CoarseLogits(both_BXHW, (height, width), False)
+
+    def _noting(self, sum_of_maps: list[Tensor], image_BCHW: Tensor) -> Iterator[Tensor]:
+        """The members' logits; of their maps nothing but the sum is held."""
+        for logits_BKHW, maps_BMHW in self.each(image_BCHW):
+            sum_of_maps[:] = [sum_of_maps[0] + maps_BMHW if sum_of_maps else maps_BMHW]
+            yield logits_BKHW
 
     def _enlarged(self, output: CoarseLogits, size: Sequence[int], which: slice) -> Tensor:
         return output.logits_BKhw[:, which, : size[0], : size[1]]
@@ -118,6 +124,7 @@ def ensemble(
         training=scales if training is None else {**training, **scales},
         normalization=None,
         temperature=temperature,
+        mirrors="",
     )
     return Ensemble(members, record).to(members[0].mean_C11.device).eval()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,6 +19,8 @@ from segkit.interfaces import (
     Normalization,
 )
 from segkit.model.labels import most_likely, most_likely_enlarged
+from segkit.model.mirroring import MIRRORS, log_mean
+from segkit.model.padding import mirror_pad
 from segkit.model.streams import in_threads, shared_out, streams_of
 
 # The labels of a network with one output.
@@ -56,6 +58,8 @@ class ModelRecord:
     temperature  what logits are divided by before they become probabilities; labels do not change
     unpadded   images enter at their own size instead of filled up to a multiple of the deepest
                stride, and logits are enlarged to it: as networks from elsewhere may have it
+    mirrors    of which mirrored images too it is asked, outside of training, for the mean of their
+               probabilities: "horizontal" (2 answers), "both" (4); empty: of none
     """
 
     encoder: Part
@@ -74,6 +78,7 @@ class ModelRecord:
     background: int = 0
     temperature: float = 1.0
     unpadded: bool = False
+    mirrors: str = ""
 
     @property
     def label_count(self) -> int:
@@ -137,6 +142,11 @@ class SegmentationModel(nn.Module):
         return (self,)
 
     @property
+    def several(self) -> bool:
+        """Whether its answer is the mean of several, which may contradict each other."""
+        return bool(self.record.mirrors) and not self.training
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, in label order; empty where none are recorded."""
         return tuple(self.record.classes)
@@ -159,8 +169,38 @@ class SegmentationModel(nn.Module):
 
     def forward(self, image_BCHW: Tensor, enlarged: bool = True) -> Any:
         """logits_BKHW; CoarseLogits where not `enlarged`, for losses that enlarge them."""
-        output = CoarseLogits(*self.coarse_logits(image_BCHW), self.align_corners)
+        output = self._mirrored(image_BCHW) if self.several else self._upright(image_BCHW)
         return self.enlarged(output, image_BCHW.shape[-2:]) if enlarged else output
+
+    def _upright(self, image_BCHW: Tensor) -> CoarseLogits:
+        return CoarseLogits(*self.coarse_logits(image_BCHW), self.align_corners)
+
+    def _mirrored(self, image_BCHW: Tensor) -> CoarseLogits:
+        """The answers' mean, of the image's size; maps are those of the image as it is."""
+        height, width = image_BCHW.shape[-2:]
+        upright = self._upright(image_BCHW)
+        mean_BKHW = log_mean(self.each_logits(image_BCHW, upright))
+        if self.record.num_classes == 1:
+            mean_BKHW = mean_BKHW[:, 1:] - mean_BKHW[:, :1]
+        if self.record.maps:
+            further = slice(self.record.num_classes, None)
+            maps_BMHW = self._resized(upright, (height, width), further).to(mean_BKHW.dtype)
+            mean_BKHW = torch.cat((mean_BKHW, maps_BMHW), dim=1)
+        return CoarseLogits(mean_BKHW, (height, width), False)
+
+    def each_logits(
+        self, image_BCHW: Tensor, upright: CoarseLogits | None = None
+    ) -> Iterator[Tensor]:
+        """logits_BKHW of every answer, mirrored back.
+
+        upright   what the network says of the image as it is, where that is known already
+        """
+        size, classes = image_BCHW.shape[-2:], slice(None, self.record.num_classes)
+        for turn in MIRRORS[self.record.mirrors]:
+            output = upright if upright is not None and not turn else None
+            output = output or self._upright(image_BCHW.flip(turn) if turn else image_BCHW)
+            logits_BKHW = self._resized(output, size, classes)
+            yield logits_BKHW.flip(turn) if turn else logits_BKHW
 
     def enlarged(self, output: CoarseLogits, size: Sequence[int]) -> Tensor:
         """logits_BKHW of images of this size, (H, W)."""
@@ -171,6 +211,11 @@ class SegmentationModel(nn.Module):
         return self._enlarged(output, size, slice(self.record.num_classes, None))
 
     def _enlarged(self, output: CoarseLogits, size: Sequence[int], which: slice) -> Tensor:
+        if self.several:
+            return output.logits_BKhw[:, which, : size[0], : size[1]]
+        return self._resized(output, size, which)
+
+    def _resized(self, output: CoarseLogits, size: Sequence[int], which: slice) -> Tensor:
         wide_BXHW = output.logits_BKhw[:, which]
         if self.decoder.stride > 1:
             wide_BXHW = F.interpolate(
@@ -216,9 +261,9 @@ class SegmentationModel(nn.Module):
 
     def _labelled(self, image_BCHW: Tensor) -> tuple[Tensor, CoarseLogits]:
         height, width = image_BCHW.shape[-2:]
-        output = CoarseLogits(*self.coarse_logits(image_BCHW), self.align_corners)
+        output: CoarseLogits = self.forward(image_BCHW, enlarged=False)
         logits_BKhw = output.logits_BKhw[:, : self.record.num_classes]
-        if self.decoder.stride == 1:
+        if self.decoder.stride == 1 or self.several:
             return most_likely(logits_BKhw[..., :height, :width]), output
         label_BHW = most_likely_enlarged(
             logits_BKhw,
@@ -247,22 +292,3 @@ class SegmentationModel(nn.Module):
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
-
-
-def mirror_pad(image_BCHW: Tensor, margin: int, surplus: Sequence[int]) -> Tensor:
-    """Mirrors the border, edge pixel not repeated, by `margin` a side and `surplus` (h, w) more.
-
-    Images smaller than the margin are mirrored as often as needed, which F.pad refuses.
-    """
-    height, width = image_BCHW.shape[-2:]
-    row_H = _mirrored(height, margin, margin + surplus[0], image_BCHW.device)
-    column_W = _mirrored(width, margin, margin + surplus[1], image_BCHW.device)
-    return image_BCHW[..., row_H, :][..., column_W]
-
-
-def _mirrored(length: int, before: int, after: int, device: torch.device) -> Tensor:
-    place = torch.arange(-before, length + after, device=device)
-    # A tensor, since torch's exporter takes no remainder of a length that it leaves open.
-    period = torch.full_like(place, max(2 * (length - 1), 1))
-    place = torch.remainder(place, period)
-    return torch.minimum(place, period - place) if length > 1 else torch.zeros_like(place)

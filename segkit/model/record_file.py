@@ -121,6 +121,7 @@ class ModelFile(_Checked):
     background: Annotated[int, Field(ge=0, le=65_536)] = 0
     temperature: Annotated[float, Field(ge=COLDEST, le=HOTTEST)] = 1.0
     unpadded: bool = False
+    mirrors: Literal["", "horizontal", "both"] = ""
 
     @model_validator(mode="after")
     def counts_agree(self) -> ModelFile:

@@ -8,7 +8,7 @@ import torch
 
 import segkit
 from segkit.errors import ModelFileError
-from segkit.model.network import mirror_pad
+from segkit.model.padding import mirror_pad
 from segkit.storage import SEAL
 
 

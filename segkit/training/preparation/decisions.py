@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segkit.config import TrainConfig
+from segkit.data.augmentation.presets import find_preset
 from segkit.data.opening.opened import Data
 from segkit.data.sample_order import steps_per_epoch
 from segkit.device import choose_precision, default_workers
@@ -79,6 +80,25 @@ def decided(config: TrainConfig, data: Data, group: Group) -> TrainConfig:
             "workers": workers,
         }
     )
+
+
+def mirrors_of(config: TrainConfig) -> str:
+    """ModelRecord.mirrors of the model that is trained.
+
+    Raises UsageError SK-C009 where it is to be asked of what it has never seen.
+    """
+    if not config.mirror:
+        return ""
+    flips = find_preset(config.augmentation).flips
+    if flips == "none":
+        raise UsageError(
+            "SK-C009",
+            f"--mirror asks the network of mirrored images, and the augmentation "
+            f"{config.augmentation} shows it none to learn from.",
+            "Leave --mirror out; or where mirrored images are of the same world, give "
+            "--augmentation standard.",
+        )
+    return flips
 
 
 def length_of_training(config: TrainConfig, data: Data) -> Length:

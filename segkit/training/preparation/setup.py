@@ -32,7 +32,12 @@ from segkit.training.monitoring.events import Events, Silence
 from segkit.training.optimization.compiling import refuse_to_compile
 from segkit.training.optimization.freezing import named_parts
 from segkit.training.optimization.schedule import Plan, Schedule, written_plans
-from segkit.training.preparation.decisions import Length, decided, length_of_training
+from segkit.training.preparation.decisions import (
+    Length,
+    decided,
+    length_of_training,
+    mirrors_of,
+)
 from segkit.training.preparation.opening import with_recipe
 from segkit.training.preparation.separating import with_object_metrics, with_separation
 from segkit.training.preparation.unused import without_gradient
@@ -266,7 +271,12 @@ def _build(
         if issubclass(each.category, UserWarning) and group.writes:
             events.warned(str(each.message))
     start = started_from or model.record.weights
-    model.record = replace(model.record, weights=dict(start), background=data.background)
+    model.record = replace(
+        model.record,
+        weights=dict(start),
+        background=data.background,
+        mirrors=mirrors_of(config),
+    )
     if config.checkpoint_activations:
         checkpoint_activations(model)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format

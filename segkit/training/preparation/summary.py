@@ -7,6 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from segkit.device import describe
 from segkit.model.activation_checkpointing import able_to_checkpoint
+from segkit.model.mirroring import MIRRORS
 from segkit.model.network import SegmentationModel
 from segkit.reporting.tables import in_units
 from segkit.reporting.words import counted
@@ -30,6 +31,9 @@ def sentences(setup: Setup) -> list[tuple[str, str]]:
         ("training", _length_sentence(setup)),
     ]
     lines += [("recipe", each.sentence()) for each in setup.decisions]
+    if asked := len(MIRRORS[model.record.mirrors]) - 1:
+        told = counted(asked, "mirrored version")
+        lines.append(("mirror", f"scores and predictions are the mean over each image and {told}"))
     if config.compile != "no":
         lines.append(("compiled", "the first step takes minutes"))
     if config.checkpoint_activations:
