@@ -49,7 +49,7 @@ def make_set(tmp_path: Path) -> MakeSet:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real sets; skips where there is none."""
     folder = os.environ.get("SEGKIT_TEST_DATA")
