@@ -143,6 +143,33 @@ def test_numbers_that_overshoot_at_borders_are_found(how):
     assert find_smear(facts_of([np.clip(np.rint(m), 0, highest).astype(int) for m in large]))
 
 
+def tiny_scenes(seed: int) -> list[np.ndarray]:
+    """Classes of any kind in masks of 16 to 48 rows."""
+    rng = np.random.default_rng([7, seed])
+    draw = (*BROAD, contours, nested, rings)[seed % 8]
+    height, width = int(rng.integers(16, 49)), int(rng.integers(24, 97))
+    maps = [draw(rng, height, width, int(rng.choice([5, 8]))) for _ in range(few(rng, 2))]
+    present = np.unique(np.concatenate([np.unique(map_HW) for map_HW in maps]))
+    return [np.searchsorted(present, map_HW) for map_HW in maps]
+
+
+def test_of_tiny_masks_few_good_ones_are_asked_for_and_few_smoothed_ones_pass():
+    good = [facts_of(tiny_scenes(seed)) for seed in range(96)]
+    assert np.mean([may_be_smoothed(masks) for masks in good]) < 0.1
+    passed = []
+    for seed in range(96):
+        maps = tiny_scenes(seed) if seed % 8 < len(BROAD) else []
+        highest = max((int(map_HW.max()) for map_HW in maps), default=0)
+        if highest < 4:
+            continue
+        smear = smears(np.random.default_rng([8, seed]), jpeg=False, most=1.5)
+        smooth = [smear(map_HW.astype(np.float32) / highest) * highest for map_HW in maps]
+        masks = facts_of([np.rint(map_HW).astype(int) for map_HW in smooth])
+        passed.append(find_smear(masks) is None and not may_be_smoothed(masks))
+    assert len(passed) > 30
+    assert np.mean(passed) < 0.05
+
+
 def test_what_may_be_borders_of_cells_or_a_smoothed_mask_is_asked():
     maps = []
     for _ in range(2):

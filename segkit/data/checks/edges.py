@@ -186,7 +186,7 @@ def _labels(seen: Inspection, item: Item, found: Labelling) -> tuple[np.ndarray,
     """(H, W) labels, or the numbers of objects; and bool: where they are ignored."""
     values_HW = stored_values(item, seen.reading, found.rule.colour)
     labels_HW = found.rule.labels(values_HW, item.pair.mask)
-    ignored_HW = np.equal(labels_HW, found.ignore_index)
+    ignored_HW: np.ndarray = labels_HW == found.ignore_index
     return (values_HW if found.rule.objects else labels_HW), ignored_HW
 
 
