@@ -1,1 +1,1 @@
-"""The command line: one file a command, each imported only when it is called."""
+"""The command line: NAME_command.py is `segkit NAME`, imported only when it is called."""

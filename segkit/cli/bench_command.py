@@ -10,14 +10,14 @@ from typing import Any
 
 import click
 
-from segkit.cli.completion import ComponentName
-from segkit.cli.declaring import TorchCommand, say
-from segkit.cli.launching import JOBS, launcher_options, needs_of, tell
+from segkit.cli.options.completion import ComponentName
+from segkit.cli.options.declaring import TorchCommand, say
+from segkit.cli.running.launching import JOBS, launcher_options, needs_of, tell
 
 BESIDE = {
-    "compare": "segkit.cli.bench_compare",
-    "join": "segkit.cli.bench_join",
-    "quality": "segkit.cli.bench_quality",
+    "compare": "segkit.cli.subcommands.bench_compare",
+    "join": "segkit.cli.subcommands.bench_join",
+    "quality": "segkit.cli.subcommands.bench_quality",
 }
 SUITES = "[default: the suite's]"
 # The options whose values, separated by commas, replace those of every grid.

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.cli.data_options import data_of_model, data_options
-from segkit.cli.declaring import TorchCommand, counter, say
-from segkit.cli.machine_options import device_options, workers_option
+from segkit.cli.options.data_options import data_of_model, data_options
+from segkit.cli.options.declaring import TorchCommand, counter, say
+from segkit.cli.options.machine_options import device_options, workers_option
 
 if TYPE_CHECKING:
     from segkit.scoring.calibrate_model import Calibrated

@@ -9,16 +9,16 @@ from typing import Any
 
 import click
 
-from segkit.cli.data_check import check_command
-from segkit.cli.data_download import download_command
-from segkit.cli.data_options import (
+from segkit.cli.options.data_options import (
     data_choices,
     data_options,
     dataset_option,
     outside,
     progress_bar,
 )
-from segkit.cli.declaring import TorchCommand, say
+from segkit.cli.options.declaring import TorchCommand, say
+from segkit.cli.subcommands.data_check import check_command
+from segkit.cli.subcommands.data_download import download_command
 from segkit.reporting.words import counted
 
 
@@ -29,7 +29,7 @@ class DataGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in self.commands and not args[0].startswith("-"):
-            from segkit.cli.refusals import unknown_command
+            from segkit.cli.mistakes.refusals import unknown_command
 
             raise unknown_command(args[0], ctx, self.commands)
         return super().resolve_command(ctx, args)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from segkit.cli.declaring import Command, announce, say
+from segkit.cli.options.declaring import Command, announce, say
 from segkit.errors import EnvironmentFault
 
 

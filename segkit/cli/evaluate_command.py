@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.cli.completion import ComponentName
-from segkit.cli.data_options import data_of_model, data_options
-from segkit.cli.declaring import TorchCommand, counter, is_first_process, repeated, say
-from segkit.cli.machine_options import device_options, keep_freed_memory_option, workers_option
+from segkit.cli.options.completion import ComponentName
+from segkit.cli.options.data_options import data_of_model, data_options
+from segkit.cli.options.declaring import TorchCommand, counter, is_first_process, repeated, say
+from segkit.cli.options.machine_options import (
+    device_options,
+    keep_freed_memory_option,
+    workers_option,
+)
 
 if TYPE_CHECKING:
     from segkit.scoring.evaluate_model import Evaluation, EvaluationSettings

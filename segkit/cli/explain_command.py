@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from segkit.cli.declaring import Command
+from segkit.cli.options.declaring import Command
 from segkit.errors import CODES, UsageError, did_you_mean
 
 

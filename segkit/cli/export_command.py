@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.cli.declaring import TorchCommand, repeated, say
+from segkit.cli.options.declaring import TorchCommand, repeated, say
 from segkit.errors import UsageError
 
 if TYPE_CHECKING:

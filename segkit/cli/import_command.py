@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.cli.completion import ComponentName
-from segkit.cli.declaring import TorchCommand, say
+from segkit.cli.options.completion import ComponentName
+from segkit.cli.options.declaring import TorchCommand, say
 from segkit.errors import UsageError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from segkit.cli.completion import ComponentName, Kind
-from segkit.cli.declaring import TorchCommand, say
+from segkit.cli.options.completion import ComponentName, Kind
+from segkit.cli.options.declaring import TorchCommand, say
 from segkit.errors import UsageError
 from segkit.reporting.tables import aligned, in_units
 

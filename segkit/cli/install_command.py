@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from segkit.cli.declaring import Command, say
+from segkit.cli.options.declaring import Command, say
 from segkit.errors import EnvironmentFault, PluginError
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from segkit.cli.completion import ComponentName, Kind
-from segkit.cli.declaring import Command, announce, say
+from segkit.cli.options.completion import ComponentName, Kind
+from segkit.cli.options.declaring import Command, announce, say
 from segkit.errors import UsageError
 from segkit.registry.index import FIRST_PARTY, Entry, Index, checked_kind, singular
 from segkit.reporting.tables import aligned

@@ -61,7 +61,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            from segkit.cli.refusals import unknown_command
+            from segkit.cli.mistakes.refusals import unknown_command
 
             raise unknown_command(name, ctx, COMMANDS)
         return super().resolve_command(ctx, args)
@@ -163,7 +163,7 @@ def _say_warnings_plainly() -> None:
 
 def _end(error: Exception, *, debug: bool) -> NoReturn:
     """Says what went wrong, with the traceback where it was asked for, and leaves."""
-    from segkit.cli.refusals import as_ours
+    from segkit.cli.mistakes.refusals import as_ours
 
     ours = as_ours(error)
     if debug:

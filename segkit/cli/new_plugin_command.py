@@ -6,8 +6,8 @@ import os
 
 import click
 
-from segkit.cli.completion import Kind
-from segkit.cli.declaring import Command
+from segkit.cli.options.completion import Kind
+from segkit.cli.options.declaring import Command
 
 
 @click.command("new-plugin", cls=Command)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.cli.completion import ComponentName
-from segkit.cli.declaring import TorchCommand
+from segkit.cli.options.completion import ComponentName
+from segkit.cli.options.declaring import TorchCommand
 from segkit.errors import UsageError
 from segkit.reporting.words import counted
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from segkit.cli.declaring import Command, announce, say
+from segkit.cli.options.declaring import Command, announce, say
 from segkit.errors import PluginError, UsageError, did_you_mean
 from segkit.registry.index import Entry, Index, canonical, singular
 from segkit.reporting.tables import aligned

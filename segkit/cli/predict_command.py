@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.cli.declaring import TorchCommand, say
-from segkit.cli.launching import JOBS, launcher_options, needs_of
-from segkit.cli.machine_options import device_options, keep_freed_memory_option
+from segkit.cli.options.declaring import TorchCommand, say
+from segkit.cli.options.machine_options import device_options, keep_freed_memory_option
+from segkit.cli.running.launching import JOBS, launcher_options, needs_of
 
 if TYPE_CHECKING:
     from segkit.inference.prediction_report import Report
@@ -119,7 +119,7 @@ def command(
     """
     needs, jobs = needs_of(given, None, launcher), given.pop("jobs")
     if launcher:
-        from segkit.cli.sharing import predict_by_jobs
+        from segkit.cli.running.sharing import predict_by_jobs
 
         return predict_by_jobs(launcher, jobs or 2, needs, out, as_json=as_json)
     return _predict(run, images, out, given, as_json=as_json)

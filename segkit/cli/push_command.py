@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from segkit.cli.declaring import TorchCommand, say
+from segkit.cli.options.declaring import TorchCommand, say
 from segkit.errors import UsageError
 
 

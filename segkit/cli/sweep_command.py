@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.cli.declaring import TorchCommand, say
-from segkit.cli.launching import launcher_options, needs_of, tell
-from segkit.cli.outlasting import outlasting_output
-from segkit.cli.train_options import machine, output, settings_options, training
+from segkit.cli.options.declaring import TorchCommand, say
+from segkit.cli.options.train_options import machine, output, settings_options, training
+from segkit.cli.running.launching import launcher_options, needs_of, tell
+from segkit.cli.running.outlasting import outlasting_output
 
 if TYPE_CHECKING:
     from segkit.sweep.outcomes import Outcome, Summary

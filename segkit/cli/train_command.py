@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.cli.continuing import run_to_continue
-from segkit.cli.declaring import TorchCommand, is_first_process, say
-from segkit.cli.launching import launcher_options, needs_of
 from segkit.cli.main import BEGUN
-from segkit.cli.outlasting import outlasting_output
-from segkit.cli.repeating import CommandLine, as_a_job, on_devices, refuse_restarts_alone
-from segkit.cli.train_options import machine, output, settings_options
+from segkit.cli.options.declaring import TorchCommand, is_first_process, say
+from segkit.cli.options.train_options import machine, output, settings_options
+from segkit.cli.running.continuing import run_to_continue
+from segkit.cli.running.launching import launcher_options, needs_of
+from segkit.cli.running.outlasting import outlasting_output
+from segkit.cli.running.repeating import CommandLine, as_a_job, on_devices, refuse_restarts_alone
 from segkit.errors import visible
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from segkit.bench.quality.preparing import Prepared, prepare
 from segkit.bench.quality.result import differences
 from segkit.bench.quality.running import CommandFailed, missing, timed
 from segkit.bench.quality.table import OURS, DataSet, Tool, read_table
-from segkit.cli.bench_quality import command
+from segkit.cli.subcommands.bench_quality import command
 from segkit.errors import SegkitError
 
 pytestmark = pytest.mark.integration

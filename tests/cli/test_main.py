@@ -7,9 +7,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from segkit.cli.declaring import TorchCommand
 from segkit.cli.main import COMMANDS, main
 from segkit.cli.main import segkit as segkit_group
+from segkit.cli.options.declaring import TorchCommand
 
 
 def segkit(*arguments):

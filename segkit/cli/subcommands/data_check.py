@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.cli.data_options import (
+from segkit.cli.options.data_options import (
     data_choices,
     data_options,
     dataset_option,
     outside,
     progress_bar,
 )
-from segkit.cli.declaring import TorchCommand, say
+from segkit.cli.options.declaring import TorchCommand, say
 from segkit.reporting.words import counted
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.cli.declaring import Command, say
+from segkit.cli.options.declaring import Command, say
 
 if TYPE_CHECKING:
     from segkit.bench.comparison.compare import Comparison, Result

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segkit.cli.completion import ComponentName
-from segkit.cli.declaring import TorchCommand, say
+from segkit.cli.options.completion import ComponentName
+from segkit.cli.options.declaring import TorchCommand, say
 
 if TYPE_CHECKING:
     from segkit.registry.components import Registry

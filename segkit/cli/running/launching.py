@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.cli.completion import ComponentName
-from segkit.cli.declaring import Option, say
+from segkit.cli.options.completion import ComponentName
+from segkit.cli.options.declaring import Option, say
 
 if TYPE_CHECKING:
     from segkit.interfaces import JobNews

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from segkit.cli.synonyms import COMMANDS, COMPONENTS, DATA_COMMANDS, OPTIONS, VALUES
+from segkit.cli.mistakes.synonyms import COMMANDS, COMPONENTS, DATA_COMMANDS, OPTIONS, VALUES
 from segkit.errors import SegkitError, UnknownComponent, UsageError, did_you_mean
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.cli.completion import ComponentName
+from segkit.cli.options.completion import ComponentName
 
 if TYPE_CHECKING:
     from segkit.data.options import DataOptions

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from segkit.cli.completion import ComponentName
-from segkit.cli.declaring import Option
+from segkit.cli.options.completion import ComponentName
+from segkit.cli.options.declaring import Option
 
 AUGMENTATIONS = "none|light|standard|strong|microscopy"
 

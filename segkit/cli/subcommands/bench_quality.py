@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segkit.cli.declaring import TorchCommand, say
+from segkit.cli.options.declaring import TorchCommand, say
 
 if TYPE_CHECKING:
     from segkit.bench.quality.contest import Contest, Outcome

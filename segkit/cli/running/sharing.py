@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segkit.cli.declaring import say
-from segkit.cli.launching import LAUNCHING, as_typed, tell, without
+from segkit.cli.options.declaring import say
+from segkit.cli.running.launching import LAUNCHING, as_typed, tell, without
 
 if TYPE_CHECKING:
     from segkit.launchers.jobs import Needs

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segkit.cli.declaring import say
-from segkit.cli.launching import LAUNCHING, as_typed, tell, without
+from segkit.cli.options.declaring import say
+from segkit.cli.running.launching import LAUNCHING, as_typed, tell, without
 
 if TYPE_CHECKING:
     from segkit.launchers.jobs import Needs

@@ -1,0 +1,1 @@
+"""What a command line may have meant that click refuses."""

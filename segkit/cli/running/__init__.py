@@ -1,0 +1,1 @@
+"""How a command's work is run: by a launcher, in shards, again, on a closed pipe."""

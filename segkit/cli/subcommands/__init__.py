@@ -1,0 +1,1 @@
+"""The commands of a group: `segkit bench compare`, `segkit data check`."""
