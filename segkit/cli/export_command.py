@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -167,11 +168,18 @@ def _in_int8(
         speed = speed_beside(target, float_file)
         text = write_record(target, {**record, "speed": asdict(speed) if speed else None})
     say(text if given["as_json"] else _told_int8(found, speed, given["speed"]))
+    if model.record.separation:
+        rest = shlex.join(["--data", name] if given["data"] else [])
+        say(
+            "not scored: the objects that it tells apart; "
+            f"segkit evaluate {shlex.quote(str(target))} {rest or '--data DIR'} --metric ap does",
+            err=True,
+        )
 
 
 def _told(exported: Exported) -> str:
     lines = [f"{exported.file}  {exported.bytes / 2**20:.1f} MiB"]
-    name = next((each for each in exported.outputs if each != "labels"), "")
+    name = " and ".join(each for each in exported.outputs if each != "labels")
     for each in exported.agreement:
         batch, height, width = each.size
         values = "" if each.difference is None else f"{name} within {each.difference:.0e}, "

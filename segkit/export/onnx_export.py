@@ -25,7 +25,7 @@ from segkit.export.onnx_graph import (
     require_onnx,
     to_onnx,
 )
-from segkit.inference.onnx_file import LABELS, LOGITS, PROBABILITIES
+from segkit.inference.onnx_file import LABELS, LOGITS, MAPS, PROBABILITIES
 from segkit.inference.sources import find_sources
 from segkit.model.network import ModelRecord, SegmentationModel
 from segkit.storage import new_file, storage_errors
@@ -44,8 +44,8 @@ class Agreement:
     """The ONNX file beside PyTorch, on one batch of images.
 
     size              (B, H, W)
-    difference        largest difference of a logit, over the largest logit, or of a probability;
-                      None where the graph gives neither
+    difference        largest difference of a logit or a map, over the largest of them, or of a
+                      probability; None where the graph gives labels alone
     labels_differing  pixels whose class differs by more than rounding, among `pixels`
     """
 
@@ -95,7 +95,7 @@ def export_onnx(
              tried; without any, pictures of the demo set
     minutes  that tracing may take
 
-    Logits must agree within 1e-4 of the largest, probabilities within 1e-4; labels wherever the two
+    Logits and maps must agree within 1e-4 of the largest, probabilities within 1e-4; labels wherever the two
     best logits differ by more than rounding does. Raises ModelFileError SK-M008 (cannot be traced
     for any size), SK-M009 (disagrees), SK-M011 (takes too long): then no file is written, and one
     that was there stays.
@@ -111,7 +111,7 @@ def export_onnx(
         found = tuple(compare(model, work, settings, images))
         _refuse_disagreement(found)
     seconds = traced - started, time.monotonic() - traced
-    return Exported(str(file), file.stat().st_size, settings.outputs, source, found, seconds)
+    return Exported(str(file), file.stat().st_size, settings.outputs(model), source, found, seconds)
 
 
 def compare(
@@ -129,27 +129,35 @@ def compare(
     for number, size in enumerate(TRIED):
         pixels_BCHW = torch.from_numpy(_batch(images or _demo(model, scale), size, first=number))
         with torch.no_grad():
-            logits_BKHW = model(model.normalize(pixels_BCHW, scale))
+            output = model(model.normalize(pixels_BCHW, scale), enlarged=False)
+            logits_BKHW, maps_BMHW = (part(output, size[1:]) for part in (model.enlarged, model.maps))
         try:
             found = network.run(network.normalize(pixels_BCHW, scale))
         except ModelFileError as error:
             why = str(error.what).replace(str(file), "the graph")
             raise ModelFileError("SK-M009", why, REPORT) from error
-        yield _agreement(logits_BKHW, found, model.record, size)
+        yield _agreement(logits_BKHW, maps_BMHW, found, model.record, size)
 
 
 def _agreement(
-    logits_BKHW: Tensor, found: Mapping[str, NDArray[Any]], record: ModelRecord, size: Size
+    logits_BKHW: Tensor,
+    maps_BMHW: Tensor,
+    found: Mapping[str, NDArray[Any]],
+    record: ModelRecord,
+    size: Size,
 ) -> Agreement:
-    due_BKHW, largest = logits_BKHW.numpy(), max(1.0, float(logits_BKHW.abs().max()))
+    due_BKHW, largest = logits_BKHW.numpy(), _largest(logits_BKHW)
     difference = given_BKHW = None
     if LOGITS in found:
         given_BKHW = found[LOGITS]
-        difference = float(np.abs(given_BKHW - due_BKHW).max()) / largest
+        difference = _share(given_BKHW, logits_BKHW)
     elif PROBABILITIES in found:
         given_BKHW = found[PROBABILITIES]
         probability_BKHW = probabilities(logits_BKHW, record.temperature).numpy()
         difference = float(np.abs(given_BKHW - probability_BKHW).max())
+    if MAPS in found:
+        of_maps = _share(found[MAPS], maps_BMHW)
+        difference = of_maps if difference is None else float(np.maximum(difference, of_maps))
     label_BHW = found.get(LABELS)
     if label_BHW is None:
         label_BHW = _with_background(given_BKHW).argmax(axis=1)
@@ -157,6 +165,15 @@ def _agreement(
         due_BKHW = np.zeros_like(due_BKHW)
     differing = _plainly_different(_with_background(due_BKHW), label_BHW, largest)
     return Agreement(size, difference, differing, label_BHW.size)
+
+
+def _largest(due_BXHW: Tensor) -> float:
+    return max(1.0, float(due_BXHW.abs().max()))
+
+
+def _share(given_BXHW: NDArray[np.float32], due_BXHW: Tensor) -> float:
+    """The largest difference, over the largest of what is due; NaN stays NaN."""
+    return float(np.abs(given_BXHW - due_BXHW.numpy()).max()) / _largest(due_BXHW)
 
 
 def _with_background(logits_BKHW: Any) -> NDArray[np.float32]:

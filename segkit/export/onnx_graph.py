@@ -29,6 +29,7 @@ from segkit.inference.onnx_file import (
     LABELS,
     LARGEST,
     LOGITS,
+    MAPS,
     PROBABILITIES,
 )
 from segkit.inference.onnx_network import OnnxNetwork, load_onnx
@@ -53,18 +54,19 @@ class GraphSettings:
     probabilities  gives the probability of each class, (B, K, H, W), float32, of logits divided by
                    the model's temperature; of a network with one output, background and foreground
 
-    Without labels and probabilities it gives logits_BKHW, float32.
+    Without labels and probabilities it gives logits_BKHW, float32. Of a model that separates objects
+    it gives the maps for that too, (B, M, H, W), float32, as the last of its outputs.
     """
 
     normalizes: bool = False
     labels: bool = False
     probabilities: bool = False
 
-    @property
-    def outputs(self) -> tuple[str, ...]:
+    def outputs(self, model: SegmentationModel) -> tuple[str, ...]:
         """What the graph gives, in this order."""
         asked = ((LABELS, self.labels), (PROBABILITIES, self.probabilities))
-        return tuple(name for name, wanted in asked if wanted) or (LOGITS,)
+        of_classes = tuple(name for name, wanted in asked if wanted) or (LOGITS,)
+        return (*of_classes, MAPS) if model.record.separation else of_classes
 
 
 class DeployedNetwork(nn.Module):
@@ -79,11 +81,12 @@ class DeployedNetwork(nn.Module):
     def forward(self, image_BCHW: Tensor) -> tuple[Tensor, ...]:
         if self.settings.normalizes:
             image_BCHW = self.model.normalize(image_BCHW, self.full_scale)
-        logits_BKHW: Tensor = self.model(image_BCHW)
-        given = {LOGITS: lambda: logits_BKHW}
+        output, size = self.model(image_BCHW, enlarged=False), image_BCHW.shape[-2:]
+        logits_BKHW = self.model.enlarged(output, size)
+        given = {LOGITS: lambda: logits_BKHW, MAPS: lambda: self.model.maps(output, size)}
         given[LABELS] = lambda: self.labels(logits_BKHW)
         given[PROBABILITIES] = lambda: probabilities(logits_BKHW, self.model.record.temperature)
-        return tuple(given[name]() for name in self.settings.outputs)
+        return tuple(given[name]() for name in self.settings.outputs(self.model))
 
     def labels(self, logits_BKHW: Tensor) -> Tensor:
         """label_BHW; a single class is everywhere, whatever its logit."""
@@ -173,7 +176,7 @@ def _traced(model: SegmentationModel, settings: GraphSettings) -> onnx.ModelProt
         dynamo=True,
         dynamic_shapes=(dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC),),
         input_names=[INPUT],
-        output_names=list(settings.outputs),
+        output_names=list(settings.outputs(model)),
         verbose=False,
     )
     if program is None:
@@ -217,7 +220,8 @@ def metadata_of(model: SegmentationModel, settings: GraphSettings) -> dict[str, 
         "mean": model.mean_C11.flatten().tolist(),
         "std": model.std_C11.flatten().tolist(),
         "input": "pixels" if settings.normalizes else "normalized",
-        "output": list(settings.outputs),
+        "output": list(settings.outputs(model)),
+        "separation": record.separation,
         "encoder": record.encoder.expression,
         "decoder": record.decoder.expression,
         "upsampler": record.upsampler.expression,

@@ -9,13 +9,16 @@ from typing import Any
 
 import torch
 
-from segkit.errors import EnvironmentFault, ModelFileError, first_line
+from segkit.errors import EnvironmentFault, ModelFileError, UsageError, first_line
 from segkit.model.network import COLDEST, HOTTEST
+from segkit.separation.named import build_separation
 
 FORMAT = "segkit-onnx/1"
 INSTALL = "python -m pip install 'segkit-core[onnx]'"
 INPUT, LOGITS, LABELS, PROBABILITIES = "image", "logits", "labels", "probabilities"
-OUTPUTS = (LOGITS, LABELS, PROBABILITIES)
+# What a model that separates objects gives beside one of the others.
+MAPS = "maps"
+OUTPUTS = (LOGITS, LABELS, PROBABILITIES, MAPS)
 # Bytes that a graph with its weights can have in one file.
 LARGEST = 2**31
 FLOATS = "tensor(float)"
@@ -25,6 +28,7 @@ TOLD: tuple[str, ...] = (
     *("input", "output", "encoder", "decoder", "upsampler"),
 )
 EARLIER = {"background": "0", "reading": "{}", "temperature": "1", "int8": "{}"}
+EARLIER["separation"] = '""'
 
 
 def opened(file: Path) -> tuple[Any, dict[str, Any]]:
@@ -104,9 +108,13 @@ def _told(file: Path, graph: Any) -> dict[str, Any]:
         told["int8"].get("method")
         if isinstance(told["output"], str):
             told["output"] = [told["output"]]
-        if not told["output"] or not set(told["output"]) <= set(OUTPUTS):
+        if told["output"] in ([], [MAPS]) or not set(told["output"]) <= set(OUTPUTS):
             raise ValueError(f"output {told['output']}")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if told["separation"]:
+            build_separation(told["separation"])
+        if bool(told["separation"]) != (MAPS in told["output"]):
+            raise ValueError(f"separation {told['separation']!r}, output {told['output']}")
+    except (AttributeError, KeyError, TypeError, ValueError, UsageError) as error:
         raise refused(file, f"says nothing readable of itself ({error})") from error
     return told
 

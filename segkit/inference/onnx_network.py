@@ -18,6 +18,7 @@ from segkit.inference.onnx_file import (
     INPUT,
     LABELS,
     LOGITS,
+    MAPS,
     PROBABILITIES,
     opened,
     refused,
@@ -25,6 +26,7 @@ from segkit.inference.onnx_file import (
 from segkit.model.folder import load_model
 from segkit.model.labels import label_type, most_likely
 from segkit.model.network import CoarseLogits, ModelRecord, Part, SegmentationModel
+from segkit.separation.named import build_separation
 
 SUFFIX = ".onnx"
 
@@ -32,13 +34,13 @@ SUFFIX = ".onnx"
 class OnnxNetwork(SegmentationModel):
     """Answers as the model it was exported from does, in float32.
 
-    gives_labels   the graph gives classes alone: no probabilities, and no blended tiles
+    gives_labels   the graph gives classes and no logits: no probabilities, and no blended tiles
     """
 
     def __init__(self, file: Path, session: Any, told: dict[str, Any]) -> None:
         nn.Module.__init__(self)
         self.file, self._session, self._outputs = file, session, told["output"]
-        self.gives_labels = self._outputs == [LABELS]
+        self.gives_labels = not {LOGITS, PROBABILITIES} & set(self._outputs)
         self._takes_pixels = told["input"] == "pixels"
         # Ranges found at each run are of all images together: an answer would depend on the others.
         self._singly = told["int8"].get("method") == "dynamic"
@@ -58,15 +60,22 @@ class OnnxNetwork(SegmentationModel):
         return super().normalize(image_BCHW, full_scale)
 
     def forward(self, image_BCHW: Tensor, enlarged: bool = True) -> Any:
-        """logits_BKHW, of one output too: those of background and foreground."""
-        logits_BKHW = self._logits_of(self.run(image_BCHW))
+        """logits_BKHW; with the maps of a model that separates objects where not `enlarged`."""
+        found = self.run(image_BCHW)
         if enlarged:
-            return logits_BKHW
-        height, width = image_BCHW.shape[-2:]
-        return CoarseLogits(logits_BKHW, (height, width), False)
+            return self._logits_of(found)
+        self._refuse_no_logits()
+        return self._output(found)
 
-    def enlarged(self, output: CoarseLogits, size: Any) -> Tensor:
-        return output.logits_BKhw[..., : size[0], : size[1]]
+    def enlarged(self, output: CoarseLogits, size: Sequence[int]) -> Tensor:
+        self._refuse_no_logits()
+        # Not num_classes: of a network with one output there is one logit, or two probabilities.
+        logits = output.logits_BKhw.shape[1] - self.record.maps
+        return output.logits_BKhw[:, :logits, : size[0], : size[1]]
+
+    def maps(self, output: CoarseLogits, size: Sequence[int]) -> Tensor:
+        logits = output.logits_BKhw.shape[1] - self.record.maps
+        return output.logits_BKhw[:, logits:, : size[0], : size[1]]
 
     @torch.no_grad()
     def labels(self, image_BCHW: Tensor) -> Tensor:
@@ -75,8 +84,8 @@ class OnnxNetwork(SegmentationModel):
 
     @torch.no_grad()
     def labelled(self, image_BCHW: Tensor) -> tuple[Tensor, CoarseLogits]:
-        found, (height, width) = self.run(image_BCHW), image_BCHW.shape[-2:]
-        return self._labels_of(found), CoarseLogits(self._logits_of(found), (height, width), False)
+        found = self.run(image_BCHW)
+        return self._labels_of(found), self._output(found)
 
     def run(self, image_BCHW: Tensor) -> dict[str, NDArray[Any]]:
         """Each output of the graph by its name, for images as `normalize` gives them.
@@ -101,21 +110,32 @@ class OnnxNetwork(SegmentationModel):
             self._refuse_misfit(name, values, given.shape)
         return dict(zip(self._outputs, found, strict=True))
 
+    def _output(self, found: dict[str, NDArray[Any]]) -> CoarseLogits:
+        """Logits and maps behind them; of a graph that gives classes the maps alone."""
+        maps = [torch.from_numpy(found[MAPS])] if MAPS in found else []
+        logits = [] if self.gives_labels and maps else [self._logits_of(found)]
+        both_BXHW = torch.cat([*logits, *maps], dim=1)
+        height, width = both_BXHW.shape[-2:]
+        return CoarseLogits(both_BXHW, (height, width), False)
+
     def _logits_of(self, found: dict[str, NDArray[Any]]) -> Tensor:
         """logits_BKHW; of probabilities their logarithms times the temperature, whose softmax at
         that temperature they are again."""
+        self._refuse_no_logits()
         if LOGITS in found:
             return torch.from_numpy(found[LOGITS])
-        if PROBABILITIES in found:
-            probability_BKHW = torch.from_numpy(found[PROBABILITIES])
-            least = torch.finfo(probability_BKHW.dtype).tiny
-            return probability_BKHW.clamp(min=least).log() * self.record.temperature
-        raise UsageError(
-            "SK-C007",
-            f"{self.file} gives classes and no logits, which probabilities, mirrors and tiles "
-            "are made of.",
-            "Export the model without --labels, or with --probabilities beside it.",
-        )
+        probability_BKHW = torch.from_numpy(found[PROBABILITIES])
+        least = torch.finfo(probability_BKHW.dtype).tiny
+        return probability_BKHW.clamp(min=least).log() * self.record.temperature
+
+    def _refuse_no_logits(self) -> None:
+        if self.gives_labels:
+            raise UsageError(
+                "SK-C007",
+                f"{self.file} gives classes and no logits, which probabilities, mirrors and tiles "
+                "are made of.",
+                "Export the model without --labels, or with --probabilities beside it.",
+            )
 
     def _labels_of(self, found: dict[str, NDArray[Any]]) -> Tensor:
         if LABELS not in found:
@@ -131,7 +151,11 @@ class OnnxNetwork(SegmentationModel):
             gives = f"{values.shape} for {batch} images of {height} x {width}"
         elif name == LABELS and not 0 <= values.min() <= values.max() < count:
             gives = f"labels from {values.min()} to {values.max()} for {count} classes"
-        elif name != LABELS and values.shape[1] not in (count, 1 if name == LOGITS else 2):
+        elif name == MAPS and values.shape[1] != self.record.maps:
+            gives = f"{values.shape[1]} maps for {self.record.separation}, due {self.record.maps}"
+        elif name == LOGITS and values.shape[1] not in (count, 1):
+            gives = f"{values.shape[1]} values a pixel for {count} classes"
+        elif name == PROBABILITIES and values.shape[1] not in (count, 2):
             gives = f"{values.shape[1]} values a pixel for {count} classes"
         if gives:
             raise ModelFileError(
@@ -153,6 +177,8 @@ def _record(session: Any, told: dict[str, Any]) -> ModelRecord:
         classes=tuple(told["classes"]),
         palette=tuple(tuple(colour) for colour in told["palette"]),
         ignore_index=told["ignore_index"],
+        separation=told["separation"],
+        maps=build_separation(told["separation"]).maps if told["separation"] else 0,
         background=int(told["background"] or 0),
         temperature=float(told["temperature"]),
         training={name: told[name] for name in ("intensity", "full_scale", "reading")},
