@@ -95,8 +95,8 @@ def export_onnx(
              tried; without any, pictures of the demo set
     minutes  that tracing may take
 
-    Logits and maps must agree within 1e-4 of the largest, probabilities within 1e-4; labels wherever the two
-    best logits differ by more than rounding does. Raises ModelFileError SK-M008 (cannot be traced
+    Logits and maps must agree within 1e-4 of the largest, probabilities within 1e-4; labels
+    wherever the two best logits differ by more than rounding does. Raises ModelFileError SK-M008 (cannot be traced
     for any size), SK-M009 (disagrees), SK-M011 (takes too long): then no file is written, and one
     that was there stays.
     """
@@ -130,7 +130,7 @@ def compare(
         pixels_BCHW = torch.from_numpy(_batch(images or _demo(model, scale), size, first=number))
         with torch.no_grad():
             output = model(model.normalize(pixels_BCHW, scale), enlarged=False)
-            logits_BKHW, maps_BMHW = (part(output, size[1:]) for part in (model.enlarged, model.maps))
+            logits_BKHW, maps_BMHW = model.enlarged(output, size[1:]), model.maps(output, size[1:])
         try:
             found = network.run(network.normalize(pixels_BCHW, scale))
         except ModelFileError as error:

@@ -54,8 +54,8 @@ class GraphSettings:
     probabilities  gives the probability of each class, (B, K, H, W), float32, of logits divided by
                    the model's temperature; of a network with one output, background and foreground
 
-    Without labels and probabilities it gives logits_BKHW, float32. Of a model that separates objects
-    it gives the maps for that too, (B, M, H, W), float32, as the last of its outputs.
+    Without labels and probabilities it gives logits_BKHW, float32. Of a model that separates
+    objects it gives the maps for that too, (B, M, H, W), float32, as the last of its outputs.
     """
 
     normalizes: bool = False

@@ -147,15 +147,14 @@ class OnnxNetwork(SegmentationModel):
     def _refuse_misfit(self, name: str, values: NDArray[Any], given: tuple[int, ...]) -> None:
         batch, _, height, width = given
         count, gives = len(self.record.classes), ""
+        channels = {LOGITS: (count, 1), PROBABILITIES: (count, 2)}
         if (len(values), *values.shape[-2:]) != (batch, height, width):
             gives = f"{values.shape} for {batch} images of {height} x {width}"
         elif name == LABELS and not 0 <= values.min() <= values.max() < count:
             gives = f"labels from {values.min()} to {values.max()} for {count} classes"
         elif name == MAPS and values.shape[1] != self.record.maps:
             gives = f"{values.shape[1]} maps for {self.record.separation}, due {self.record.maps}"
-        elif name == LOGITS and values.shape[1] not in (count, 1):
-            gives = f"{values.shape[1]} values a pixel for {count} classes"
-        elif name == PROBABILITIES and values.shape[1] not in (count, 2):
+        elif name in channels and values.shape[1] not in channels[name]:
             gives = f"{values.shape[1]} values a pixel for {count} classes"
         if gives:
             raise ModelFileError(

@@ -19,6 +19,8 @@ Numbers = Sequence[float] | NDArray[np.float64]
 # Classes whose cells are large enough to write the share into; curves that a legend can name.
 MOST_WRITTEN, MOST_NAMED, MOST_LINES = 16, 40, 8
 LONGEST_NAME = 22
+# A share of the pixels at which a curve may begin.
+COARSE = 0.02
 
 
 def confusion(counts_KK: NDArray[np.int64], classes: Sequence[str], theme: Theme) -> Figure:
@@ -82,15 +84,19 @@ def calibration(
 def risk_coverage(coverage_X: Numbers, risk_X: Numbers, theme: Theme) -> Figure:
     """The share of wrong pixels among the surest ones, against how many of these are kept."""
     made = figure(5.4, 4.6, theme)
-    axes = made.add_subplot()
+    axes, note = made.add_subplot(), "a model that knows its doubts starts low"
     axes.plot(coverage_X, risk_X, color=theme.colours[1], lw=1.8)
+    if len(coverage_X) and coverage_X[0] > COARSE:
+        # Any part of pixels that are all equally sure is wrong as often as all of them.
+        axes.plot([0, coverage_X[0]], [risk_X[0]] * 2, color=theme.colours[1], lw=1.2, ls=":")
+        note += f"; dotted: the surest {_percent(coverage_X[0])} % are equally sure"
     axes.set(xlim=(0, 1.01), xlabel="share of the pixels kept, the surest first")
     axes.set_ylim(0, max(1.08 * float(np.max(risk_X, initial=0.0)), 1e-3))
     axes.set_ylabel("share of wrong ones among them")
     dress(axes, theme)
     _percent_axis(axes)
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    title(axes, "Risk and coverage", "a model that knows its doubts starts low", theme)
+    title(axes, "Risk and coverage", note, theme)
     return made
 
 

@@ -24,11 +24,12 @@ WIDEST = 2000
 class Section:
     """A part of a report; what is empty is left out.
 
-    pairs     (name, text)
+    pairs     (name, text); a name that several in a row have is shown once
     header    of the rows, the first column being names
     figures   shown beside each other where there is room
     cases     pictures of images, one under the other
     command   to be pasted into a terminal
+    folded    the command is shown when asked for
     links     (text, address relative to the page)
     """
 
@@ -40,6 +41,7 @@ class Section:
     figures: Sequence[Figure] = ()
     cases: Sequence[Figure] = ()
     command: str = ""
+    folded: bool = False
     links: Sequence[tuple[str, str]] = ()
 
 

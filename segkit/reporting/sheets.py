@@ -164,7 +164,7 @@ def error_picture(
         where_HW = anywhere_HW & counts_HW
         colour_HWC[where_HW] = colour
         if where_HW.any() or colour != CONFUSED:
-            rows.append((colour, f"{name} {where_HW.sum() / max(counts_HW.sum(), 1):.1%}"))
+            rows.append((colour, f"{name}: {_share(where_HW.sum(), counts_HW.sum())}"))
     wrong_or_right_HW = np.asarray((colour_HWC > 0).any(axis=-1))
     drawn_HWC = tinted(picture_HWC, wrong_or_right_HW, colour_HWC, 0.6)
     return hatched(drawn_HWC, ~counts_HW), rows
@@ -197,18 +197,23 @@ def legend_rows(
     ignore_index: int | None,
     background: int = 0,
 ) -> list[Row]:
-    """(colour, "name share") of every class that occurs, and of ignored pixels."""
+    """(colour, "name: share") of every class that occurs, and of ignored pixels."""
     colours = palette_for(len(classes), palette)
     rows: list[Row] = []
     for label, count in zip(*np.unique(label_HW, return_counts=True), strict=True):
-        share = f"{count / label_HW.size:.1%}"
+        share = _share(count, label_HW.size)
         if label == ignore_index:
-            rows.append((None, f"hatched: ignored {share}"))
+            rows.append((None, f"hatched, ignored: {share}"))
         elif 0 <= label < len(classes):
             plain = label == background
-            text = f"{classes[label]} {share}{' (not coloured)' if plain else ''}"
+            text = f"{classes[label]}: {share}{' (not coloured)' if plain else ''}"
             rows.append((None if plain else colours[label], text))
     return rows
+
+
+def _share(part: int, whole: int) -> str:
+    percent = 100 * part / max(whole, 1)
+    return "<0.1%" if 0 < percent < 0.05 else f"{percent:.1f}%"
 
 
 def with_legend(picture_HWC: Picture, rows: Sequence[Row], errors: Sequence[Row] = ()) -> Picture:

@@ -22,7 +22,7 @@ WORST, MEDIAN = 6, 3
 class Case:
     """An image with its truth, its prediction and the errors beside each other.
 
-    kind    worst or median
+    kind    worst, median, or best: above the middle where there are few images
     score   the image's mean IoU over the classes in its truth or prediction
     """
 
@@ -33,17 +33,21 @@ class Case:
 
 
 def chosen(counts: ImageCounts) -> list[tuple[str, int]]:
-    """(kind, row) of the images with the lowest score and of those in the middle.
-
-    No more than half of the images are worst ones; images without a score are none.
+    """(kind, row) of the images with the lowest score and of those in the middle; of few images
+    all. Images without a score are none.
     """
     score_N = counts.miou_N
     order = [int(row) for row in np.argsort(score_N, kind="stable") if not np.isnan(score_N[row])]
-    worst = order[: min(WORST, max(1, len(order) // 2))]
-    middle = max(len(worst), len(order) // 2 - MEDIAN // 2)
-    return [("worst", row) for row in worst] + [
-        ("median", row) for row in order[middle : middle + MEDIAN]
-    ]
+    count = len(order)
+    if count > WORST + MEDIAN:
+        middle = count // 2 - MEDIAN // 2
+        kinds = {"worst": order[:WORST], "median": order[middle : middle + MEDIAN]}
+    elif count > 2:
+        low, high = (count - 1) // 2, count // 2 + 1
+        kinds = {"worst": order[:low], "median": order[low:high], "best": order[high:]}
+    else:
+        kinds = {"worst": order[:1], "best": order[1:]}
+    return [(kind, row) for kind, rows in kinds.items() for row in rows]
 
 
 def cases(

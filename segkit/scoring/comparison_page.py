@@ -12,6 +12,7 @@ from segkit.reporting import charts
 from segkit.reporting.figures import Theme
 from segkit.reporting.pages import Figure
 from segkit.reporting.report import Report, Section, drawn, score_text, with_interval
+from segkit.reporting.words import counted
 from segkit.scoring.comparison import COLUMNS, METHOD, Compared, details_of
 from segkit.scoring.evaluate_model import Evaluation
 from segkit.scoring.evaluation_folder import REPORT, write_csv
@@ -65,7 +66,7 @@ def comparison_page(
     images = len(details_of(first).images.names)
     return Report(
         f"{len(table)} models on the same images",
-        f"{images} image{'s' * (images != 1)} of {first.data}, split {first.split}. Differences "
+        f"{counted(images, 'image')} of {first.data}, split {first.split}. Differences "
         f"are to {first.model}.",
         _headline(table),
         _warnings(evaluations, images),
@@ -76,7 +77,7 @@ def comparison_page(
             _images(evaluations),
             Section(
                 "Each model's own page",
-                pairs=[
+                links=[
                     (each.model, f"{place}/{REPORT}")
                     for each, place in zip(evaluations, places, strict=True)
                 ],
@@ -103,7 +104,9 @@ def _headline(table: Sequence[Compared]) -> list[tuple[str, str, str]]:
 def _warnings(evaluations: Sequence[Evaluation], images: int) -> list[str]:
     found = []
     if images < FEW_IMAGES:
-        found.append(f"Only {images} images: intervals over so few are often too narrow.")
+        found.append(
+            f"Only {counted(images, 'image')}: intervals over so few are often too narrow."
+        )
     for each in evaluations:
         found += [f"{each.model}: {caution}" for caution in each.cautions]
     return found

@@ -166,7 +166,10 @@ def _scores(evaluation: Evaluation) -> list[tuple[str, str]]:
         (scored_name(name, evaluation.classes), score_text(value))
         for name, value in scores.values.items()
     ]
-    return found + [(f"{n}, how", text) for n, text in scores.conventions.items() if text]
+    names_of: dict[str, list[str]] = {}
+    for name, text in scores.conventions.items():
+        names_of.setdefault(text, []).append(name)
+    return found + [(f"{', '.join(names)}: how", text) for text, names in names_of.items() if text]
 
 
 def _conditions(evaluation: Evaluation, details: Details) -> list[tuple[str, str]]:

@@ -52,9 +52,10 @@ def found_again(one_HW, other_HW):
         own_HW = one_HW == number
         named, counts = np.unique(other_HW[own_HW], return_counts=True)
         best_HW = other_HW == named[counts.argmax()]
-        hits += bool(named[counts.argmax()]) and (own_HW & best_HW).sum() > 0.9 * (
-            own_HW | best_HW
-        ).sum()
+        hits += (
+            bool(named[counts.argmax()])
+            and (own_HW & best_HW).sum() > 0.9 * (own_HW | best_HW).sum()
+        )
     return hits / one_HW.max()
 
 

@@ -101,6 +101,8 @@ def test_a_training_and_its_evaluation_have_pages_that_open_offline(
     ):
         asked, console, shown = opened(page, tmp_path)
         assert (asked, console) == (set(), [])
-        named = re.findall(r"(?:src|srcset|href)=[\"']?(.{5})", page.read_text())
+        named = re.findall(r"(?:src|srcset)=[\"']?(.{5})", page.read_text())
         assert set(named) == {"data:"}
+        linked = set(re.findall(r"href=[\"']?([^\"'>]+)", page.read_text()))
+        assert linked <= {"run/report.html", "other/report.html"}
         assert not [each for each in said[:1] + said[2:] if each.casefold() not in shown.casefold()]

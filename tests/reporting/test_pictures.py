@@ -88,7 +88,7 @@ def test_errors_are_drawn_in_three_colours_with_their_shares():
     plain_HWC = np.zeros((10, 20, 3), np.uint8)
     drawn_HWC, rows = error_picture(plain_HWC, truth_HW, label_HW, 255)
     assert [colour for colour, _ in rows] == [RIGHT, MISSED, INVENTED]
-    assert [text for _, text in rows] == ["right 25.0%", "missed 25.0%", "invented 25.0%"]
+    assert [text for _, text in rows] == ["right: 25.0%", "missed: 25.0%", "invented: 25.0%"]
     assert [tuple(drawn_HWC[0, column]) for column in (4, 5, 14)] == [MISSED, RIGHT, INVENTED]
     assert (drawn_HWC[:8, 17:] == 0).all()
 
@@ -99,15 +99,15 @@ def test_a_background_that_is_not_class_0_is_left_as_it_is_and_what_lies_in_it_w
     label_HW[:, 5:15] = 0
     plain_HWC = np.zeros((10, 20, 3), np.uint8)
     drawn_HWC, rows = error_picture(plain_HWC, truth_HW, label_HW, None, background=2)
-    assert [text for _, text in rows] == ["right 25.0%", "missed 25.0%", "invented 25.0%"]
+    assert [text for _, text in rows] == ["right: 25.0%", "missed: 25.0%", "invented: 25.0%"]
     assert (drawn_HWC[:, 17:] == 0).all()
     palette = ((9, 99, 199), *PALETTE[1:])
     laid_HWC = overlay(plain_HWC, label_HW, palette, background=2)
     assert (laid_HWC[:, :4] == 0).all() and laid_HWC[:, 7].any(axis=-1).all()
     names = ("digit", "b", "paper")
     assert legend_rows(label_HW, palette, names, None, 2) == [
-        (palette[0], "digit 50.0%"),
-        (None, "paper 50.0% (not coloured)"),
+        (palette[0], "digit: 50.0%"),
+        (None, "paper: 50.0% (not coloured)"),
     ]
 
 
@@ -146,9 +146,9 @@ def test_the_legend_names_what_occurs_with_its_share():
     label_HW = np.array([[0, 0, 2, 255]])
     rows = legend_rows(label_HW, PALETTE, ("sky", "road", "<b>car"), 255)
     assert rows == [
-        (None, "sky 50.0% (not coloured)"),
-        (PALETTE[2], "<b>car 25.0%"),
-        (None, "hatched: ignored 25.0%"),
+        (None, "sky: 50.0% (not coloured)"),
+        (PALETTE[2], "<b>car: 25.0%"),
+        (None, "hatched, ignored: 25.0%"),
     ]
 
 

@@ -169,6 +169,16 @@ def test_the_worst_images_and_those_in_the_middle_are_the_cases():
     assert [order[row] for kind, row in found if kind == "median"] == [9, 10, 11]
 
 
+def test_of_few_images_all_are_cases_and_none_is_called_what_it_is_not():
+    for count, kinds in ((1, "w"), (2, "wb"), (3, "wmb"), (4, "wmmb"), (9, "wwwwmbbbb")):
+        right_N, truth_N = np.arange(count) * 4, np.full(count, 100)
+        columns = [np.stack([each, 0 * each], axis=1) for each in (right_N, truth_N, truth_N)]
+        names = tuple("abcdefghi"[:count])
+        images = ImageCounts(names, tuple(range(count)), Overlap(*columns), truth_N)
+        assert "".join(kind[0] for kind, _ in chosen(images)) == kinds
+        assert [row for _, row in chosen(images)] == list(range(count))
+
+
 def test_two_images_of_one_name_are_both_counted():
     label_BHW, truth_BHW = labelled(2)
     gathered = PerImage(CLASSES, IGNORE)

@@ -66,21 +66,24 @@ def _page(run: RunFolder, config: TrainConfig, epochs: Sequence[Mapping[str, Any
     notes = read_notes(run.folder)
     decisions = [(str(subject), str(text)) for subject, text in notes.get("decisions", ())]
     best = next((each for each in reversed(epochs) if each.get("is_best")), epochs[-1])
-    model = f"{config.encoder}, {config.decoder}, {config.upsampler}"
+    model, curves = f"{config.encoder}, {config.decoder}, {config.upsampler}", _curves(epochs, best)
     return Report(
         f"Training of {run.folder}",
         f"{model}, on {config.data or 'the built-in demo set'}.",
         _headline(epochs, best),
         notes.get("warnings", ()),
         [
-            Section("Curves", _curves_note(best), figures=_curves(epochs, best)),
+            *([Section("Curves", _curves_note(best), figures=curves)] if curves else []),
             _classes(run, best),
             Section("Samples", SAMPLES, cases=_samples(run)),
             Section("The data", pairs=[each for each in decisions if each[0] == "data"]),
             Section("Decisions", pairs=[each for each in decisions if each[0] != "data"]),
             Section("Time and memory", pairs=_cost(epochs)),
             Section(
-                "Settings", "As config.yaml beside this page holds them.", command=_plain(config)
+                "Settings",
+                "As config.yaml beside this page holds them.",
+                command=_plain(config),
+                folded=True,
             ),
             Section("Versions", pairs=list(notes.get("versions", {}).items())),
             Section(
@@ -127,21 +130,25 @@ def _curves(epochs: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> lis
     validation = _series(epochs, "val_loss")
     if not np.isnan(validation).all():
         losses["validation"] = validation
-    found = [figure("loss", losses, "loss")]
-    names = dict.fromkeys(name for each in epochs for name in each["scores"] if "/" not in name)
-    if names:
+    found = [figure("loss", losses, "loss")] if len(epochs) > 1 else []
+    # A single evaluation is no curve: its scores stand above and in the table of the classes.
+    scored = [each for each in epochs if each["scores"]]
+    names = dict.fromkeys(name for each in scored for name in each["scores"] if "/" not in name)
+    if names and len(scored) > 1:
         lines = {name: _series(epochs, "scores", name) for name in names}
         found.append(figure("scores", lines, "score", "on the validation images"))
     classes = dict.fromkeys(name for each in epochs for name in each.get("class_iou", {}))
-    if classes:
+    if classes and len(scored) > 1:
         worst = sorted(classes, key=lambda name: best["class_iou"].get(name) or 0.0)
         shown = [name for name in classes if name in worst[:MOST_CURVES]]
         left = len(classes) - len(shown)
         note = f"the {len(shown)} lowest of {len(classes)} classes" if left else ""
         lines = {name: _series(epochs, "class_iou", name) for name in shown}
         found.append(figure("IoU of each class", lines, "IoU", note))
-    rates = {"rate": _series(epochs, "learning_rate")}
-    return [*found, figure("learning rate", rates, "at the epoch's end")]
+    if len(epochs) > 1:
+        rates = {"rate": _series(epochs, "learning_rate")}
+        found.append(figure("learning rate", rates, "at the epoch's end"))
+    return found
 
 
 def _series(epochs: Sequence[Mapping[str, Any]], key: str, name: str = "") -> list[float]:
