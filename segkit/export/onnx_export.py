@@ -96,9 +96,9 @@ def export_onnx(
     minutes  that tracing may take
 
     Logits and maps must agree within 1e-4 of the largest, probabilities within 1e-4; labels
-    wherever the two best logits differ by more than rounding does. Raises ModelFileError SK-M008 (cannot be traced
-    for any size), SK-M009 (disagrees), SK-M011 (takes too long): then no file is written, and one
-    that was there stays.
+    wherever the two best logits differ by more than rounding does. Raises ModelFileError SK-M008
+    (cannot be traced for any size), SK-M009 (disagrees), SK-M011 (takes too long): then no file is
+    written, and one that was there stays.
     """
     require_onnx()
     source = f"{len(images)} images given" if images else "pictures of the demo set"

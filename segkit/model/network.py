@@ -217,6 +217,9 @@ class SegmentationModel(nn.Module):
 
     def _resized(self, output: CoarseLogits, size: Sequence[int], which: slice) -> Tensor:
         wide_BXHW = output.logits_BKhw[:, which]
+        if not wide_BXHW.shape[1]:
+            # The maps of a model that separates nothing, which torch does not interpolate.
+            return wide_BXHW.new_empty((len(wide_BXHW), 0, *size))
         if self.decoder.stride > 1:
             wide_BXHW = F.interpolate(
                 wide_BXHW, output.size, mode="bilinear", align_corners=output.align_corners

@@ -68,6 +68,14 @@ def test_an_ensemble_is_the_mean_of_its_members_and_says_where_they_contradict(p
     assert segkit.predict(runs(place)[0], picture, **FP32).mutual_information is None
 
 
+def test_members_whose_logits_are_coarse_are_an_ensemble_too(place):
+    picture = place / "images/a.png"
+    several = [built(seed, place / f"linear{seed}", decoder="linear") for seed in range(2)]
+    each = [segkit.predict(run, picture, **FP32).probabilities for run in several]
+    found = segkit.predict(several, picture, **FP32)
+    np.testing.assert_allclose(found.probabilities, np.mean(each, axis=0), atol=1e-5)
+
+
 def test_a_members_temperature_counts_for_nothing_and_the_ensembles_is_last(place):
     picture = place / "images/a.png"
     before = segkit.predict(runs(place), picture, **FP32)
