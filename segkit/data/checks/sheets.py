@@ -86,7 +86,7 @@ def sheet_of_data(data: Data, count: int = 12) -> Picture:
     for index in range(0, len(dataset), max(1, len(dataset) // count))[:count]:
         sample = dataset[index]
         tiles.append(_shown(sample, data, key))
-        found.update(np.unique(sample.mask).tolist())
+        found.update(_labels(sample))
     return with_legend(in_rows(tiles, COLUMNS), key.rows(found))
 
 
@@ -99,7 +99,7 @@ def sheet_of_samples(
     for index in range(0, len(dataset), max(1, len(dataset) // count))[:count]:
         sample = dataset[index]
         tiles.append(_shown(sample, data, key))
-        found.update(np.unique(sample.mask).tolist())
+        found.update(_labels(sample))
         for draw in range(3):
             random = np.random.default_rng([seed, index, draw])
             view = augment(sample, size, preset, ignore_index, random)
@@ -154,6 +154,10 @@ def _read(seen: Inspection, item: Item, values: Sequence[int]) -> tuple[np.ndarr
     if labelling is not None:
         return image_HWC, labelling.rule.labels(values_HW, pair.mask)
     return image_HWC, np.searchsorted(values, values_HW) % MOST_COLOURS
+
+
+def _labels(sample: Sample) -> list[int]:
+    return [] if sample.mask is None else [int(label) for label in np.unique(sample.mask)]
 
 
 def _shown(sample: Sample, data: Data, key: Key, title: str = "") -> Picture:
