@@ -25,7 +25,8 @@ def exported(model, tmp_path_factory):
 @pytest.fixture(scope="session")
 def in_openvino():
     """Called with a file of logits: a function from image_BCHW to those of OpenVINO on the CPU."""
-    openvino = pytest.importorskip("openvino")
+    left_out = "openvino (180 MB) is not in requirements-dev.txt: python -m pip install openvino"
+    openvino = pytest.importorskip("openvino", reason=left_out)
 
     def compiled(file):
         # Where the processor has bfloat16, OpenVINO computes in it unless it is told otherwise.
