@@ -151,6 +151,20 @@ def renamed_masks(root: Path) -> None:
         (root / f"masks/{name}.png").rename(root / f"masks/{name}_gt.png")
 
 
+def prefixed_masks(root: Path) -> None:
+    for name in "abc":
+        (root / f"images/{name}.png").rename(root / f"images/img_{name}7.png")
+        (root / f"masks/{name}.png").rename(root / f"masks/label_{name}7.png")
+
+
+def swapped(root: Path) -> None:
+    """Photographs where the masks belong."""
+    grain = np.random.default_rng(0).normal(128, 40, (3, 96, 96, 3)).clip(0, 255).astype(np.uint8)
+    for name, picture_HWC in zip("abc", grain, strict=True):
+        image(np.tri(96, dtype=np.uint8) * ord(name), f"images/{name}.png")(root)
+        mask(picture_HWC, f"masks/{name}.jpg", quality=95)(root)
+
+
 def with_alpha(alpha: np.ndarray) -> np.ndarray:
     return np.dstack([picture(1), alpha])
 
@@ -267,6 +281,31 @@ CASES: list[tuple[str, Break, int, tuple[str, ...]]] = [
     ("no-mask", removed("masks/a.png"), 3, ("1 of 3 images in", "have no mask: a.")),
     ("no-image", removed("images/a.png"), 3, ("1 masks in", "have no image: a.")),
     ("suffix", renamed_masks, 3, ("`mask_suffix: _gt`",)),
+    (
+        "prefix",
+        prefixed_masks,
+        3,
+        ("so do 3 in all", '(cd set/masks && for f in label*; do mv "$f" "img${f#label}"; done)'),
+    ),
+    (
+        "no-masks",
+        both(*(removed(f"masks/{name}.png") for name in "abc")),
+        3,
+        ("set/masks is empty: put the masks there, each under the name of its image",),
+    ),
+    ("swapped", swapped, 3, ("colours, as photographs do", "images and masks are swapped")),
+    (
+        "foreground-ignored",
+        both(all_masks(MASK * 255), yaml("ignore_index: 255")),
+        3,
+        ("only the value 0 beside 255, which is ignored as asked (51.6%", "leave out --ignore-in"),
+    ),
+    (
+        "nothing-to-ignore",
+        both(all_masks(MASK * 255), yaml("ignore_index: 1")),
+        3,
+        ("No mask holds 1, which is ignored as asked: leave out --ignore-index 1",),
+    ),
     ("twins", lambda root: save(root / "masks/a.tif", MASK), 3, ("exist twice under one name",)),
     ("size", mask(np.tri(16, dtype=np.uint8)), 3, ("masks/a.png is 16 x 16", "by 2 x 2")),
     (
@@ -284,7 +323,12 @@ CASES: list[tuple[str, Break, int, tuple[str, ...]]] = [
     ("binary", all_masks(MASK * 255), 0, ("0 and 255, read as 2 classes",)),
     ("void", all_masks(bands(0, 1, 2, 255)), 0, ("Value 255 (25.0% of the pixels) is ignored",)),
     ("from-1", all_masks(bands(1, 2)), 3, ("start at 1", "label_mapping: {1: 0, 2: 1}")),
-    ("trimap", all_masks(bands(1, 2, 3)), 3, ("Oxford-IIIT Pet", "{1: 1, 2: 0, 3: ignore}")),
+    (
+        "trimap",
+        all_masks(bands(1, 2, 3)),
+        3,
+        ("Oxford-IIIT Pet", "for them: --label-mapping '{1: 1, 2: 0, 3: ignore}'"),
+    ),
     ("last-is-rare", all_masks(bands(*range(12), *range(11))), 0, ("12 classes",)),
     ("gaps", all_masks(bands(0, 50, 100)), 3, ("with gaps", "{0: 0, 50: 1, 100: 2}")),
     (

@@ -297,10 +297,18 @@ def test_an_evaluation_speaks_of_no_void(make_set):
     root = make_set(dict.fromkeys("ab", fields_with_bands(2)))
     error = refusal(root, num_classes=2, of_model=True)
     assert "pixels hold label 2, which is none of the 2 classes (0 to 1)" in error.what
+    left = (fields_with_bands(2) != 2).mean()
     assert error.fix == (
-        "Say which class of the model each is, or ignore: --label-mapping '{2: ignore}', or write "
+        f"Say which class of the model each is, or ignore, which would leave {left:.0%} of the "
+        "pixels: --label-mapping '{2: ignore}', or write "
         f"into {root / 'data.yaml'}: label_mapping: {{2: ignore}}"
     )
+
+
+def test_trimaps_scored_by_a_model_of_two_classes_are_told_with_their_mapping(make_set):
+    root = make_set({"a": plane(1, 2, 3), "b": plane(2, 1, 3)})
+    error = refusal(root, num_classes=2, of_model=True)
+    assert "trimaps of Oxford-IIIT Pet: --label-mapping '{1: 1, 2: 0, 3: ignore}'" in error.fix
 
 
 def test_ignore_index_none_makes_every_value_a_class(make_set):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -98,14 +99,14 @@ def pair_folders(
     if lonely:
         what = f"{len(lonely)} of {len(image_files)} images in {images} have no mask: "
         files = tuple(image_files[id][0] for id in lonely)
-        fix = _suffix_rule(lonely, spare, settings_file)
+        fix = _pairing_rule(lonely, spare, masks, settings_file)
         what += first_of(lonely) + "."
         # Masks that belong to nothing may be theirs: then the names are wrong, and not the images.
         findings.append(Finding("SK-D002", what, fix, files, alone=not spare))
     if spare:
         what = f"{len(spare)} masks in {masks} have no image: {first_of(spare)}."
         files = tuple(mask_files[id][0] for id in spare)
-        fix = _suffix_rule(lonely, spare, settings_file)
+        fix = _pairing_rule(lonely, spare, masks, settings_file)
         findings.append(Finding("SK-D002", what, fix, files))
     pairs = tuple(
         Pair(id, files[0], mask_files[id + mask_suffix][0])
@@ -173,8 +174,10 @@ def first_of(names: Sequence[str], shown: int = 5) -> str:
     return ", ".join(names[:shown]) + more
 
 
-def _suffix_rule(lonely: Sequence[str], spare: Sequence[str], settings_file: Path) -> str:
-    """The repair: a suffix that pairs most of them, the nearest name, or where files should go."""
+def _pairing_rule(
+    lonely: Sequence[str], spare: Sequence[str], masks: Path, settings_file: Path
+) -> str:
+    """The repair: a suffix or a prefix that pairs most of them, or the nearest name."""
     for id in lonely[:5]:
         for other in (mask for mask in spare if mask.startswith(id) and mask != id):
             suffix = other[len(id) :]
@@ -184,11 +187,40 @@ def _suffix_rule(lonely: Sequence[str], spare: Sequence[str], settings_file: Pat
                     f"{id} and {other} look like a pair, and so do {fitting} in all: "
                     f"{declaring(f'mask_suffix: {suffix}', settings_file)}."
                 )
+    renaming = next(filter(None, (_renaming(id, lonely, spare, masks) for id in lonely[:5])), "")
+    if renaming:
+        return renaming
     near = [(id, get_close_matches(id, spare, n=1)) for id in lonely[:5]]
     for id, matches in near:
         if matches:
             return f"{id} and {matches[0]} are nearly alike: give an image and its mask one name."
+    if lonely and not any(masks.rglob("*")):
+        return f"{masks} is empty: put the masks there, each under the name of its image."
     return "Give an image and its mask one name, and take out what has no partner."
+
+
+def _renaming(id: str, lonely: Sequence[str], spare: Sequence[str], masks: Path) -> str:
+    """A command that renames masks whose names begin otherwise; "" where that is not all."""
+    other = max(spare, key=lambda each: _same_end(id, each), default="")
+    alike = _same_end(id, other)
+    own, theirs = id[: len(id) - alike], other[: len(other) - alike]
+    named = set(spare)
+    fitting = sum(each.startswith(own) and theirs + each[len(own) :] in named for each in lonely)
+    plain = re.fullmatch(r"[\w-]+", theirs) and re.fullmatch(r"[\w-]*", own)
+    if not alike or not plain or fitting <= len(lonely) / 2:
+        return ""
+    return (
+        f"{id} and {other} look like a pair, and so do {fitting} in all. To give each mask its "
+        f'image\'s name: (cd {shlex.quote(str(masks))} && for f in {theirs}*; do mv "$f" '
+        f'"{own}${{f#{theirs}}}"; done)'
+    )
+
+
+def _same_end(name: str, other: str) -> int:
+    """How many letters two names have in common at their ends."""
+    pairs = zip(reversed(name), reversed(other), strict=False)
+    shorter = min(len(name), len(other))
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), shorter)
 
 
 def split_note(val_share: float, seed: int, group: re.Pattern[str] | None = None) -> str:

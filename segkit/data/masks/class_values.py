@@ -54,7 +54,7 @@ def count_classes(
     if gapless:
         return len(values), ()
     if len(values) < 2:
-        raise one_value(masks, values, settings)
+        raise one_value(masks, values, settings, ignore if asked else None)
     if list(values) == list(range(1, len(values) + 1)):
         raise starts_at_one(masks, values, ignore, settings, smoothed=may_be_smoothed(masks))
     raise gaps(masks, values, ignore, settings, two_levels(masks))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from segkit.data.files.masks import MaskFacts, first_pixel, unpack
 from segkit.data.masks.levels import WHITES
-from segkit.data.masks.repairs import mapping_line, splitting, written
+from segkit.data.masks.repairs import mapping_line, splitting
 from segkit.data.setting_values import IGNORED
 from segkit.data.settings import DataSettings
 from segkit.errors import DataError
@@ -16,6 +16,8 @@ from segkit.model.label_range import labels_out_of_range
 SHOWN = 12
 # More colours than any list of classes has.
 MOST_COLOURS = 1000
+# The values of Oxford-IIIT Pet: pet, background, and the border between them.
+TRIMAP: dict[int | str, int | str] = {1: 1, 2: 0, 3: IGNORED}
 # Values beyond are hardly classes of which some are absent.
 MOST_CLASSES = 1000
 
@@ -69,7 +71,14 @@ def undeclared(
     if len(values) > 1 or by_model:
         whose = "class of the model" if by_model else "class"
         mapping: dict[int | str, int | str] = dict.fromkeys(values[:SHOWN], IGNORED)
-        fix = f"Say which {whose} each is, or ignore: {mapping_line(mapping, settings)}"
+        counts = sum((Counter(facts.counts) for facts in masks), Counter[int]())
+        left = 1 - sum(counts[value] for value in values) / counts.total()
+        fix = (
+            f"Say which {whose} each is, or ignore, which would leave {left:.0%} of the pixels: "
+            f"{mapping_line(mapping, settings)}"
+        )
+        if by_model and sorted(counts) == [1, 2, 3] and num_classes == 2:
+            fix = f"If they are trimaps of Oxford-IIIT Pet: {mapping_line(TRIMAP, settings)}\n{fix}"
     else:
         (label,) = values
         fix = f"--ignore-index {label}, or `ignore_index: {label}` in {settings.to_write}."
@@ -163,7 +172,7 @@ def starts_at_one(
     if list(values) == [1, 2, 3]:
         fix += (
             "\nThe trimaps of Oxford-IIIT Pet look like this (1 pet, 2 background, 3 border); for "
-            f"them: label_mapping: {written({1: 1, 2: 0, 3: IGNORED})}"
+            f"them: {mapping_line(TRIMAP, settings)}"
         )
     if smoothed:
         fix = (
@@ -180,10 +189,26 @@ def starts_at_one(
 
 
 def one_value(
-    masks: Sequence[MaskFacts], values: Sequence[int], settings: DataSettings
+    masks: Sequence[MaskFacts],
+    values: Sequence[int],
+    settings: DataSettings,
+    ignore: int | None = None,
 ) -> DataError:
+    """One value and nothing to tell it from.
+
+    ignore   the label that the user has ignored
+    """
     held = f"only the value {values[0]}" if values else "nothing but ignored pixels"
     usual = "255 often marks what is ignored, or foreground without its background: look at a mask."
+    counts = sum((Counter(facts.counts) for facts in masks), Counter[int]())
+    if ignore is not None and counts[ignore]:
+        return DataError(
+            "SK-D007",
+            f"the masks hold {held} beside {ignore}, which is ignored as asked "
+            f"({counts[ignore] / counts.total():.1%} of the pixels): there is nothing to learn.",
+            f"If {ignore} is a class, as the foreground, leave out --ignore-index {ignore}, or "
+            f"`ignore_index: {ignore}` in {settings.to_write}.",
+        )
     return DataError(
         "SK-D007",
         f"all {len(masks)} masks hold {held} (such as {masks[0].path}): there is nothing to learn.",
@@ -248,14 +273,22 @@ def gaps(
     levels: Sequence[int] = (),
 ) -> DataError:
     """Values with gaps; `levels` are the two that all may have been, before a smoothing."""
-    smoothed = ""
+    first = ""
+    if ignore is not None and not any(ignore in facts.counts for facts in masks):
+        told = f"leave out --ignore-index {ignore}, or `ignore_index: {ignore}` in"
+        first = f"No mask holds {ignore}, which is ignored as asked: {told} {settings.to_write}.\n"
+        ignore = None
     if len(levels) == 2:
-        smoothed = f"If they were two values, then smoothed: {splitting(levels, settings)}\n"
+        first += f"If they were two values, then smoothed: {splitting(levels, settings)}\n"
+    fix = (
+        f"{first}If each is a class: {as_classes(values, ignore, settings)}\n"
+        "If they are object numbers: --instances foreground, or `instances: foreground` in "
+        f"{settings.to_write}."
+    )
     return DataError(
         "SK-D007",
         f"the masks hold {len(values)} values with gaps between them, {values[0]} to "
         f"{values[-1]}:\n{value_table(masks, values)}",
-        f"{smoothed}If each is a class: {as_classes(values, ignore, settings)}\n"
-        "If they are object numbers: --instances foreground, or `instances: foreground` in "
-        f"{settings.to_write}.",
+        # 0 and white are understood where nothing is ignored.
+        first.strip() if first and set(values) in ({0, white} for white in WHITES) else fix,
     )

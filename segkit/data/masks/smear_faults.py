@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from segkit.data.files.masks import MaskFacts
+from segkit.data.masks.encoding_faults import MOST_COLOURS
 from segkit.data.masks.repairs import mapping_line, nearest_level, splitting
 from segkit.data.masks.smears import Smear
 from segkit.data.settings import DataSettings
@@ -17,6 +18,15 @@ MOST_LEVELS, APART = 12, 8
 
 def jpeg_masks(masks: Sequence[MaskFacts], settings: DataSettings) -> DataError:
     worst = max(masks, key=lambda facts: len(facts.counts))
+    if worst.colour and len(worst.counts) > MOST_COLOURS:
+        return DataError(
+            "SK-D008",
+            f"{len(masks)} masks are colour JPEG files, and {worst.path} holds "
+            f"{len(worst.counts):,} colours, as photographs do.",
+            "Look at one: if it is a photograph, images and masks are swapped, and the folders' "
+            "names have to be exchanged. If it is a mask, export all again as PNG: JPEG smears "
+            "labels.",
+        )
     return DataError(
         "SK-D008",
         f"{len(masks)} masks are JPEG, which smears labels: {worst.path} holds {len(worst.counts)} "
