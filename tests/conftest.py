@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from forked_commands import ForkedCommands
 
 if TYPE_CHECKING:
     from segkit.config import TrainConfig
@@ -68,6 +69,14 @@ def install_fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstallFake
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(site)):
             del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def forked() -> Iterator[ForkedCommands]:
+    """forked.run(["segkit", ...], cwd=...): a command in a process of its own, quickly."""
+    commands = ForkedCommands()
+    yield commands
+    commands.end()
 
 
 TINY = {

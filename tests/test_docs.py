@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -88,15 +86,13 @@ SMALL = f"{NETWORK} --epochs 1 --batch 2 --size 32 --workers 0"
 
 
 @pytest.mark.parametrize("line", [line for page in PAGES for line in commands(page)])
-def test_a_command_ends_well(place, tmp_path, line):
+def test_a_command_ends_well(forked, place, tmp_path, line):
     small = f"{line} {SMALL}" if line.startswith(TRAINING) else line
     # What is merged is predicted first.
     before = [line.replace("--merge", "--shard 1/1")] if "--merge" in line else []
     for each in [*before, small]:
         words = shlex.split(re.sub(r"--out \S+", f"--out {tmp_path / 'out'}", each))
-        ran = subprocess.run(
-            [sys.executable, "-m", *words], cwd=place, capture_output=True, text=True, timeout=300
-        )
+        ran = forked.run(words, cwd=place)
         assert ran.returncode == 0, ran.stderr
 
 

@@ -53,21 +53,25 @@ def packages(tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def run(packages, tmp_path_factory) -> Run:
-    """Runs Python in a folder of its own where all eight packages are installed."""
-    site, place = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("place")
-    environment = os.environ | {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
-
-    def run(*command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *command], cwd=place, env=environment, capture_output=True, text=True
-        )
-
+def site(packages, tmp_path_factory) -> Path:
+    """A folder for PYTHONPATH in which all eight packages are installed."""
+    site = tmp_path_factory.mktemp("site")
     options = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--target", str(site)]
-    installed = run("-m", "pip", "install", *options, *map(str, packages.values()))
+    installed = subprocess.run(
+        [sys.executable, "-m", "pip", "install", *options, *map(str, packages.values())],
+        capture_output=True,
+        text=True,
+    )
     assert installed.returncode == 0, installed.stderr
+    return site
+
+
+@pytest.fixture(scope="module")
+def segkit(forked, site, tmp_path_factory) -> Run:
+    """segkit(["segkit", ...]): a command where the packages are installed, in one folder."""
+    place = tmp_path_factory.mktemp("place")
     _fill(place)
-    return run
+    return lambda words: forked.run(words, cwd=place, env={"PYTHONPATH": str(site)})
 
 
 def _fill(place: Path) -> None:
@@ -95,9 +99,15 @@ def test_there_is_a_page_of_each_kind_with_a_whole_package():
 
 
 @pytest.mark.timeout(900)
-def test_the_packages_pass_their_own_checks(run, packages):
+def test_the_packages_pass_their_own_checks(site, packages, tmp_path):
     options = ["-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-n", "0"]
-    checked = run("-m", "pytest", *options, *map(str, packages.values()))
+    checked = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *map(str, packages.values())],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+    )
     assert checked.returncode == 0, checked.stdout[-4000:]
     passed = re.search(r"(\d+) passed", checked.stdout)
     assert passed is not None
@@ -105,14 +115,14 @@ def test_the_packages_pass_their_own_checks(run, packages):
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_a_command_of_the_pages_ends_well(run, line):
-    ended = run("-m", *shlex.split(line))
+def test_a_command_of_the_pages_ends_well(segkit, line):
+    ended = segkit(shlex.split(line))
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_the_refusal_that_the_decoders_page_tells_of(run):
+def test_the_refusal_that_the_decoders_page_tells_of(segkit):
     parts = ["--encoder", "vgg11_bn", "--upsampler", "max_unpool"]
-    ended = run("-m", "segkit", "info", "decoder", "addup", *parts)
+    ended = segkit(["segkit", "info", "decoder", "addup", *parts])
     assert "which no pooling indices fit" in " ".join((ended.stdout + ended.stderr).split())
 
 

@@ -1,9 +1,5 @@
 """A plugin that fails while it runs is named by the real commands, with exit status 9."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 PLUGIN = """
@@ -96,21 +92,15 @@ QUICK = ["--weights", "none", "--epochs", "1", "--batch", "2", "--size", "16", "
 
 
 @pytest.fixture
-def segkit(install_fake, tmp_path):
+def segkit(forked, install_fake, tmp_path):
     """segkit(["train", ...], forward="1 / 0"): the command where the plugin does that."""
 
     def run(arguments, score="acme_score", **faults):
         entries = {kind: {"acme": "acme_parts"} for kind in KINDS}
         source = PLUGIN.format(**SOUND | faults, score=score)
         install_fake("acme-nets", entries, version="2.1", acme_parts=source)
-        environment = {"PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"}
-        return subprocess.run(
-            [sys.executable, "-m", "segkit", *arguments],
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-        )
+        site = {"PYTHONPATH": str(tmp_path / "site")}
+        return forked.run(["segkit", *arguments], cwd=tmp_path, env=site)
 
     return run
 
@@ -167,20 +157,15 @@ def test_two_metrics_with_one_score_name_are_refused(segkit, tmp_path):
 
 @pytest.mark.integration
 def test_a_run_is_repeated_and_continued_after_another_plugin_took_its_names(
-    segkit, install_fake, tmp_path
+    segkit, forked, install_fake, tmp_path
 ):
     ran = segkit(["train", "--encoder", "acme", *QUICK, "--out", "first"])
     assert ran.returncode == 0, ran.stderr
     install_fake("later", {"encoders": {"acme": "later_parts"}}, later_parts="raise SystemExit(3)")
 
     def again(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "segkit", "train", *words],
-            env=os.environ | {"PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-        )
+        site = {"PYTHONPATH": str(tmp_path / "site")}
+        return forked.run(["segkit", "train", *words], cwd=tmp_path, env=site)
 
     refused = again("--encoder", "acme", *QUICK)
     assert "2 installed distributions offer the encoder 'acme'" in refused.stderr

@@ -1,14 +1,12 @@
 """`segkit sweep` on tiny runs: one table, nothing trained twice, refusals at once."""
 
 import csv
-import subprocess
-import sys
 
 import pytest
 
 
 @pytest.fixture
-def sweep(tiny_settings, tmp_path):
+def sweep(forked, tiny_settings, tmp_path):
     """sweep("--grid", ...): the command in a folder of its own, over the settings of tiny runs."""
 
     def run(*words, command="sweep", out="s"):
@@ -16,13 +14,7 @@ def sweep(tiny_settings, tmp_path):
         (tmp_path / "base.yaml").write_text("".join(f"{k}: {v}\n" for k, v in settings.items()))
         given = ["--config", "base.yaml"]
         place = ["--out", out] if out else []
-        return subprocess.run(
-            [sys.executable, "-m", "segkit", command, *given, *words, *place],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        return forked.run(["segkit", command, *given, *words, *place], cwd=tmp_path)
 
     return run
 
