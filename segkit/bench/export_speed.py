@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from segkit.bench.benchmark import Order, run_benchmark
+from segkit.bench.benchmark import run_benchmark
 from segkit.bench.display.watching import Quiet
+from segkit.bench.order import Order
 from segkit.bench.runner.settings import Settings
 from segkit.bench.suites.suite import EXPORTED, ROUND_SECONDS, ROUNDS, suite_of_files
 

@@ -233,8 +233,8 @@ def _measure(suite: Any, axes: dict[str, list[Any]], given: dict[str, Any]) -> N
     budget = Budget.starting(given["minutes"] or suite.minutes)
     if not given["as_json"] and not given["launcher"]:
         say(_first_line(suite, budget.minutes))
-    from segkit.bench.benchmark import Order
     from segkit.bench.display.watching import Quiet
+    from segkit.bench.order import Order
     from segkit.bench.runner.settings import Settings
     from segkit.bench.runner.short_trainings import QualitySettings
 

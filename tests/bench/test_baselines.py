@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import yaml
 
-from segkit.bench.benchmark import Order, planned_cases, without_baseline
 from segkit.bench.comparison.baselines import baselines_of, together, with_ratios
 from segkit.bench.comparison.statistics import shortened, summarise
 from segkit.bench.display.labels import (
@@ -12,6 +11,7 @@ from segkit.bench.display.labels import (
     memory_beside_baseline,
     speed_beside_baseline,
 )
+from segkit.bench.order import Order, planned_cases, without_baseline
 from segkit.bench.records.case import Case
 from segkit.bench.records.controls import ControlPair, Controls
 from segkit.bench.records.row import Memory, Row

@@ -10,8 +10,9 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from segkit.bench.benchmark import Order, run_benchmark
+from segkit.bench.benchmark import run_benchmark
 from segkit.bench.display.watching import Quiet
+from segkit.bench.order import Order
 from segkit.bench.records.run import Run, read_run
 from segkit.bench.runner.settings import Settings
 from segkit.bench.suites.suite import find_suite

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from segkit.bench.benchmark import threads_of
 from segkit.bench.comparison.statistics import summarise
 from segkit.bench.display.labels import limit_text
 from segkit.bench.limits.counting import Step, StepCount
 from segkit.bench.limits.roofline import achieved
 from segkit.bench.limits.tracing import Operation
+from segkit.bench.order import threads_of
 from segkit.bench.records.case import Case
 from segkit.bench.records.machine import Ceilings, Environment
 from segkit.bench.records.row import Counts, Row

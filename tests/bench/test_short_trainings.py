@@ -80,6 +80,21 @@ def test_a_training_that_fails_costs_its_score_alone(trainings, tmp_path):
     assert told == ["No score for broken + unet + bilinear + dice+ce + fp32: the loss is nan."]
 
 
+def test_the_pictures_of_artefacts_lie_below_one_another(trainings, monkeypatch, tmp_path):
+    for name, height in (("a.png", 40), ("b.png", 60)):
+        Image.new("RGB", (50, height), "black").save(tmp_path / name)
+    pictures = [{"at_start": 0.1, "picture": name} for name in ("a.png", "b.png")]
+    answers = iter([{"found": FOUND | {"checkerboard": each}} for each in pictures])
+    ask = "segkit.bench.runner.short_trainings.WorkerProcess.ask"
+    monkeypatch.setattr(ask, lambda *_, **__: next(answers))
+    rows = [row(), row(upsampler="nearest")]
+    with_quality(rows, QualitySettings(checkerboard=True), Quiet(), tmp_path)
+    with Image.open(tmp_path / "checkerboard.png") as sheet:
+        assert sheet.size == (50, 18 + 40 + 18 + 60)
+        assert sheet.getpixel((25, 18 + 20)) == sheet.getpixel((25, 76 + 30)) == (0, 0, 0)
+        assert sheet.getpixel((49, 58 + 2)) == (255, 255, 255)
+
+
 def test_a_short_training_gives_score_convention_and_artefacts(monkeypatch, tmp_path):
     monkeypatch.setattr(demo, "SPLITS", {"train": 8, "val": 4, "test": 4})
     settings = vars(QualitySettings(epochs=1, batch=4, checkerboard=True))

@@ -19,8 +19,6 @@ from segkit.bench.records.run import Run
 from segkit.errors import UsageError
 
 Verdict = Literal["faster", "slower", "tie", "lost", "gained"]
-# A GPU's allocator counts to the byte, a resident set does not.
-MEMORY_BAND = 1.02
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import torch
 
-from segkit.bench.instruments.memory import ResidentPeak, resident
+from segkit.bench.instruments.memory import ResidentPeak
 from segkit.errors import EnvironmentFault
 from segkit.registry.extras import declared, imported
 
@@ -124,7 +124,7 @@ class ClockInstrument:
             activities.append(ProfilerActivity.CUDA)
         with profile(activities=activities, record_shapes=True) as profiler:
             for _ in range(3):
-                step(_ignored)
+                step(unheard)
             self._wait()
         file = folder / f"{name}.trace.json.gz"
         profiler.export_chrome_trace(str(file))
@@ -145,14 +145,9 @@ def instrument_for(device: str) -> Instrument:
     return found
 
 
-def idle_level() -> int:
-    """The resident set of this process before it builds anything, bytes."""
-    return resident()
-
-
 def _nothing() -> None:
     """A CPU has done its work when the call returns."""
 
 
-def _ignored(phase: str) -> None:
+def unheard(phase: str) -> None:
     """Marks of a step whose times nobody takes."""

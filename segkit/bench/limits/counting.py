@@ -21,13 +21,13 @@ from torch.nn.utils import clip_grad_norm_
 from segkit.bench.limits.tracing import Operation, Stand, Trace
 from segkit.bench.records.case import Case
 from segkit.bench.records.row import Counts
+from segkit.device import TYPES
 from segkit.errors import SegkitError, UsageError, first_line
 from segkit.model.activation_checkpointing import checkpoint_activations
 from segkit.model.compose import build_loss, build_model
 from segkit.model.loss_sum import loss_of, output_for
 from segkit.model.sizing import built_without_memory
 
-TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Device memory is handed out in multiples of this (c10/cuda/CUDACachingAllocator, kMinBlockSize).
 CUDA_GRANULE = 512
 

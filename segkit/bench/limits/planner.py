@@ -46,11 +46,6 @@ class Bounds:
     eager: float
     launches: float
 
-    @property
-    def expected_least(self) -> float:
-        """A step in PyTorch's default mode is no quicker."""
-        return max(self.eager, self.launches)
-
 
 @dataclass(frozen=True)
 class Plan:

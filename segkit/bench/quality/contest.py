@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -168,8 +167,3 @@ def _write(outcome: Outcome, folder: Path) -> None:
     if any("score" in row for row in outcome.found["rows"]):
         with new_file(folder / PICTURE) as file:
             file.write_bytes(draw(outcome.found, LIGHT))
-
-
-def threads_here() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

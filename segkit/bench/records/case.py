@@ -8,6 +8,8 @@ from pydantic import Field
 
 from segkit.bench.records.record import Record
 
+Task = Literal["network", "encoder", "loss", "upsampler", "data", "benchmark", "onnx"]
+Mode = Literal["train", "infer"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Compile = Literal["no", "yes", "graph"]
 
@@ -15,10 +17,8 @@ Compile = Literal["no", "yes", "graph"]
 class Case(Record):
     """One thing to measure."""
 
-    task: Literal["network", "encoder", "loss", "upsampler", "data", "benchmark", "onnx"] = (
-        "network"
-    )
-    mode: Literal["train", "infer"] = "train"
+    task: Task = "network"
+    mode: Mode = "train"
     encoder: str | None = None
     decoder: str | None = None
     upsampler: str | None = None

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from segkit.bench.benchmark import (
-    Order,
-    make_folder,
-    planned_cases,
-    refuse_nothing,
-    threads_of,
-    without_baseline,
-    write_results,
-    write_samples,
-)
 from segkit.bench.display.watching import Watcher
+from segkit.bench.order import Order, planned_cases, threads_of, without_baseline
 from segkit.bench.records.run import Run
+from segkit.bench.results_folder import make_folder, refuse_nothing, write_results, write_samples
 from segkit.bench.shared.merging import Begun, merged
 from segkit.bench.shared.plan import Plan, Share
 from segkit.bench.suites.grid import Grid, overridden

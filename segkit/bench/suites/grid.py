@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from segkit.bench.records.case import Case
+from segkit.bench.records.case import Case, Compile, Mode, Precision, Task
 from segkit.errors import UsageError, did_you_mean
 from segkit.registry.expression import parse_sum
 from segkit.registry.index import Index, singular
@@ -57,9 +57,7 @@ class Grid(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    task: Literal["network", "encoder", "loss", "upsampler", "data", "benchmark", "onnx"] = (
-        "network"
-    )
+    task: Task = "network"
     encoder: tuple[str, ...] = ()
     decoder: tuple[str, ...] = ()
     upsampler: tuple[str, ...] = ()
@@ -67,13 +65,13 @@ class Grid(BaseModel):
     benchmark: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     onnx: tuple[str, ...] = ()
-    mode: tuple[Literal["train", "infer"], ...] = ("train",)
+    mode: tuple[Mode, ...] = ("train",)
     size: tuple[int | Auto, ...] = (256,)
     batch: tuple[int | Auto, ...] = (8,)
     classes: tuple[int, ...] = (21,)
     channels: tuple[int, ...] = ()
-    precision: tuple[Literal["fp32", "bf16", "fp16"], ...] = ("fp32",)
-    compile: tuple[Literal["no", "yes", "graph"], ...] = ("no",)
+    precision: tuple[Precision, ...] = ("fp32",)
+    compile: tuple[Compile, ...] = ("no",)
     channels_last: tuple[bool, ...] = (True,)
     workers: tuple[int, ...] = (0,)
     threads: tuple[int, ...] = ()
@@ -118,12 +116,7 @@ def cases_of(grid: Grid, *, device: str, flops: float | None, index: Index) -> t
             grid.workers,
             grid.threads or (None,),
         ):
-            settings: dict[str, Any] = {
-                "mode": mode,
-                "size": size,
-                "batch": batch,
-                "classes": classes,
-            }
+            settings: dict[str, Any] = {"mode": mode, "size": size, "batch": batch}
             settings |= {"precision": precision, "compile": compiled, "channels_last": last}
             settings |= {"classes": classes, "workers": workers, "threads": threads}
             for channels in grid.channels or (64 if grid.task == "upsampler" else 3,):

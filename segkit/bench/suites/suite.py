@@ -9,14 +9,13 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from segkit.bench.suites.grid import Grid
+from segkit.bench.suites.grid import AXES_OF_TASK, Grid
 from segkit.errors import SegkitError, UsageError, did_you_mean, nearest
 from segkit.registry.index import Index, singular
 
 QUICK = "quick"
 # Of exported files: the side of their images, pixels.
 EXPORTED, ROUNDS, ROUND_SECONDS = 512, 5, 1.0
-AXES = ("encoder", "decoder", "upsampler", "loss")
 LARGEST_FILE = 1_000_000
 SUFFIXES = (".yaml", ".yml")
 
@@ -58,8 +57,9 @@ def find_suite(written: str, index: Index) -> Suite:
     if written.partition("(")[0].partition("/")[0] in benchmarks:
         return _of_component(written, index)
     names = list(dict.fromkeys([*suites, *benchmarks]))
-    kinds = [e.kind for e in index.entries if e.name == written and singular(e.kind) in AXES]
-    meant = f"Did you mean --{singular(kinds[0])} {written}? " if kinds else ""
+    axes = [singular(each.kind) for each in index.entries if each.name == written]
+    axes = [axis for axis in axes if axis in AXES_OF_TASK["network"]]
+    meant = f"Did you mean --{axes[0]} {written}? " if axes else ""
     raise UsageError(
         "SK-B003",
         f"there is no suite called '{written}'.",

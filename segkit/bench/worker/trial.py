@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from segkit.bench.comparison.statistics import is_stable
-from segkit.bench.instruments.instrument import Instrument, Mark, Step, idle_level, instrument_for
-from segkit.bench.instruments.memory import give_back
+from segkit.bench.instruments.instrument import Instrument, Mark, Step, instrument_for, unheard
+from segkit.bench.instruments.memory import give_back, resident
 from segkit.bench.records.case import Case
 from segkit.bench.records.row import Memory
 from segkit.bench.workloads.choice import workload_for
@@ -53,7 +53,7 @@ class Trial:
         self.workload.load_code()
         touch_libraries(self.case.device)
         give_back()
-        idle = idle_level()
+        idle = resident()
         stage("building")
         start = time.perf_counter()
         self.workload.set_up()
@@ -122,13 +122,13 @@ class Trial:
             # The compiler's own memory is no need of the step: the level after compiling is idle,
             # less what the network holds.
             give_back()
-            idle = max(idle, idle_level() - self.workload.held_bytes())
+            idle = max(idle, resident() - self.workload.held_bytes())
         self.instrument.reset_peak()
         if self.case.compile == "graph":
             # A graph keeps a pool of its own, which counts.
             self.step = self._captured_step()
         for _ in range(MEMORY_STEPS):
-            self.step(_unheard)
+            self.step(unheard)
         return Memory.model_validate(self.instrument.peak(idle))
 
     def _gate(self, stage: Stage) -> dict[str, Any]:
@@ -204,7 +204,3 @@ def refuse_impossible(case: Case) -> None:
         raise UsageError(
             "SK-C007", f"the task {case.task} is not compiled.", "Leave --compile out."
         )
-
-
-def _unheard(phase: str) -> None:
-    """Marks of a step whose times nobody takes."""

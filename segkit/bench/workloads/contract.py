@@ -1,4 +1,4 @@
-"""The contract of what is measured, and which class measures which case."""
+"""The contract of what is measured."""
 
 from __future__ import annotations
 

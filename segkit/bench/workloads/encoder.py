@@ -7,11 +7,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from segkit.bench.instruments.instrument import Mark
-from segkit.bench.records.case import Case
 from segkit.bench.records.row import Correctness, Counts
-from segkit.bench.workloads.contract import load_components
 from segkit.bench.workloads.correctness import checked_shape, in_float64, relative_error, verdict
-from segkit.bench.workloads.inputs import layout_of, random_images, rotation
+from segkit.bench.workloads.inputs import RotatingInputs, layout_of, random_images, rotation
 from segkit.device import autocast
 from segkit.errors import UsageError
 from segkit.interfaces import EncoderTraits
@@ -19,19 +17,8 @@ from segkit.model.compose import checked_encoder
 from segkit.registry.components import default_registry
 
 
-class EncoderWorkload:
+class EncoderWorkload(RotatingInputs):
     """Images of sides that the encoder takes as they are, since no model pads them."""
-
-    unit = "image"
-
-    def __init__(self, case: Case) -> None:
-        self.case, self.units = case, case.batch
-        self.device = torch.device(case.device)
-        self.training = case.mode == "train"
-        self.turn = 0
-
-    def load_code(self) -> None:
-        load_components(self.case)
 
     def set_up(self) -> None:
         case = self.case
@@ -55,8 +42,7 @@ class EncoderWorkload:
         self.load()
 
     def load(self) -> None:
-        self.image_BCHW = self.images[self.turn % len(self.images)]
-        self.turn += 1
+        self.image_BCHW = self.images[self.next_of(self.images)]
 
     def work(self, mark: Mark) -> None:
         if not self.training:

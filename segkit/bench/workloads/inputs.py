@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 import torch
 from torch import Tensor
 
 from segkit.bench.records.case import Case
+from segkit.bench.workloads.contract import load_components
+from segkit.device import TYPES
 
 # More than the caches of most processors hold; no fewer than 2 batches, no more than 16.
 ROTATION_BYTES = 128 * 2**20
@@ -14,7 +18,28 @@ IGNORE_INDEX = 255
 BLOCK = 16
 IGNORED_SHARE = 0.02
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, **TYPES}
+
+
+class RotatingInputs:
+    """What workloads begin with whose inputs are random and take turns."""
+
+    unit = "image"
+
+    def __init__(self, case: Case) -> None:
+        self.case, self.units = case, case.batch
+        self.device = torch.device(case.device)
+        self.training = case.mode == "train"
+        self._turn = 0
+
+    def load_code(self) -> None:
+        load_components(self.case)
+
+    def next_of(self, inputs: Sized) -> int:
+        """Which of the inputs has its turn."""
+        at = self._turn % len(inputs)
+        self._turn += 1
+        return at
 
 
 def rotation(bytes_each: int) -> int:

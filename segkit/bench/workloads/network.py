@@ -10,9 +10,7 @@ from torch import Tensor, nn
 
 from segkit.bench.instruments.instrument import Mark
 from segkit.bench.limits.counting import counts_of
-from segkit.bench.records.case import Case
 from segkit.bench.records.row import Correctness, Counts
-from segkit.bench.workloads.contract import load_components
 from segkit.bench.workloads.correctness import (
     checked_shape,
     in_float64,
@@ -22,6 +20,7 @@ from segkit.bench.workloads.correctness import (
 )
 from segkit.bench.workloads.inputs import (
     IGNORE_INDEX,
+    RotatingInputs,
     layout_of,
     random_images,
     random_targets,
@@ -37,19 +36,8 @@ from segkit.training.loop.learner import make_optimizer
 LEARNING_RATE = 1e-6
 
 
-class NetworkWorkload:
+class NetworkWorkload(RotatingInputs):
     """Training: forward with loss, backward, optimizer (AdamW as `segkit train` has it)."""
-
-    unit = "image"
-
-    def __init__(self, case: Case) -> None:
-        self.case, self.units = case, case.batch
-        self.device = torch.device(case.device)
-        self.training = case.mode == "train"
-        self.turn = 0
-
-    def load_code(self) -> None:
-        load_components(self.case)
 
     def set_up(self) -> None:
         case = self.case
@@ -80,9 +68,9 @@ class NetworkWorkload:
         self.load()
 
     def load(self) -> None:
-        image_BCHW = self.images[self.turn % len(self.images)]
-        target_BHW = self.targets[self.turn % len(self.images)] if self.training else None
-        self.turn += 1
+        at = self.next_of(self.images)
+        image_BCHW = self.images[at]
+        target_BHW = self.targets[at] if self.training else None
         if self.case.compile != "graph":
             self.image_BCHW, self.target_BHW = image_BCHW, target_BHW
             return

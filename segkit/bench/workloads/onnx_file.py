@@ -7,19 +7,12 @@ from pathlib import Path
 import torch
 
 from segkit.bench.instruments.instrument import Mark
-from segkit.bench.records.case import Case
-from segkit.bench.workloads.inputs import random_images, rotation
+from segkit.bench.workloads.inputs import RotatingInputs, random_images, rotation
 from segkit.inference.onnx_network import load_onnx
 
 
-class OnnxWorkload:
+class OnnxWorkload(RotatingInputs):
     """The labels of images of random numbers, as the file takes them."""
-
-    unit = "image"
-
-    def __init__(self, case: Case) -> None:
-        self.case, self.units = case, case.batch
-        self.turn = 0
 
     def load_code(self) -> None:
         import onnx  # noqa: F401
@@ -36,8 +29,7 @@ class OnnxWorkload:
         self.load()
 
     def load(self) -> None:
-        self.image_BCHW = self.images[self.turn % len(self.images)].contiguous()
-        self.turn += 1
+        self.image_BCHW = self.images[self.next_of(self.images)].contiguous()
 
     def work(self, mark: Mark) -> None:
         self.network.labels(self.image_BCHW)

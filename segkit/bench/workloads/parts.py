@@ -7,13 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segkit.bench.instruments.instrument import Mark
-from segkit.bench.records.case import Case
 from segkit.bench.records.row import Correctness, Counts
-from segkit.bench.workloads.contract import load_components
 from segkit.bench.workloads.correctness import in_float64, relative_error, verdict
 from segkit.bench.workloads.inputs import (
     DTYPES,
     IGNORE_INDEX,
+    RotatingInputs,
     layout_of,
     random_targets,
     rotation,
@@ -22,18 +21,8 @@ from segkit.model.compose import build_loss
 from segkit.registry.components import default_registry
 
 
-class LossWorkload:
+class LossWorkload(RotatingInputs):
     """A loss on logits of the case's precision: forward, and in training the backward pass."""
-
-    unit = "image"
-
-    def __init__(self, case: Case) -> None:
-        self.case, self.units = case, case.batch
-        self.training = case.mode == "train"
-        self.turn = 0
-
-    def load_code(self) -> None:
-        load_components(self.case)
 
     def set_up(self) -> None:
         case = self.case
@@ -54,8 +43,7 @@ class LossWorkload:
         self.load()
 
     def load(self) -> None:
-        at = self.turn % len(self.logits)
-        self.turn += 1
+        at = self.next_of(self.logits)
         logits_BKHW = self.logits[at].detach().requires_grad_(self.training)
         self.logits_BKHW, self.target_BHW = logits_BKHW, self.targets[at]
 
@@ -93,18 +81,8 @@ class LossWorkload:
         return 0
 
 
-class UpsamplerWorkload:
+class UpsamplerWorkload(RotatingInputs):
     """One upsampler by a factor of 2, from half the case's size to all of it."""
-
-    unit = "image"
-
-    def __init__(self, case: Case) -> None:
-        self.case, self.units = case, case.batch
-        self.training = case.mode == "train"
-        self.turn = 0
-
-    def load_code(self) -> None:
-        load_components(self.case)
 
     def set_up(self) -> None:
         case = self.case
@@ -125,8 +103,7 @@ class UpsamplerWorkload:
         self.load()
 
     def load(self) -> None:
-        at = self.turn % len(self.maps)
-        self.turn += 1
+        at = self.next_of(self.maps)
         self.x_BCHW = self.maps[at].detach().requires_grad_(self.training)
         self.gradient_BCHW, self.pool_indices = self.larger[at], self.indices[at]
 
@@ -157,9 +134,13 @@ class UpsamplerWorkload:
         return verdict(self.case, errors, tuple(x_BCHW.shape))
 
     def count(self) -> Counts:
-        from segkit.bench.workloads.counts import counts_of_upsampler
-
-        return counts_of_upsampler(self.case, self.upsampler)
+        """Parameters, and the smaller and the larger map, once read and once written."""
+        case = self.case
+        larger = case.batch * case.channels * case.size**2 * DTYPES[case.precision].itemsize
+        return Counts(
+            parameters=sum(p.numel() for p in self.upsampler.parameters()),
+            fewest_bytes=(larger + larger // 4) * (2 if self.training else 1),
+        )
 
     def held_bytes(self) -> int:
         return sum(2 * p.numel() * p.element_size() for p in self.upsampler.parameters())

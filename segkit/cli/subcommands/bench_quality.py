@@ -75,7 +75,8 @@ def command(data: Path | None, file: Path | None, as_json: bool, **given: Any) -
 
 
 def _contest(table: Table, data: Path | None, given: dict[str, Any]) -> Contest:
-    from segkit.bench.quality.contest import Contest, threads_here
+    from segkit.bench.instruments.conditions import usable_cores
+    from segkit.bench.quality.contest import Contest
     from segkit.bench.quality.running import Place
     from segkit.bench.quality.table import chosen
     from segkit.bench.suites.grid import split_list
@@ -93,7 +94,7 @@ def _contest(table: Table, data: Path | None, given: dict[str, Any]) -> Contest:
     place = Place(
         Path(given["out"]).resolve(),
         Path(given["peers"] or sys.executable),
-        given["threads"] or threads_here(),
+        given["threads"] or usable_cores(),
     )
     return Contest(
         table,
