@@ -68,7 +68,8 @@ class Ways:
 class Answer(NamedTuple):
     """Of a whole image.
 
-    label_HW         the class of the highest mean probability, the first of equal ones
+    label_HW         of one answer the network's own labels, to the bit; of several the class of
+                     the highest mean probability, the first of equal ones
     probability_KHW  float32, adding up to 1 at each pixel
     mutual_HW        mutual information of class and answer; None where there is one answer
     """
@@ -83,11 +84,15 @@ def answer(predictor: Predictor, given: Given, ways: Ways = Ways()) -> Answer:
     pixels_BCHW = as_pixels(np.stack([given.pixels]))
     try:
         pooled = _Pooled()
-        for logits_KHW in _asked(predictor, pixels_BCHW, given.full_scale, ways):
-            pooled.add(logits_KHW)
-        log_KHW = pooled.log_mean_KHW
-        tempered_KHW = predictor.tempered(log_KHW).softmax(dim=0)
-        label_HW = as_labels(log_KHW.cpu().numpy())
+        if ways.several or isinstance(predictor.model, Ensemble):
+            for logits_KHW in _asked(predictor, pixels_BCHW, given.full_scale, ways):
+                pooled.add(logits_KHW)
+            label_HW = as_labels(pooled.log_mean_KHW.cpu().numpy())
+        else:
+            label_BHW, output = predictor.labelled(pixels_BCHW, given.full_scale)
+            pooled.add(predictor.enlarged(output, pixels_BCHW.shape[-2:])[0].float())
+            label_HW = label_BHW[0].cpu().numpy()
+        tempered_KHW = predictor.tempered(pooled.log_mean_KHW).softmax(dim=0)
         if predictor.model.record.label_count == 1:
             label_HW = label_HW * 0  # The only class is everywhere.
         return Answer(label_HW, tempered_KHW.cpu().numpy(), pooled.mutual_HW)

@@ -29,7 +29,7 @@ from segkit.inference.predictor import Predictor
 from segkit.inference.reading import Given, as_trained, asked_intensity
 from segkit.inference.separated import Found, find, separates
 from segkit.inference.shards import Shard, failures, merge
-from segkit.inference.slides.into_folder import predict_large, refuse_what_needs_whole_images
+from segkit.inference.slides.into_folder import predict_large, refuse_what_cannot_be_joined
 from segkit.inference.slides.opening import marked
 from segkit.inference.slides.tiff import refuse_level
 from segkit.inference.sources import Source, find_sources
@@ -54,13 +54,6 @@ def predict_to_folder(
     `predict_files` and `merge_shards` raise.
     """
     intensity = asked_intensity(asked.intensity)
-    if asked.tile and (asked.ways.several or output.needs_probabilities):
-        raise UsageError(
-            "SK-C007",
-            "--tta, --mc-dropout, --probabilities and --uncertainty need whole images, and --tile "
-            "cuts them.",
-            "Leave out --tile, or the others.",
-        )
     sources = find_sources(images)
     shard = Shard.read(asked.shard) if asked.shard else None
     if shard and asked.merge:
@@ -70,6 +63,14 @@ def predict_to_folder(
         sources = tuple(source for source in sources if shard.takes(source))
         output = replace(output, resume=not output.overwrite)
     sources = marked(sources, asked.level)
+    certain = asked.ways.several or output.needs_probabilities
+    if asked.tile and certain and not all(source.by_region for source in sources):
+        raise UsageError(
+            "SK-C007",
+            "--tta, --mc-dropout, --probabilities and --uncertainty need whole images, and --tile "
+            "cuts them.",
+            "Leave out --tile, or the others; slides, which are read by region, go with both.",
+        )
     device, precision = chosen(asked.model, asked.device, asked.precision)
     batch = asked.batch or streams_of(device)
     tiling = Tiling(asked.tile, asked.overlap, batch) if asked.tile else None
@@ -185,7 +186,7 @@ def _begun(
         objects=output.objects or bool(record.separation),
         mutual_information=output.uncertainty and asked.ways.contradict(predictor.model),
     )
-    refuse_what_needs_whole_images(sources, output, separates(predictor), asked.overlap)
+    refuse_what_cannot_be_joined(sources, output, separates(predictor), asked.overlap)
     output.refuse_clashes(sources)
     report = Report(asked.model, record, str(predictor.device), predictor.precision)
     conditions = {"model": fingerprint(predictor.model), **asked.shaping, **output.kept}
@@ -230,7 +231,7 @@ def _predicted(
         said: list[Answer] = []
         if certain:
             said = [answer(predictor, each, asked.ways) for each in images]
-        found = _found(predictor, images, said if asked.ways.several else ())
+        found = _found(predictor, images, said)
         for place, ((source, image), each) in enumerate(zip(group, found, strict=True)):
             yield (
                 source,
@@ -251,16 +252,16 @@ def _predicted(
 def _found(
     predictor: Predictor,
     images: Sequence[Given],
-    several: Sequence[Answer],
+    said: Sequence[Answer],
 ) -> list[Found]:
     """Labels of images of one size, and the maps of a model that separates objects.
 
-    several   answers that the labels are to come from, where more than one was asked for
+    said   answers that hold the labels already; none where none were asked for
     """
     scale = images[0].full_scale
     known: list[NDArray[np.integer] | None] = [None] * len(images)
-    if several:
-        known = [each.label_HW for each in several]
+    if said:
+        known = [each.label_HW for each in said]
     elif not predictor.model.record.separation:
         known = [*predictor.label_maps([each.pixels for each in images], scale)]
     return [

@@ -62,16 +62,19 @@ class Journal:
             return False
         line = self._line(place)
         same = line["stamp"] == stamp(source) and line["image"]["file"] == str(source.path)
-        return same and all(file.exists() for file in output.files_of(source))
+        return same and all(file.exists() for file in output.files_of(source).values())
 
     def add(
         self,
         source: Source,
         result: Predicted,
         objects: Sequence[Sequence[object]],
-        coco: Sequence[Mapping[str, Any]],
+        coco: Sequence[Mapping[str, Any]] | str,
     ) -> None:
-        """Writes down an image that is done."""
+        """Writes down an image that is done.
+
+        coco   annotations, or the file below the folder that holds them, a line each
+        """
         line = {
             "name": source.name,
             "stamp": stamp(source),

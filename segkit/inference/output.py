@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from os.path import realpath
 from pathlib import Path
@@ -17,7 +17,7 @@ from PIL import Image
 
 from segkit.errors import SegkitError, UsageError
 from segkit.inference.objects import Box, Object, numbered_map
-from segkit.inference.outlines import coco_annotation, geojson
+from segkit.inference.outlines import coco_annotation, geojson, traced
 from segkit.inference.prediction import Prediction
 from segkit.inference.sources import Source
 from segkit.storage import TEMPORARY, new_file, storage_errors
@@ -107,25 +107,33 @@ class Output:
         return {name: getattr(self, name) for name in (*names, "probabilities", "uncertainty")}
 
     def mask(self, source: Source) -> Path:
-        return self.folder / "masks" / f"{source.name}{source.mask_suffix}"
+        return self.files_of(source)["masks"]
 
-    def overlay(self, source: Source) -> Path:
-        return self.folder / "overlays" / f"{source.name}.png"
+    def files_of(self, source: Source) -> dict[str, Path]:
+        """All that is written for one image, by the folder it goes to.
 
-    def files_of(self, source: Source) -> Iterator[Path]:
-        """All that is written for one image."""
-        yield self.mask(source)
-        if self.overlays:
-            yield self.overlay(source)
+        A large image's maps are files of its mask's kind, and its annotations wait in a file of
+        their own for coco.json.
+        """
+        large = source.mask_suffix if source.by_region else ""
+        found = {"masks": self.folder / "masks" / f"{source.name}{source.mask_suffix}"}
         for wanted, kind, suffix in (
+            (self.overlays, "overlays", ".png"),
             (self.objects, "objects", ".tif"),
             (self.geojson, "geojson", ".geojson"),
-            (self.probabilities, "probabilities", ".tif"),
-            (self.uncertainty, "uncertainty", ".png"),
-            (self.mutual_information, "mutual-information", ".png"),
+            (self.coco and source.by_region, "coco", ".jsonl"),
+            (self.probabilities, "probabilities", large or ".tif"),
+            (self.uncertainty, "uncertainty", large or ".png"),
+            (self.mutual_information, "mutual-information", large or ".png"),
         ):
             if wanted:
-                yield self.folder / kind / f"{source.name}{suffix}"
+                found[kind] = self.folder / kind / f"{source.name}{suffix}"
+        return found
+
+    def relative(self, source: Source, kind: str) -> str | None:
+        """A file of one image as tables name it; None where it is not written."""
+        file = self.files_of(source).get(kind)
+        return file.relative_to(self.folder).as_posix() if file else None
 
     def refuse_clashes(self, sources: Sequence[Source]) -> None:
         """Raises UsageError SK-C012 where results would replace an image, or, unasked, a file."""
@@ -141,7 +149,7 @@ class Output:
             )
         # Unlike Path.resolve, realpath has an answer for links that go in a circle.
         images = {realpath(source.path) for source in sources}
-        written = [path for source in sources for path in self.files_of(source)]
+        written = [path for source in sources for path in self.files_of(source).values()]
         there = [path for path in (self.folder / REPORT, *written) if path.exists()]
         replaced = [path for path in there if realpath(path) in images]
         if replaced:
@@ -161,7 +169,7 @@ class Output:
 
     def remove_half_written(self, sources: Sequence[Source]) -> None:
         """What a kill has left of files that were being written, of these images."""
-        mine = {str(file) for source in sources for file in self.files_of(source)}
+        mine = {str(file) for source in sources for file in self.files_of(source).values()}
         with storage_errors(self.folder):
             for left in [*self.folder.rglob(f"*{TEMPORARY}*")]:
                 if str(left).rpartition(TEMPORARY)[0] not in mine:
@@ -177,34 +185,31 @@ class Output:
         """Writes the files of one image; returns its result, rows of objects, COCO annotations."""
         prediction.write_mask(self.mask(source))
         if self.overlays:
-            prediction.write_overlay(self.overlay(source))
+            prediction.write_overlay(self.files_of(source)["overlays"])
         if self.probabilities and prediction.probabilities is not None:
-            self._write(
-                source, "probabilities", ".tif", lambda p: _tiff(p, prediction.probabilities)
-            )
+            self._write(source, "probabilities", lambda p: _tiff(p, prediction.probabilities))
         if self.uncertainty and prediction.uncertainty is not None:
             grey_HW = np.rint(255 * prediction.uncertainty).astype(np.uint8)
-            self._write(source, "uncertainty", ".png", lambda p: Image.fromarray(grey_HW).save(p))
+            self._write(source, "uncertainty", lambda p: Image.fromarray(grey_HW).save(p))
         if self.mutual_information and prediction.mutual_information is not None:
             deep_HW = np.rint(65535 * prediction.mutual_information).astype(np.uint16)
-            self._write(
-                source, "mutual-information", ".png", lambda p: Image.fromarray(deep_HW).save(p)
-            )
+            self._write(source, "mutual-information", lambda p: Image.fromarray(deep_HW).save(p))
         size = prediction.labels.shape
         objects = prediction.objects_from(self.least_area) if self.counts_objects else ()
         if self.objects:
             number_HW = numbered_map(objects, size)
-            self._write(source, "objects", ".tif", lambda p: _number_tiff(p, number_HW))
+            self._write(source, "objects", lambda p: _number_tiff(p, number_HW))
         if self.geojson:
             text = json.dumps(geojson(objects, prediction.palette))
-            self._write(source, "geojson", ".geojson", lambda p: p.write_text(text, "utf-8"))
-        drawn = [coco_annotation(each, *size) for each in objects] if self.coco else []
+            self._write(source, "geojson", lambda p: p.write_text(text, "utf-8"))
+        drawn: list[dict[str, Any]] = []
+        if self.coco:
+            both = zip(objects, traced(objects), strict=True)
+            drawn = [coco_annotation(each, outline, *size) for each, outline in both]
         return self._result(source, prediction), [object_row(each) for each in objects], drawn
 
-    def _write(
-        self, source: Source, kind: str, suffix: str, write: Callable[[Path], object]
-    ) -> None:
-        file = self.folder / kind / f"{source.name}{suffix}"
+    def _write(self, source: Source, kind: str, write: Callable[[Path], object]) -> None:
+        file = self.files_of(source)[kind]
         with storage_errors(file):
             file.parent.mkdir(parents=True, exist_ok=True)
             with new_file(file, durable=False) as work:
@@ -218,9 +223,7 @@ class Output:
             height=height,
             width=width,
             mask=self.mask(source).relative_to(self.folder).as_posix(),
-            overlay=self.overlay(source).relative_to(self.folder).as_posix()
-            if self.overlays
-            else None,
+            overlay=self.relative(source, "overlays"),
             shares=prediction.shares,
             pixel_size=[spacing.y, spacing.x] if spacing else None,
             unit=spacing.unit if spacing else "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from segkit.inference.output import OBJECT_COLUMNS, Failed, Output
@@ -38,7 +39,11 @@ def write_tables(
                     file = line["image"]["file"]
                     table.write(as_csv_text([[file, *row] for row in line["objects"]]))
         if output.coco:
-            replace_text(output.folder / "coco.json", json.dumps(_coco(classes, background, lines)))
+            with (
+                new_file(output.folder / "coco.json") as work,
+                work.open("w", encoding="utf-8") as coco,
+            ):
+                coco.writelines(_coco(output.folder, classes, background, lines))
 
 
 def _summary(
@@ -77,16 +82,32 @@ def _failures(failed: Sequence[Failed]) -> list[list[object]]:
     return [[each.file, f"{each.code}: {each.what}"] for each in failed]
 
 
-def _coco(classes: Sequence[str], background: int, lines: Lines) -> dict[str, Any]:
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+def _coco(folder: Path, classes: Sequence[str], background: int, lines: Lines) -> Iterator[str]:
+    """The file's text, an annotation at a time: those of a large image are many."""
+    yield '{"images": ['
     for number, line in enumerate(lines(), start=1):
         image = line["image"]
         size = {"height": image["height"], "width": image["width"]}
-        images.append({"id": number, "file_name": image["file"], **size})
-        for each in line["coco"]:
-            annotations.append({"id": len(annotations) + 1, "image_id": number, **each})
+        told = {"id": number, "file_name": image["file"], **size}
+        yield ", " * (number > 1) + json.dumps(told)
+    yield '], "annotations": ['
+    count = 0
+    for number, line in enumerate(lines(), start=1):
+        for each in _annotations(folder, line):
+            count += 1
+            told = {"id": count, "image_id": number, **each}
+            yield ", " * (count > 1) + json.dumps(told)
     categories = [
         {"id": label, "name": name} for label, name in enumerate(classes) if label != background
     ]
-    return {"images": images, "annotations": annotations, "categories": categories}
+    yield f'], "categories": {json.dumps(categories)}}}'
+
+
+def _annotations(folder: Path, line: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Of one image, from the journal's line or from the file that it names."""
+    if not isinstance(line["coco"], str):
+        yield from line["coco"]
+        return
+    with (folder / line["coco"]).open(encoding="utf-8") as opened:
+        for text in opened:
+            yield json.loads(text)

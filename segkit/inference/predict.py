@@ -131,7 +131,7 @@ class _Answer:
         said, tile = None, self.tile or _tile_for(given)
         if self.with_probabilities or self.ways.several:
             said, tile = answer(self.predictor, given, self.ways), None
-        found = self._found(given, tile, said.label_HW if said and self.ways.several else None)
+        found = self._found(given, tile, said.label_HW if said else None)
         return Prediction(
             found.label_HW,
             tuple(self.record.label_names),

@@ -1,10 +1,11 @@
-"""A slide of 20,000 x 20,000 pixels with its objects: memory, labels and counts after kills."""
+"""A slide of 20,000 x 20,000 pixels with all its results: memory, labels, counts after kills."""
 
 import csv
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,21 +19,24 @@ from segkit.inference.predictor import Predictor
 
 BLOCK, PITCH, TIMES = 2000, 25, 10
 SIDE = BLOCK * TIMES
-# Prints what the process takes before it predicts, and the most it has taken then, in kB.
+# Writes down what the process takes before it predicts, and at its end the most it has taken, kB.
 MEASURED = """
 import sys
 from pathlib import Path
 from segkit.cli.main import segkit
 from segkit.model.folder import load_model
 
-def taken(what):
+def tell(what):
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(what))
+    taken = next(line.split()[1] for line in lines if line.startswith(what))
+    with open(sys.argv[1], "a") as told:
+        print(taken, file=told)
 
-model = load_model(sys.argv[2])
-idle = taken("VmRSS")
-status = segkit.main(args=sys.argv[1:], standalone_mode=False)
-print("MEASURED", idle, taken("VmHWM"), status)
+model = load_model(sys.argv[3])
+tell("VmRSS")
+status = segkit.main(args=sys.argv[2:], standalone_mode=False)
+tell("VmHWM")
+sys.exit(status)
 """
 
 
@@ -71,28 +75,36 @@ def place(block, tmp_path_factory):
 
 
 def command(place, out):
+    """(the command, the file it writes its memory to)."""
+    told = place / "taken"
+    told.unlink(missing_ok=True)
     said = ["predict", place / "model", place / "slide.tif", "--out", place / out]
-    said += ["--objects", "--precision", "fp32", "--resume"]
-    return [sys.executable, "-c", MEASURED, *map(str, said)]
+    said += ["--objects", "--geojson", "--coco", "--probabilities", "--uncertainty"]
+    said += ["--precision", "fp32", "--resume"]
+    return [sys.executable, "-c", MEASURED, *map(str, (told, *said))], told
 
 
 def finished(place, out):
-    """Above the idle process, bytes."""
-    ran = subprocess.run(command(place, out), check=True, capture_output=True, text=True)
-    idle, most, status = next(
-        line.split()[1:] for line in ran.stdout.splitlines() if line.startswith("MEASURED")
-    )
-    assert status == "0"
-    return (int(most) - int(idle)) * 1024
+    """The most it takes above the idle process, bytes."""
+    asked, told = command(place, out)
+    assert subprocess.run(asked, stdout=subprocess.DEVNULL).returncode == 0
+    idle, most = map(int, told.read_text().split())
+    return (most - idle) * 1024
 
 
 def killed(place, out, stands):
-    running = subprocess.Popen(command(place, out), stdout=subprocess.DEVNULL)
+    """The same of a process that is killed where it stands so."""
+    asked, told = command(place, out)
+    running = subprocess.Popen(asked, stdout=subprocess.DEVNULL)
     while not stands():
         assert running.poll() is None, "it came to its end before it was killed"
         time.sleep(0.05)
+    running.send_signal(signal.SIGSTOP)
+    status = Path(f"/proc/{running.pid}/status").read_text().splitlines()
+    most = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
     running.send_signal(signal.SIGKILL)
     running.wait()
+    return (most - int(told.read_text())) * 1024
 
 
 def size_of(file):
@@ -100,14 +112,16 @@ def size_of(file):
 
 
 @pytest.mark.slow
-def test_20000_by_20000_pixels_survive_kills_and_their_objects_are_numbered_in_less_than_2_gb(
-    place, block
-):
+def test_20000_by_20000_pixels_survive_kills_and_all_is_written_in_less_than_2_gb(place, block):
     """Killed in the middle of the regions and while objects are written, it goes on; what it comes
-    to are the whole image's labels and OpenCV's objects. Measured is the last process."""
-    killed(place, "out", lambda: size_of(place / "out/masks/slide.tif.regions") > 6_000_000)
-    killed(place, "out", lambda: any((place / "out/objects").glob("slide.tif.tmp-*")))
-    assert finished(place, "out") < 2e9
+    to are the whole image's labels and OpenCV's objects. Measured is every process."""
+    in_regions = killed(
+        place, "out", lambda: size_of(place / "out/masks/slide.tif.regions") > 6_000_000
+    )
+    in_objects = killed(place, "out", lambda: any((place / "out/objects").glob("slide.tif.tmp-*")))
+    taken = [in_regions, in_objects, finished(place, "out")]
+    sys.stdout.write(f"bytes above the idle process: {taken}\n")
+    assert max(taken) < 2e9
     label_HW = tifffile.imread(place / "out/masks/slide.tif")
     assert label_HW.shape == (SIDE, SIDE)
 
@@ -129,3 +143,6 @@ def test_20000_by_20000_pixels_survive_kills_and_their_objects_are_numbered_in_l
         areas = [int(row["area_pixels"]) for row in csv.DictReader(opened)]
     assert count - 1 == len(areas) > 600_000
     assert sorted(areas) == sorted(np.bincount(number_HW.ravel())[1:].tolist())
+    for file, mark in (("geojson/slide.geojson", b'"Feature"'), ("coco.json", b'"category_id"')):
+        assert (place / "out" / file).read_bytes().count(mark) == len(areas)
+    assert tifffile.imread(place / "out/uncertainty/slide.tif").shape == label_HW.shape

@@ -10,7 +10,8 @@ from scipy import ndimage
 from segkit.data.files.spacing import Spacing, read_spacing
 from segkit.data.layouts.shapes import from_run_lengths
 from segkit.inference.objects import find_objects
-from segkit.inference.outlines import coco_annotation, doubled_area, geojson, outlines
+from segkit.inference.outlines import coco_annotation, geojson, traced
+from segkit.inference.tracing import doubled_area, outlines, runs_of
 
 CLASSES = ("ground", "cell", "fibre")
 PALETTE = ((0, 0, 0), (255, 0, 0), (0, 255, 0))
@@ -100,15 +101,20 @@ def test_no_ring_touches_itself_and_their_areas_add_up():
     random = np.random.default_rng(0)
     for _ in range(60):
         mask_hw = random.random((9, 9)) < 0.55
-        rings = outlines(mask_hw)
+        (outline,) = outlines([runs_of(mask_hw)[1]])
+        parts = outline.polygons()
+        rings = [ring for part in parts for ring in part]
         assert sum(map(doubled_area, rings)) == 2 * mask_hw.sum()
         assert all(len(set(ring)) == len(ring) for ring in rings)
+        # Pixels that touch at their sides are one polygon.
+        assert len(parts) == ndimage.label(mask_hw)[1]
 
 
 def test_run_lengths_are_read_back_by_the_reader_of_coco_files():
     label_HW = label_map(3)
-    for each in find_objects(label_HW, CLASSES):
-        annotation = coco_annotation(each, *label_HW.shape)
+    objects = find_objects(label_HW, CLASSES)
+    for each, outline in zip(objects, traced(objects), strict=True):
+        annotation = coco_annotation(each, outline, *label_HW.shape)
         counts = annotation["segmentation"]["counts"]
         plain_N = np.repeat(np.arange(len(counts)) % 2, counts)
         plain_HW = plain_N.reshape(label_HW.shape[::-1]).T.astype(bool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import cv2
 import numpy as np
@@ -11,14 +12,18 @@ import tifffile
 import torch
 
 import segkit
+from segkit.data.files.spacing import Spacing
 from segkit.errors import UsageError
 from segkit.inference.files import PredictionSettings, predict_to_folder
-from segkit.inference.objects import find_objects
+from segkit.inference.objects import find_objects, numbered_map
+from segkit.inference.outlines import coco_annotation, geojson, traced
 from segkit.inference.output import Output, object_row
 from segkit.inference.slides import objects as slide_objects
 from segkit.inference.slides.kept import KeptRegions
 from segkit.inference.slides.objects import SlideObjects
+from segkit.inference.slides.outlining import Outlining
 from segkit.inference.slides.regions import Cut
+from segkit.reporting.pictures import palette_for
 
 CLASSES = ("ground", "cell", "gap")
 
@@ -58,6 +63,28 @@ def test_connected_objects_are_those_of_the_whole_image(stripe, least_area, monk
         top, left, bottom, right = each.box
         expected_HW[top:bottom, left:right][each.mask_hw] = each.number
     assert np.array_equal(number_HW, expected_HW)
+
+
+@pytest.mark.parametrize("rows", [1, 7])
+def test_outlines_traced_band_by_band_are_byte_for_byte_those_of_the_whole(rows, tmp_path):
+    """In the order of the numbers, whatever ends first; forgotten once it is written."""
+    label_HW = painted(1)
+    label_HW[5:295, 5:415][label_HW[5:295, 5:415] == 0] = 1
+    found = find_objects(label_HW, CLASSES)
+    palette = ((0, 0, 0), (255, 0, 0), (0, 255, 0))
+    number_HW = numbered_map(found, label_HW.shape)
+    files = tmp_path / "a/x.geojson", tmp_path / "b/x.jsonl"
+    table = [object_row(each) for each in found]
+    with Outlining(table, label_HW.shape, palette, (1, 1), *files) as outlining:
+        for top in range(0, len(label_HW), rows):
+            outlining.add(number_HW[top : top + rows])
+        assert not outlining._open
+        outlining.write()
+    assert files[0].read_text() == json.dumps(geojson(found, palette))
+    both = zip(found, traced(found), strict=True)
+    lines = [json.dumps(coco_annotation(each, outline, *label_HW.shape)) for each, outline in both]
+    assert files[1].read_text().splitlines() == lines
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 2
 
 
 def round_cells(height, width):
@@ -112,9 +139,14 @@ def place(tmp_path):
     return tmp_path
 
 
-def predict(place, out, overlap=0.5, **options):
+def predict(place, out, level=0, **options):
     asked = PredictionSettings(
-        str(place / "model"), precision="fp32", tile=96, overlap=overlap, background="ground"
+        str(place / "model"),
+        precision="fp32",
+        tile=96,
+        overlap=0.5,
+        background="ground",
+        level=level,
     )
     output = Output(place / out, overlays=False, objects=True, **options)
     return predict_to_folder(asked, [place / "slide.tif"], output)
@@ -136,12 +168,44 @@ def test_predict_numbers_a_slides_objects_and_goes_on_after_a_stop(place):
     assert np.array_equal(tifffile.imread(place / "out/objects/slide.tif"), number_HW)
 
 
-def test_outlines_and_objects_that_cannot_be_joined_are_refused(place):
-    with pytest.raises(UsageError, match="--objects numbers and measures objects of large images"):
-        predict(place, "out", geojson=True)
+def test_outlines_of_a_slide_are_those_of_its_mask_in_pixels_of_the_finest_level(place):
+    predict(place, "whole", geojson=True, coco=True)
+    label_HW = tifffile.imread(place / "whole/masks/slide.tif")
+    found = find_objects(label_HW, CLASSES, Spacing(0.25, 0.5, "\u00b5m"))
+    palette = segkit.load_model(place / "model").record.palette
+    expected = geojson(found, palette_for(3, palette))
+    assert json.loads((place / "whole/geojson/slide.geojson").read_text()) == expected
+    held = [sum(map(len, each["geometry"]["coordinates"])) for each in expected["features"]]
+    assert len(held) > 20 and max(held) > 100
+    first = expected["features"][0]["properties"]["measurements"]
+    assert first == {"area pixels": found[0].area, "area \u00b5m\u00b2": found[0].area / 8}
+
+    written = json.loads((place / "whole/coco.json").read_text())
+    outlines = traced(found)
+    for each, outline, annotation in zip(found, outlines, written["annotations"], strict=True):
+        told = coco_annotation(each, outline, *label_HW.shape)
+        assert annotation == {"id": each.number, "image_id": 1, **told}
+    predict(place, "coarse", level=1, geojson=True)
+    coarse = find_objects(tifffile.imread(place / "coarse/masks/slide.tif"), CLASSES)
+    features = json.loads((place / "coarse/geojson/slide.geojson").read_text())["features"]
+    for each, feature in zip(coarse, features, strict=True):
+        x = [x for part in _parts(feature["geometry"]) for x, _ in part[0]]
+        left, width = each.box[1], each.box[3] - each.box[1]
+        # 421 pixels at the finest level are 211 at this one.
+        assert [min(x), max(x)] == pytest.approx(
+            [left * 421 / 211, (left + width) * 421 / 211], abs=1e-3
+        )
+
+
+def _parts(geometry):
+    parts = geometry["coordinates"]
+    return [parts] if geometry["type"] == "Polygon" else parts
+
+
+def test_objects_of_a_separating_model_that_cannot_be_joined_are_refused(place):
     model = segkit.build_model("unet(width=4, depth=2)", num_classes=3).eval()
     segkit.save_model(model, place / "model", classes=("background", "foreground", "boundary"))
     asked = PredictionSettings(str(place / "model"), precision="fp32", tile=96, overlap=0.0)
     with pytest.raises(UsageError, match="cannot be joined where regions meet"):
-        predict_to_folder(asked, [place / "slide.tif"], Output(place / "none", objects=True))
+        predict_to_folder(asked, [place / "slide.tif"], Output(place / "none", geojson=True))
     assert not (place / "none").exists()

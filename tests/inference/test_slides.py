@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import segkit
-from segkit.errors import DataError, UsageError
+from segkit.errors import DataError
 from segkit.inference.files import PredictionSettings, predict_to_folder
 from segkit.inference.output import Output
 from segkit.inference.predictor import Predictor
@@ -349,8 +349,6 @@ def test_what_cannot_be_read_by_region_is_said(place, picture, monkeypatch):
     tifffile.imwrite(place / "stack.tif", stack, photometric="minisblack", metadata={"axes": "ZYX"})
     (failed,) = predict(place, place / "stack.tif", "stack").failed
     assert failed.code == "SK-D015"
-    with pytest.raises(UsageError, match="--geojson, --coco, --probabilities"):
-        predict(place, place / "strip.tif", "outlines", geojson=True)
 
 
 def test_a_plugin_can_read_another_format(place, network, picture, monkeypatch):

@@ -9,28 +9,22 @@ from segkit.errors import DataError, StorageError, UsageError
 from segkit.inference.journal import Journal, stamp
 from segkit.inference.output import Failed, Output, Predicted
 from segkit.inference.predictor import Predictor
-from segkit.inference.slides.predicting import RegionSettings, Slide, WantedObjects
+from segkit.inference.slides.maps import MUTUAL, PROBABILITIES, UNCERTAINTY
+from segkit.inference.slides.predicting import RegionSettings, Slide
+from segkit.inference.slides.wanted import Wanted
 from segkit.inference.sources import Source
 
 
-def refuse_what_needs_whole_images(
+def refuse_what_cannot_be_joined(
     sources: Sequence[Source], output: Output, separating: bool, overlap: float
 ) -> None:
-    """Raises UsageError SK-C007 where outlines or probabilities of a large image are asked for, or
-    objects that cannot be joined.
+    """Raises UsageError SK-C007 where objects of a large image are asked for that cannot be joined.
 
     separating   whether the model tells objects apart that touch
     overlap      share of a tile that neighbours have in common
     """
     large = [source for source in sources if source.by_region]
-    if large and (output.geojson or output.coco or output.needs_probabilities):
-        raise UsageError(
-            "SK-C007",
-            f"{large[0].path} is read by region, and --geojson, --coco, --probabilities and "
-            "--uncertainty need whole images.",
-            "Leave them out for it; --objects numbers and measures objects of large images too.",
-        )
-    if large and output.objects and separating and not overlap:
+    if large and output.counts_objects and separating and not overlap:
         raise UsageError(
             "SK-C007",
             f"{large[0].path} is read by region, and without an overlap the objects that the model "
@@ -57,12 +51,7 @@ def predict_large(
     on_region   called with (name, regions done, regions)
     """
     for source in sources:
-        overlay = output.overlay(source) if output.overlays else None
-        objects = None
-        if output.objects:
-            file = output.folder / "objects" / f"{source.name}.tif"
-            objects = WantedObjects(file, background, output.least_area)
-        slide = Slide(source.path, output.mask(source), overlay, objects)
+        slide = Slide(source.path, _wanted(output, source, background))
         if not output.resume:
             slide.finish()
         asked: dict[str, Any] = {**conditions, "stamp": stamp(source)}
@@ -82,11 +71,29 @@ def predict_large(
                 height=found.size[0],
                 width=found.size[1],
                 mask=output.mask(source).relative_to(output.folder).as_posix(),
-                overlay=overlay.relative_to(output.folder).as_posix() if overlay else None,
+                overlay=output.relative(source, "overlays"),
                 shares=found.shares,
                 pixel_size=found.pixel_size,
                 unit=found.unit,
+                doubt=found.doubt.get(UNCERTAINTY),
+                mutual_information=found.doubt.get(MUTUAL),
             )
-            journal.add(source, result, found.objects, [])
+            journal.add(source, result, found.objects, output.relative(source, "coco") or [])
             slide.finish()
         on_image()
+
+
+def _wanted(output: Output, source: Source, background: int) -> Wanted:
+    files = output.files_of(source)
+    return Wanted(
+        files["masks"],
+        overlay=files.get("overlays"),
+        objects=files.get("objects"),
+        geojson=files.get("geojson"),
+        coco=files.get("coco"),
+        probabilities=files.get(PROBABILITIES),
+        uncertainty=files.get(UNCERTAINTY),
+        mutual_information=files.get(MUTUAL),
+        background=background,
+        least_area=output.least_area,
+    )

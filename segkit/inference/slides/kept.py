@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,7 +44,7 @@ class KeptRegions:
     def __len__(self) -> int:
         return len(self._places)
 
-    def add(self, number: int, label_HW: NDArray[np.integer]) -> None:
+    def add(self, number: int, label_HW: NDArray[np.integer] | NDArray[np.floating]) -> None:
         """Writes down a region that is done."""
         packed = zlib.compress(label_HW.astype(self.dtype).tobytes(), 1)
         with storage_errors(self.file):
@@ -60,18 +60,19 @@ class KeptRegions:
         packed = self._opened.read(length)
         return np.frombuffer(zlib.decompress(packed), self.dtype).reshape(size)
 
-    def bands(self, cut: Cut) -> Iterator[NDArray[np.integer]]:
-        """Rows of labels (h, W), from the top, of regions that are all done."""
+    def bands(
+        self, cut: Cut, number_of: Callable[[int], int] = lambda number: number
+    ) -> Iterator[NDArray[np.integer]]:
+        """Rows of labels (h, W), from the top, of regions that are all done.
+
+        number_of   under which number a region is kept
+        """
         for band in cut.bands():
-            yield np.concatenate([self.read(each.number, each.size) for each in band], axis=1)
+            parts = [self.read(number_of(each.number), each.size) for each in band]
+            yield np.concatenate(parts, axis=1)
 
     def close(self) -> None:
         self._opened.close()
-
-    def remove(self) -> None:
-        """Once the mask is there."""
-        self.close()
-        self.file.unlink(missing_ok=True)
 
     def _read_places(self, place: int) -> int:
         """Finds the whole regions; returns where the last of them ends."""

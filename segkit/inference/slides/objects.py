@@ -148,7 +148,7 @@ def write_numbers(
     """The objects' numbers as a TIFF, 16 bits where they suffice, else 32."""
     dtype = np.dtype(np.uint16 if count < 2**16 else np.uint32)
     numbers = (band_hW.astype(dtype) for band_hW in bands)
-    write_tiff(file, numbers, size, dtype, palette=(), spacing=spacing, name=name)
+    write_tiff(file, [numbers], size, dtype, spacing=spacing, name=name)
 
 
 def _joined(one: tuple[Region, Labels], other: tuple[Region, Labels]) -> NDArray[np.int64]:

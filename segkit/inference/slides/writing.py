@@ -1,8 +1,9 @@
-"""Label images written band by band: OME-TIFF in compressed tiles, or OME-Zarr."""
+"""Images of labels and of numbers written band by band, as OME-TIFF in compressed tiles."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -22,37 +23,47 @@ Bands = Iterator[NDArray[np.integer]]
 
 def write_tiff(
     file: Path,
-    bands: Bands,
+    planes: Sequence[Bands],
     size: tuple[int, int],
     dtype: np.dtype[Any],
     *,
-    palette: Sequence[Sequence[int]],
+    palette: Sequence[Sequence[int]] = (),
     spacing: Spacing | None,
     name: str,
+    channels: Sequence[str] = (),
+    description: str = "",
 ) -> None:
-    """An OME-TIFF of one page whose pixels are the classes, shown in the palette's colours.
+    """An OME-TIFF with a page for each plane; one of bytes with a palette is shown in its colours.
 
-    bands   rows of labels (h, W), from the top
-    name    of the image: with its size it makes the file's UUID, so that equal labels are equal
-            files
+    planes       of each, its rows (h, W) from the top
+    name         of the image: with its size it makes the file's UUID, so that equal planes are
+                 equal files
+    channels     the planes' names; none: there is one, without an axis of channels
+    description  what the values say
     """
     metadata: dict[str, Any] = {
-        "axes": "YX",
+        "axes": "CYX" if channels else "YX",
         "Name": name,
         "UUID": f"urn:uuid:{uuid5(NAMESPACE_URL, f'{name} {size}')}",
         "Creator": "segkit",
     }
+    if channels:
+        metadata["Channel"] = {"Name": list(channels)}
+    if description:
+        metadata["Description"] = description
     if spacing is not None:
         metadata |= {"PhysicalSizeX": spacing.x, "PhysicalSizeY": spacing.y}
         metadata |= {"PhysicalSizeXUnit": spacing.unit, "PhysicalSizeYUnit": spacing.unit}
     colours: dict[str, Any] = {"photometric": "minisblack"}
-    if dtype == np.uint8:
+    if palette:
         colour_3N = np.array(palette_for(256, palette), np.uint16).T * 257
         colours = {"photometric": "palette", "colormap": colour_3N}
-    with tifffile.TiffWriter(file, ome=True, bigtiff=size[0] * size[1] > CLASSIC) as writer:
+    shape = (len(planes), *size) if channels else size
+    large = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize > CLASSIC
+    with tifffile.TiffWriter(file, ome=True, bigtiff=large) as writer:
         writer.write(
-            _tiles(bands, size),
-            shape=size,
+            chain.from_iterable(_tiles(bands, size) for bands in planes),
+            shape=shape,
             dtype=dtype,
             tile=(SIDE, SIDE),
             compression="zlib",
