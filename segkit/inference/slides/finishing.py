@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.inference.predictor import Predictor
-from segkit.inference.slides import ome_zarr
 from segkit.inference.slides.given import GivenRegions
 from segkit.inference.slides.objects import SlideObjects, write_numbers
+from segkit.inference.slides.ome_zarr import SUFFIX as ZARR
 from segkit.inference.slides.outlining import Outlining
 from segkit.inference.slides.preview import preview
 from segkit.inference.slides.regions import Cut, RegionReader
 from segkit.inference.slides.store import Store
 from segkit.inference.slides.wanted import Wanted
 from segkit.inference.slides.writing import write_tiff
+from segkit.inference.slides.zarr_writing import write_planes
 from segkit.reporting.pictures import palette_for, write_picture
 from segkit.reporting.sheets import explained
 from segkit.storage import new_file, new_folder, storage_errors
@@ -128,10 +129,10 @@ class Finishing:
     def _mask(self, bands: Bands) -> None:
         mask, spacing, dtype = self.wanted.mask, self.reader.spacing, self.store.labels.dtype
         with storage_errors(mask):
-            if mask.suffix == ome_zarr.SUFFIX:
+            if mask.suffix == ZARR:
                 version = getattr(self.reader, "version", 3)
                 with new_folder(mask) as folder:
-                    ome_zarr.write_planes(
+                    write_planes(
                         folder,
                         [bands],
                         self.size,

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segkit.inference.certainty import Answer, entropy
-from segkit.inference.slides import ome_zarr
 from segkit.inference.slides.kept import KeptRegions
+from segkit.inference.slides.ome_zarr import SUFFIX as ZARR
 from segkit.inference.slides.regions import Cut, Region, RegionReader
 from segkit.inference.slides.writing import write_tiff
+from segkit.inference.slides.zarr_writing import write_planes
 from segkit.storage import new_file, new_folder, storage_errors
 
 PROBABILITIES, UNCERTAINTY, MUTUAL = "probabilities", "uncertainty", "mutual-information"
@@ -74,11 +75,11 @@ class KeptMap:
         channels = self.channels if self.kind == PROBABILITIES else ()
         with storage_errors(self.file):
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            if self.file.suffix == ome_zarr.SUFFIX:
+            if self.file.suffix == ZARR:
                 version = getattr(reader, "version", 3)
                 with new_folder(self.file) as folder:
                     spacing = reader.spacing
-                    ome_zarr.write_planes(
+                    write_planes(
                         folder, planes, size, dtype, channels, spacing=spacing, version=version
                     )
             else:
