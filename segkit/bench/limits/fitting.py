@@ -33,17 +33,22 @@ def refuse_too_large(config: TrainConfig) -> None:
         return
     device = choose_device(config.device)
     memory = _memory(device)
-    precision = "bf16" if config.precision == "auto" else config.precision
-    step = _step_of(config, 2, config.in_channels or 3, config.batch, precision, "cuda")
-    try:
-        needed = count_step(step).peak_bytes
-    except (SegkitError, RuntimeError):
-        return  # what cannot be counted is tried
+    channels, pixels = config.in_channels or 3, config.size**2 * config.batch
+    # Images in single precision, masks in whole numbers of eight bytes: known at once, where to
+    # count all that the network holds takes ten seconds.
+    needed, of_what = pixels * (4 * channels + 8), "for its images and masks alone"
+    if memory and needed <= memory:
+        precision = "bf16" if config.precision == "auto" else config.precision
+        step = _step_of(config, 2, channels, config.batch, precision, "cuda")
+        try:
+            needed, of_what = count_step(step).peak_bytes, "at the least"
+        except (SegkitError, RuntimeError):
+            return  # what cannot be counted is tried
     if memory and needed > memory:
         raise OutOfMemory(
             "SK-T002",
             f"a step of {config.batch} crops of {config.size} x {config.size} pixels (height x "
-            f"width) needs {needed / GIB:,.0f} GiB at the least, and {device} has "
+            f"width) needs {needed / GIB:,.0f} GiB {of_what}, and {device} has "
             f"{memory / GIB:,.0f} GiB.",
             f"Use a smaller --size, such as 512, or a smaller --batch; `segkit plan --memory "
             f"{max(1, memory // GIB)} --size {config.size}` says which batch fits.",
