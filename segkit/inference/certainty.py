@@ -84,7 +84,7 @@ def answer(predictor: Predictor, given: Given, ways: Ways = Ways()) -> Answer:
     pixels_BCHW = as_pixels(np.stack([given.pixels]))
     try:
         pooled = _Pooled()
-        if ways.several or isinstance(predictor.model, Ensemble):
+        if ways.several or predictor.model.several:
             for logits_KHW in _asked(predictor, pixels_BCHW, given.full_scale, ways):
                 pooled.add(logits_KHW)
             label_HW = as_labels(pooled.log_mean_KHW.cpu().numpy())

@@ -24,6 +24,9 @@ from segkit.inference.slides.objects import SlideObjects
 from segkit.inference.slides.outlining import Outlining
 from segkit.inference.slides.regions import Cut
 from segkit.reporting.pictures import palette_for
+from segkit.separation.boundary import Boundary
+from segkit.separation.centre import Centre
+from segkit.separation.distance import Distance
 
 CLASSES = ("ground", "cell", "gap")
 
@@ -119,6 +122,34 @@ def test_separated_objects_are_joined_at_every_border_and_touching_ones_are_not(
     assert len(pairs[0]) == len(np.unique(pairs[0])) == len(np.unique(pairs[1]))
     whole = find_objects(label_HW, ("ground", "cell"), number_HW=number_HW)
     assert rows == [object_row(each) for each in whole]
+
+
+@pytest.mark.parametrize("kind", [Boundary, Distance, Centre])
+def test_every_separation_finds_in_tiles_the_objects_of_the_whole_image(kind, tmp_path):
+    """Objects smaller than the margin, each told apart in what one tile sees of its maps."""
+    true_HW = round_cells(130, 170)
+    separation = kind(reach=5.0)
+    maps_MHW = separation.targets(true_HW)
+    if kind is Boundary:
+        maps_MHW = np.where(maps_MHW > 0, 9.0, -9.0)
+    whole_HW = separation.decode(maps_MHW, true_HW > 0)
+    cut = Cut(130, 170, 96, 0.5, 16)
+    labels = KeptRegions(tmp_path / "labels", {}, np.dtype(np.uint8))
+    windows = KeptRegions(tmp_path / "windows", {}, np.dtype(np.uint32))
+    for region in (region for band in cut.bands() for region in band):
+        labels.add(region.number, (true_HW > 0)[region.rows, region.columns])
+        seen = separation.decode(maps_MHW[:, *region.seen], true_HW[region.seen] > 0)
+        windows.add(region.number, seen)
+    parts = SlideObjects(cut, ("ground", "cell"), 0, 1, None)
+    rows, found_HW = numbered_bands(parts.separated(labels, windows))
+    assert len(rows) == whole_HW.max() > 100
+    areas = np.bincount(whole_HW.ravel()), np.bincount(found_HW.ravel())
+    shared = []
+    for number in range(1, len(rows) + 1):
+        common_N = np.bincount(found_HW[whole_HW == number], minlength=len(rows) + 1)
+        shared.append((common_N / (areas[0][number] + areas[1] - common_N))[1:].max())
+    assert min(shared) > 0.8
+    assert np.mean(shared) > 0.99
 
 
 @pytest.fixture
