@@ -44,10 +44,12 @@ def within_minutes(setup: Setup, deadline: Deadline) -> Setup:
     length = shape(left, costs)
     if not length.steps:
         least = duration(seconds - left + costs.step + costs.evaluation + costs.checkpoint)
+        start = duration(max(seconds - left, 0.0))
         raise UsageError(
             "SK-C009",
-            f"{deadline.told}: a step takes {costs.step:.2g} s here, an evaluation "
-            f"{duration(costs.evaluation)}, and one of each needs {least} in all.",
+            f"{deadline.told}: a step takes {costs.step:.2g} s here and an evaluation "
+            f"{duration(costs.evaluation)}, after {start} for the start: "
+            f"with one of each {least} in all.",
             "Give more minutes, a smaller --size or a smaller network.",
         )
     epochs = length.epochs
@@ -60,7 +62,7 @@ def within_minutes(setup: Setup, deadline: Deadline) -> Setup:
             "samples_every": max(1, epochs // SHOWN) if seconds >= LONG else epochs,
         }
     )
-    reason = f"to end in {seconds / 60:.3g} minutes, at {costs.step:.2g} s a step"
+    reason = f"to end in {seconds / 60:.3g} min, at {costs.step:.2g} s a step"
     return replace(
         setup,
         config=config,

@@ -17,8 +17,8 @@ from segkit.errors import UsageError
 from segkit.reporting import charts
 from segkit.reporting.pages import Figure
 from segkit.reporting.report import Report, Section, case, drawn, score_text
-from segkit.reporting.words import duration
-from segkit.storage import replace_text, storage_errors
+from segkit.reporting.words import counted, duration
+from segkit.storage import read_json, replace_text, storage_errors
 from segkit.training.monitoring.events import Events
 from segkit.training.monitoring.notebook import Notebook, read_notes
 from segkit.training.run.run_folder import RunFolder
@@ -70,7 +70,7 @@ def _page(run: RunFolder, config: TrainConfig, epochs: Sequence[Mapping[str, Any
     return Report(
         f"Training of {run.folder}",
         f"{model}, on {config.data or 'the built-in demo set'}.",
-        _headline(epochs, best),
+        _headline(run, epochs, best),
         notes.get("warnings", ()),
         [
             *([Section("Curves", _curves_note(best), figures=curves)] if curves else []),
@@ -95,18 +95,26 @@ def _page(run: RunFolder, config: TrainConfig, epochs: Sequence[Mapping[str, Any
 
 
 def _headline(
-    epochs: Sequence[Mapping[str, Any]], best: Mapping[str, Any]
+    run: RunFolder, epochs: Sequence[Mapping[str, Any]], best: Mapping[str, Any]
 ) -> list[tuple[str, str, str]]:
     last = epochs[-1]
     found = []
     if name := best.get("score_name"):
-        place = f"epoch {best['epoch']} of {last['epochs']}"
+        place = f"epoch {best['epoch']} of {last['epochs']}{_scored_on(run)}"
         found.append((f"best {name}", score_text(best["scores"].get(name)), place))
     found.append(("loss", score_text(last["loss"]), f"of training, epoch {last['epoch']}"))
     seconds = sum(each["seconds"] for each in epochs)
     speed = np.median([each["images_per_second"] for each in epochs])
     found.append(("time", duration(seconds), f"{speed:.3g} images a second"))
     return found
+
+
+def _scored_on(run: RunFolder) -> str:
+    """How many images the score is of: it means little where they are few."""
+    if not run.samples_list.is_file():
+        return ""
+    images = len(read_json(run.samples_list).get("val", ()))
+    return f", on {counted(images, 'image')}" if images else ""
 
 
 def _curves_note(best: Mapping[str, Any]) -> str:
