@@ -76,7 +76,7 @@ def train(
             setup = within_minutes(setup, deadline)
         watching.decided([*sentences(setup), *chosen])
         if dry_run:
-            watching.decided(rehearsed(setup, wanted))
+            watching.decided(rehearsed(setup, wanted, deadline.seconds if deadline else 0.0))
             return None
         with ExitStack() as stack:
             run = None

@@ -13,7 +13,7 @@ from segkit.training.preparation.setup import set_up
 from segkit.training.rehearsal import minutes
 from segkit.training.rehearsal.deadline import Deadline
 from segkit.training.rehearsal.minutes import Shape, shape, within_minutes
-from segkit.training.rehearsal.rehearsal import Costs, rehearse
+from segkit.training.rehearsal.rehearsal import Costs, rehearse, rehearsed
 from segkit.training.rehearsal.speed import MeasuredSpeed
 from segkit.training.training import resume, train
 
@@ -65,6 +65,12 @@ def test_measuring_leaves_network_and_random_numbers_as_they_were(settings, alon
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(before[name], each) for name, each in setup.model.state_dict().items())
     assert min(costs.step, costs.evaluation, costs.checkpoint) > 0
+
+
+def test_a_dry_run_with_minutes_says_no_other_time(settings, alone, tmp_path):
+    setup = set_up(settings(), alone, Silence())
+    told = dict(rehearsed(setup, tmp_path / "run", given=900.0))["time"]
+    assert told.startswith("15 min 0 s as given, with more or fewer epochs as a step takes: ")
 
 
 @pytest.fixture

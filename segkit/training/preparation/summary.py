@@ -30,7 +30,9 @@ def sentences(setup: Setup) -> list[tuple[str, str]]:
         ("device", f"{describe(setup.group.device)}, {config.precision}{processes}"),
         ("training", _length_sentence(setup)),
     ]
-    lines += [("recipe", each.sentence()) for each in setup.decisions]
+    lines += [
+        ("recipe" if each.setting else "caution", each.sentence()) for each in setup.decisions
+    ]
     if asked := len(MIRRORS[model.record.mirrors]) - 1:
         told = counted(asked, "mirrored version")
         lines.append(("mirror", f"scores and predictions are the mean over each image and {told}"))

@@ -68,10 +68,11 @@ def rehearse(setup: Setup, seconds: float = 0.0) -> Costs:
     return Costs(step, evaluation, checkpoint, PICTURE * an_image * setup.config.samples)
 
 
-def rehearsed(setup: Setup, wanted: Path) -> list[tuple[str, str]]:
+def rehearsed(setup: Setup, wanted: Path, given: float = 0.0) -> list[tuple[str, str]]:
     """Time, memory and disk that the training takes, as (subject, sentence).
 
     wanted   the run folder that there would be
+    given    seconds in which it ends whatever a step takes; 0: as long as its steps take
     Raises OutOfMemory where a step does not fit.
     """
     costs = rehearse(setup)
@@ -79,13 +80,11 @@ def rehearsed(setup: Setup, wanted: Path) -> list[tuple[str, str]]:
     evaluations = sum(setup.is_due(number) for number in range(1, setup.epochs + 1))
     whole = an_epoch * setup.epochs + (costs.evaluation + costs.checkpoint) * evaluations
     scored = f", {duration(costs.evaluation)} an evaluation" if setup.evaluates else ""
-    lines = [
-        (
-            "time",
-            f"about {duration(whole)} on this machine, as busy as it is now: {costs.step:.2g} s a "
-            f"step, {duration(an_epoch)} an epoch{scored}",
-        )
-    ]
+    took = f"{costs.step:.2g} s a step, {duration(an_epoch)} an epoch{scored}"
+    told = f"about {duration(whole)} on this machine, as busy as it is now: {took}"
+    if given:
+        told = f"{duration(given)} as given, with more or fewer epochs as a step takes: {took} now"
+    lines = [("time", told)]
     memory = memory_in_use(setup.group.device)
     if memory is not None:
         lines.append(("memory", f"{_size(memory)} at the most so far"))
