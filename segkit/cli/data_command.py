@@ -64,7 +64,9 @@ def command() -> None:
     help="Where crops are cut.",
 )
 @click.option(
-    "--size", type=click.IntRange(min=8), help="Side of a crop, pixels. [default: fits the images]"
+    "--size",
+    type=click.IntRange(8, 8192),
+    help="Side of a crop, pixels. [default: fits the images]",
 )
 @click.option(
     "--count", type=click.IntRange(min=1), default=6, show_default=True, help="Samples shown."

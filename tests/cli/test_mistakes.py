@@ -218,6 +218,7 @@ PLACES = [
     ),
     ("predict {0}/runs/cells {0}/*.jpg --out {0}/out", 3, "and nothing matches it."),
     ("data preview {0}/cells --out {0}/x.jpg", 2, "x.jpg is no .png file."),
+    ("data preview {0}/cells --size 100000", 2, "100000 is not in the range 8<=x<=8192."),
     ("data check {0}/cells --out {0}/cells/report", 2, "where nothing is ever written."),
     ("data convert {0}/cells {0}/photos", 2, "{0}/photos exists."),
     ("bench --out {0}/x.tif", 2, "--out {0}/x.tif is a file."),

@@ -305,6 +305,15 @@ def test_an_evaluation_speaks_of_no_void(make_set):
     )
 
 
+def test_a_number_of_classes_that_contradicts_what_is_named_or_read_is_to_be_left_out(make_set):
+    root = make_set({"a": plane(0, 1), "b": plane(1, 0)}, yaml="names: [sea, land]\n")
+    error = refusal(root, num_classes=3)
+    assert error.what == "2 classes are named (sea, land), and 3 are wanted."
+    assert error.fix.startswith("Leave out --num-classes. Or declare what each value means: --lab")
+    error = refusal(root, num_classes=3, of_model=True)
+    assert error.fix.startswith("Declare what each value means: --label-mapping")
+
+
 def test_trimaps_scored_by_a_model_of_two_classes_are_told_with_their_mapping(make_set):
     root = make_set({"a": plane(1, 2, 3), "b": plane(2, 1, 3)})
     error = refusal(root, num_classes=2, of_model=True)

@@ -241,12 +241,14 @@ def _labelling(
 ) -> Labelling:
     classes = tuple(wishes.settings.names or names)
     if wishes.num_classes not in (None, len(classes)):
+        named = "named" if wishes.settings.names else "found in the masks"
+        leave_out = "" if wishes.of_model else "Leave out --num-classes. Or d"
         raise DataError(
             "SK-D012",
-            f"the masks hold {len(classes)} classes ({', '.join(classes[:8])}), "
+            f"{len(classes)} classes are {named} ({', '.join(classes[:8])}), "
             f"and {wishes.num_classes} are wanted.",
-            "Declare what each value means: --label-mapping '{VALUE: LABEL, …}', or label_mapping "
-            f"in {wishes.settings.to_write}.",
+            f"{leave_out or 'D'}eclare what each value means: --label-mapping "
+            f"'{{VALUE: LABEL, …}}', or label_mapping in {wishes.settings.to_write}.",
         )
     palette = _palette(rule, masks, wishes.settings, classes)
     return Labelling(rule, classes, palette, ignore, tuple(notes))

@@ -111,10 +111,10 @@ def absent_classes(
         f"{_listed([f'{k} ({names[k]})' for k in absent])} "
         f"{'occurs' if len(absent) == 1 else 'occur'} in none."
     )
-    fix = (
-        "A class without a pixel is never learned and has no score. If there are fewer classes, "
-        f"say so: --num-classes {max(values, default=0) + 1}."
-    )
+    fix = "A class without a pixel is never learned and has no score."
+    # One class alone would only score perfectly.
+    if max(values, default=0) > 0:
+        fix += f" If there are fewer classes, say so: --num-classes {max(values) + 1}."
     return (Finding("SK-D039", what, fix, (), WARNING),)
 
 
