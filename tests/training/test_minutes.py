@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -54,6 +55,27 @@ def test_a_slower_machine_gets_fewer_epochs_and_a_quicker_one_more(settings, alo
         deadline = Deadline(60, time.perf_counter() + 56, ending=2, looked=4)
         deadline.trained.append(seconds)
         assert deadline.epochs(setup, 10) == pytest.approx(epochs, abs=1)
+
+
+def test_a_plan_is_told_again_where_it_has_changed_by_a_tenth(monkeypatch):
+    told, plans = [], iter((59, 62, 50, 48, 61))
+    setup = SimpleNamespace(epochs=60, loader=SimpleNamespace(batches_per_epoch=4))
+    loop = SimpleNamespace(
+        clock=SimpleNamespace(started=0.0, stepped=2.0),
+        position=SimpleNamespace(epoch=1),
+        setup=setup,
+        replan=lambda epochs: setattr(setup, "epochs", epochs),
+    )
+    monkeypatch.setattr(Deadline, "epochs", lambda self, setup, done: next(plans))
+    deadline = Deadline(60, time.perf_counter() + 56, ending=2)
+    events = SimpleNamespace(decided=lambda lines: told.extend(text for _, text in lines))
+    for _ in range(5):
+        deadline.keep(loop, None, events, looked=False)
+    assert [text.partition(",")[0] for text in told] == [
+        "50 epochs in place of 60",
+        "61 epochs in place of 50",
+    ]
+    assert setup.epochs == 61
 
 
 def test_measuring_leaves_network_and_random_numbers_as_they_were(settings, alone):

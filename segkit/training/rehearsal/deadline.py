@@ -15,6 +15,8 @@ from segkit.training.run.run_folder import RunFolder
 
 # Of the minutes: what it may be early or late before the plan is changed.
 SLACK = 0.02
+# A plan is told again where it has changed by this share since it was told.
+NEWS = 0.1
 # Epochs, that one slow one is not taken for a slower machine.
 REMEMBERED = 8
 # The page and the exit take so many times what importing took: 2.8 s after 2.3 s on a core of a
@@ -32,6 +34,7 @@ class Deadline:
     trained  seconds of steps, of the last epochs
     looked   seconds of evaluating and saving, in the last epoch that did
     told     what asked for it, as it is named to the user
+    planned  the number of epochs that was told last; 0: that of the setup
     """
 
     seconds: float
@@ -39,6 +42,7 @@ class Deadline:
     ending: float
     looked: float = 0.0
     told: str = ""
+    planned: int = 0
     trained: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
     @classmethod
@@ -66,9 +70,14 @@ class Deadline:
         if epochs == planned:
             return
         loop.replan(epochs)
-        pace = fmean(self.trained) / setup.loader.batches_per_epoch
-        told = f"{epochs} epochs in place of {planned}, since a step now takes {pace:.2g} s"
-        events.decided([("training", told)])
+        self.planned = self.planned or planned
+        if abs(epochs - self.planned) > NEWS * self.planned:
+            pace = fmean(self.trained) / setup.loader.batches_per_epoch
+            told = (
+                f"{epochs} epochs in place of {self.planned}, since a step now takes {pace:.2g} s"
+            )
+            events.decided([("training", told)])
+            self.planned = epochs
         if run:
             run.write_config(setup.written_config)
 
