@@ -17,9 +17,10 @@ from segkit.recipes.fingerprint import Fingerprint
 # The deepest map has at least this side in a crop; nnU-Net (Isensee et al. 2021) goes on to 4.
 DEEPEST_SIDE, FEWEST_LEVELS, MOST_LEVELS = 8, 3, 6
 WIDTH = 16
-# Crops that are tried, pixels, and the steps that the largest of them must leave room for.
+# Crops that are tried, pixels, and the steps that the largest of them must leave room for: more
+# where it is larger than this.
 SIDES = (64, 96, 128, 192, 256, 384)
-ENOUGH_STEPS = 150
+ENOUGH_STEPS, LARGE, STEPS_FOR_LARGE = 150, 128, 600
 # The rate for short trainings.
 FEW_STEPS, QUICK_RATE = 600, 0.003
 # Where the images' contrasts differ by more, no one scale fits them.
@@ -93,10 +94,10 @@ def _size(known: Known) -> Decided:
     for side in (*sides[1:], usual):
         if steps < ENOUGH_STEPS:
             break
-        more = known.speed.steps(side)
-        if more < ENOUGH_STEPS:
+        more, wanted = known.speed.steps(side), STEPS_FOR_LARGE if side > LARGE else ENOUGH_STEPS
+        if more < wanted:
             told = f"{steps} steps fit the time, and {more} with crops of {side}"
-            return taken, f"{told}: {ENOUGH_STEPS} are wanted"
+            return taken, f"{told}, which want {wanted}"
         taken, steps = side, more
     if taken == usual:
         return usual, f"it fits the images, and {steps} steps fit the time"
@@ -179,7 +180,11 @@ RULES: tuple[Rule, ...] = (
         "In 100 seconds of one core, seed 0: on isbi2012 an IoU of membranes of 0.568 after 74 "
         "steps of 8 crops of 256 pixels, 0.632 after 181 of 192 and 0.596 after 321 of 128; on "
         "dsb2018 an IoU of nuclei of 0.477 after 73 of 256, 0.760 after 179 of 192 and 0.773 after "
-        "318 of 128. Fewer steps cost more than smaller crops, and more of them bring little.",
+        "318 of 128. In five minutes, seed 1, an mIoU on a fifth of the training images of 0.243 "
+        "after 244 of 256, 0.329 after 490 of 192 and 0.356 after 1,020 of 128 on camvid; of "
+        "0.787 after 264, 0.809 after 558 and 0.811 after 1,311 on drive; of 0.775 after 300, "
+        "0.787 after 570 and 0.788 after 1,292 on isbi2012. Fewer steps cost more than smaller "
+        "crops.",
     ),
     Rule(
         "encoder",
