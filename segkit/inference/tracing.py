@@ -40,7 +40,8 @@ def by_number(number_N: Ints, runs_N3: Ints) -> tuple[list[int], list[Ints]]:
     """(each number, its runs in order)."""
     order = np.argsort(number_N, kind="stable")
     numbers, first = np.unique(number_N[order], return_index=True)
-    return numbers.tolist(), np.split(runs_N3[order], first[1:])
+    # Split at the start too: of no runs there is no object, and not one without pixels.
+    return numbers.tolist(), np.split(runs_N3[order], first)[1:]
 
 
 @dataclass(frozen=True)

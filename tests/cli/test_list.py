@@ -110,7 +110,7 @@ def test_long_keeps_a_plugin_that_cannot_be_loaded_as_a_broken_row(install_fake)
     assert by_name["ce"]["state"] == "ok"
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_only_what_works_with_an_encoder_is_left():
     with_dense = [row["name"] for row in rows("upsamplers", "--compatible-with", "densenet121")]
     with_unet = [row["name"] for row in rows("upsamplers", "--compatible-with", "unet")]

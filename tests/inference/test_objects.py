@@ -58,6 +58,7 @@ def test_objects_put_back_make_the_label_map_and_small_ones_can_be_left_out():
 
 def test_a_map_of_background_has_no_objects():
     assert find_objects(np.zeros((4, 5), np.uint8), CLASSES) == ()
+    assert traced(()) == geojson((), ())["features"] == []
 
 
 def test_a_boundary_class_keeps_touching_objects_apart():

@@ -60,7 +60,7 @@ def test_a_checkpointed_network_keeps_much_less(encoder, decoder, most):
             marks=pytest.mark.integration,
         ),
         pytest.param(
-            {"encoder": "timm/resnet18", "decoder": "unet_bilinear"}, marks=pytest.mark.integration
+            {"encoder": "timm/resnet18", "decoder": "unet_bilinear"}, marks=pytest.mark.slow
         ),
     ],
     ids=lambda parts: parts["encoder"],
