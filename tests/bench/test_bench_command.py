@@ -68,6 +68,7 @@ def test_a_run_leaves_results_pictures_and_a_page(probes, tmp_path):
     assert "ValueError: a fault of the component; bench_probe.py" in result.output
 
 
+@pytest.mark.slow
 def test_a_case_that_sleeps_twice_as_long_as_its_baseline_is_half_as_fast(probes, tmp_path):
     suite = tmp_path / "pair.yaml"
     suite.write_text(

@@ -61,7 +61,7 @@ def losses_of(folder):
     return [json.loads(line)["loss"] for line in lines]
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_training_goes_the_same_way_with_and_without_full_logits(settings, tmp_path, monkeypatch):
     """The epochs' losses agree within a hundredth, at a rate at which Adam's first steps, which
     take a gradient's sign for its size, do not make much of the last bits."""

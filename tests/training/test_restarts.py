@@ -23,7 +23,7 @@ def command(settings, folder, *words):
 
 
 @LINUX
-@pytest.mark.integration
+@pytest.mark.slow
 def test_after_a_kill_it_ends_bitwise_as_one_that_nothing_happened_to(tiny_settings, tmp_path):
     settings = tiny_settings | {"samples": 0, "epochs": 12, "checkpoint_steps": 1}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
