@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from segkit.bench.records.compact_json import compact
 from segkit.bench.records.flat_table import write_csv
 from segkit.bench.records.row import Row
 from segkit.bench.records.run import Run
-from segkit.errors import PluginError, StorageError, UsageError
+from segkit.errors import PluginError, UsageError
+from segkit.storage import storage_errors
 
 FAULT = "SK-P007"
 
@@ -21,43 +21,29 @@ def write_results(run: Run, folder: Path) -> None:
     from segkit.bench.pages.result import write_report
 
     write_tables(run, folder)
-    with _storage_errors(folder):
+    with storage_errors(folder):
         write_report(run, folder)
 
 
 def write_tables(run: Run, folder: Path) -> None:
     """results.json and results.csv."""
-    with _storage_errors(folder):
+    with storage_errors(folder):
         (folder / "results.json").write_text(run.to_json(), encoding="utf-8")
         write_csv(run, folder / "results.csv")
 
 
 def write_samples(samples: Mapping[str, Any], folder: Path) -> None:
     """samples.json: the seconds of every step, by case, phase and round."""
-    with _storage_errors(folder):
+    with storage_errors(folder):
         (folder / "samples.json").write_text(compact(samples) + "\n", encoding="utf-8")
 
 
-@contextmanager
-def _storage_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            "SK-S002", f"the results cannot be written to {folder} ({error}).", "Use another --out."
-        ) from error
-
-
 def make_folder(folder: Path) -> None:
-    """A new folder, or an empty one; raises UsageError SK-C012, StorageError SK-S002."""
+    """A new folder, or an empty one; raises UsageError SK-C012, StorageError."""
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError("SK-C012", f"{folder} is not empty.", "Give another folder with --out.")
-    try:
+    with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            "SK-S002", f"the folder {folder} cannot be made ({error}).", "Use another --out."
-        ) from error
 
 
 def refuse_nothing(run: Run, folder: Path) -> None:
