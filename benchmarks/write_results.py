@@ -120,6 +120,9 @@ def _run(name: str, found: Mapping[str, Any]) -> Iterator[str]:
         f"Python {machine['python']}, {versions}; {found['date']}; `{name}`."
     )
     yield from ("", "```", found["command"], "```", "")
+    jobs = machine.get("jobs", 1)
+    together = f"{jobs} trainings ran at a time, each on cores of its own."
+    yield from (together if jobs > 1 else "Trainings ran one after the other.", "")
     if any(_was_shared(row, machine["threads"]) for row in found["rows"]):
         yield (
             "Other programs used the machine at the same time: `processor s` tells how much of it "

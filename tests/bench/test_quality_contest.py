@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from threading import Event, Timer
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ import yaml
 from click.testing import CliRunner
 from PIL import Image
 
+from segkit.bench.instruments.conditions import usable_cores
 from segkit.bench.quality.counting import WrongMasks, count, overlap_of, score_of
 from segkit.bench.quality.preparing import Prepared, prepare
 from segkit.bench.quality.result import differences
-from segkit.bench.quality.running import CommandFailed, missing, timed
+from segkit.bench.quality.running import CommandFailed, Ended, missing, timed
 from segkit.bench.quality.table import OURS, DataSet, Tool, read_table
 from segkit.cli.subcommands.bench_quality import command
 from segkit.errors import SegkitError
@@ -227,7 +229,37 @@ def test_a_tool_that_is_not_installed_is_left_out_with_what_installs_it():
 
 def test_a_command_that_does_not_end_is_ended(tmp_path):
     with (tmp_path / "log").open("w") as log, pytest.raises(CommandFailed, match="not ended"):
-        timed([sys.executable, "-c", "import time; time.sleep(60)"], {}, 0.2, log)
+        timed([sys.executable, "-c", "import time; time.sleep(60)"], {}, 0.2, log, Event())
+
+
+def test_a_command_ends_with_its_contest(tmp_path):
+    ended = Event()
+    Timer(0.2, ended.set).start()
+    with (tmp_path / "log").open("w") as log, pytest.raises(Ended):
+        timed([sys.executable, "-c", "import time; time.sleep(60)"], {}, 60, log, ended)
+
+
+def test_the_processor_time_is_of_what_a_command_started_alone(tmp_path):
+    work = "import time\nwhile time.process_time() < 0.5: pass"
+    with (tmp_path / "log").open("w") as log:
+        worked = timed([sys.executable, "-c", work], {}, 60, log, Event())
+        waited = timed([sys.executable, "-c", ""], {}, 60, log, Event())
+    assert worked.processor >= 0.5 > waited.processor > 0
+
+
+@pytest.mark.skipif(usable_cores() < 2, reason="each training has a core of its own")
+def test_trainings_that_run_side_by_side_have_cores_of_their_own(place):
+    where = f"import os; print(*os.sched_getaffinity(0), file=open({str(place / 'on')!r}, 'a'))"
+    table = yaml.safe_load((place / "table.yaml").read_text())
+    for tool in ("exact", "rough"):
+        table["tools"][tool]["train"] = [sys.executable, "-c", where]
+    (place / "table.yaml").write_text(yaml.safe_dump(table))
+    found = bench(place, "--sets", "grey", "--tools", "exact,rough", "--jobs", "2")
+    assert {row["tool"]: row["score"] for row in found["rows"]}["exact"] == 1.0
+    assert found["command"].endswith(f"--threads {usable_cores() // 2} --jobs 2")
+    on = [set(line.split()) for line in (place / "on").read_text().splitlines()]
+    assert len(on) == 2 and all(len(each) == usable_cores() // 2 for each in on)
+    assert on[0].isdisjoint(on[1])
 
 
 @pytest.mark.parametrize(
@@ -236,6 +268,7 @@ def test_a_command_that_does_not_end_is_ended(tmp_path):
         (["--sets", "gray"], "SK-B003: there is no set called 'gray' in the table."),
         (["--tools", "segnet"], "SK-B003: there is no tool called 'segnet' in the table."),
         (["--minutes", "0"], "SK-C009: --minutes cannot be '0'."),
+        (["--jobs", "4096"], "SK-C009: --jobs 4096: each training needs a core of its own, and "),
         (["--data", "nowhere"], "SK-C009: 'nowhere' is no folder of data sets."),
         (["--tools", "exact-without-site"], "Did you mean 'exact-without-sight'?"),
         (["--table", "none.yaml"], "SK-C010: none.yaml cannot be read"),

@@ -1,9 +1,13 @@
-"""All turns of a contest, one after the other; what was done before is taken from its records."""
+"""All turns of a contest, one after the other or some at a time, each on cores of its own; what was
+done before is taken from its records."""
 
 from __future__ import annotations
 
+import os
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,9 +86,9 @@ def hold(contest: Contest, say: Say) -> Outcome:
         if (known := kept(turn, table.tools[turn.tool], prepared[turn.set], place)) is not None:
             outcome.records[turn] = known
     turns = [turn for turn in contest.turns if turn.tool in tools]
-    for number, turn in enumerate(turns, 1):
-        before = turn in outcome.records
-        record = run(turn, table.tools[turn.tool], prepared[turn.set], place)
+    earlier = set(outcome.records)
+    for number, (turn, record) in enumerate(_records(contest, turns, prepared), 1):
+        before = turn in earlier
         outcome.records[turn] = record
         say(f"{number}/{len(turns)}  {turn.name}: {_sentence(record, table, before)}")
         ordered = _ordered(outcome.records, table)
@@ -93,6 +97,41 @@ def hold(contest: Contest, say: Say) -> Outcome:
         outcome.found = result(records, table, prepared, about)
         _write(outcome, place.folder)
     return outcome
+
+
+def _records(
+    contest: Contest, turns: Sequence[Turn], prepared: Mapping[str, Prepared]
+) -> Iterator[tuple[Turn, Record]]:
+    """Each turn with its record, as they end."""
+    place, tools = contest.place, contest.table.tools
+
+    def ran(turn: Turn) -> tuple[Turn, Record]:
+        return turn, run(turn, tools[turn.tool], prepared[turn.set], place)
+
+    if place.jobs == 1:
+        yield from map(ran, turns)
+        return
+    shares = _shares_of_cores(place.jobs)
+    taken = threading.Lock()
+
+    def begin() -> None:
+        # Of this thread alone; what it starts inherits it.
+        with taken:
+            os.sched_setaffinity(0, shares.pop())
+
+    pool = ThreadPoolExecutor(place.jobs, initializer=begin)
+    try:
+        for done in as_completed([pool.submit(ran, turn) for turn in turns]):
+            yield done.result()
+    finally:
+        place.ended.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _shares_of_cores(jobs: int) -> list[set[int]]:
+    cores = sorted(os.sched_getaffinity(0))
+    each = len(cores) // jobs
+    return [set(cores[job * each : (job + 1) * each]) for job in range(jobs)]
 
 
 def _prepared(contest: Contest, name: str) -> Prepared:
@@ -138,6 +177,8 @@ def _conditions(turns: Sequence[Turn], place: Place) -> dict[str, Any]:
         f"--minutes {written(format(turn.minutes, 'g') for turn in turns)} "
         f"--seeds {max((turn.seed for turn in turns), default=1)} --threads {place.threads}"
     )
+    if place.jobs > 1:
+        command += f" --jobs {place.jobs}"
     environment = conditions("cpu").model_dump()
     packages: Mapping[str, str] = environment["packages"]
     return {
@@ -146,6 +187,7 @@ def _conditions(turns: Sequence[Turn], place: Place) -> dict[str, Any]:
         "machine": {
             **{key: environment[key] for key in KEPT},
             "threads": place.threads,
+            "jobs": place.jobs,
             "packages": {name: packages[name] for name in PACKAGES if name in packages},
         },
     }

@@ -19,9 +19,10 @@ RULES = (
     "Every tool trains from random weights on the same images, for the minutes of the row counted "
     "from the start of its command: planning, preparing and measuring are within them. It sees no "
     "test image before its model is written; what it holds apart of the training images to choose "
-    "a model is its own affair. Tools run one after the other. Prediction is not counted in "
-    "the minutes. All masks are scored by the same code: one count over all test pixels that are "
-    "not ignored. " + METHOD + " Of several seeds the scores are averaged within each draw. "
+    "a model is its own affair. Prediction is not counted in the minutes. All masks are scored by "
+    "the same code: one count over all test pixels that are not ignored. "
+    + METHOD
+    + " Of several seeds the scores are averaged within each draw. "
     "Differences are paired: both tools see the same draws."
 )
 # Beyond its minutes by this share a training is marked as late.

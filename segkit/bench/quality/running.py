@@ -1,4 +1,4 @@
-"""One tool, one set, one seed: its two commands run alone, timed, and its masks counted."""
+"""One tool, one set, one seed: its two commands run, timed, and its masks counted."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ SCRIPTS = Path("benchmarks") / "quality"
 PATIENCE, GRACE = 1.5, 60.0
 # What prediction may take: it is not what is compared.
 PREDICTION = 1800.0
+# Seconds between looks whether a command has ended.
+POLLED = 0.05
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -48,11 +51,15 @@ class Place:
 
     peers    the Python that peers are installed in
     threads  of every tool
+    jobs     turns that run at a time
+    ended    set where those that still run are to be ended, without a record
     """
 
     folder: Path
     peers: Path
     threads: int
+    jobs: int = 1
+    ended: threading.Event = field(default_factory=threading.Event)
 
     def record_of(self, turn: Turn) -> Path:
         return self.folder / "records" / f"{turn.name}.json"
@@ -68,6 +75,10 @@ class Taken:
 
 class CommandFailed(Exception):
     """A tool's command ended badly, or not in time."""
+
+
+class Ended(Exception):
+    """A command was ended because the contest was."""
 
 
 def scripts() -> Path | None:
@@ -140,8 +151,8 @@ def _attempt(turn: Turn, tool: Tool, prepared: Prepared, place: Place) -> dict[s
         try:
             train = _command(tool.train, words, place)
             predict = _command(tool.predict, words, place)
-            trained = timed(train, environment, limit, log)
-            predicted = timed(predict, environment, PREDICTION, log)
+            trained = timed(train, environment, limit, log, place.ended)
+            predicted = timed(predict, environment, PREDICTION, log, place.ended)
             counts = count(prepared, work / "out" / "masks")
         except (CommandFailed, WrongMasks) as error:
             return {"status": "failed", "reason": str(error)}
@@ -184,12 +195,13 @@ def timed(
     environment: Mapping[str, str],
     limit: float,
     log: Any,
+    ended: threading.Event,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Taken:
-    """What a command took, with all it started and waited for; raises CommandFailed."""
+    """What a command took, with all it started and waited for; raises CommandFailed, or Ended."""
     log.write(f"$ {' '.join(command)}\n")
     log.flush()
-    start, used = clock(), _processor_seconds()
+    start = clock()
     with subprocess.Popen(
         command,
         env=dict(environment),
@@ -199,20 +211,26 @@ def timed(
         start_new_session=True,
     ) as process:
         try:
-            status = process.wait(limit)
-        except subprocess.TimeoutExpired:
-            raise CommandFailed(f"it had not ended after {limit:.0f} s") from None
+            processor = _awaited(process, limit, ended)
         finally:
             # Also what it has left behind, which would slow the next one down.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
-    taken = Taken(clock() - start, _processor_seconds() - used)
-    if status:
-        raise CommandFailed(f"status {status}: see logs/{Path(log.name).name}")
+    taken = Taken(clock() - start, processor)
+    if process.returncode:
+        raise CommandFailed(f"status {process.returncode}: see logs/{Path(log.name).name}")
     return taken
 
 
-def _processor_seconds() -> float:
-    """Of all processes that this one has started and waited for."""
-    spent = os.times()
-    return spent.children_user + spent.children_system
+def _awaited(process: subprocess.Popen[bytes], limit: float, ended: threading.Event) -> float:
+    """Seconds of the processor that it took, with all that it started and waited for."""
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        # wait() does not tell them, and os.times() adds up those of turns that run beside.
+        gone, status, used = os.wait4(process.pid, os.WNOHANG)
+        if gone:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return used.ru_utime + used.ru_stime
+        if ended.wait(POLLED):
+            raise Ended
+    raise CommandFailed(f"it had not ended after {limit:.0f} s")

@@ -32,6 +32,13 @@ HEADER = ("set", "tool", "minutes", "score", "95 %", "of", "trained s", "note")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="1 to so many.")
 @click.option("--levers", is_flag=True, help="Add auto with each of its levers left out.")
 @click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Trainings at a time, each on as many cores of its own.",
+)
+@click.option(
     "--threads", type=click.IntRange(1), help="Of every tool. [default: cores it may use]"
 )
 @click.option("--peers", metavar="PYTHON", help="That has the peers installed. [default: this one]")
@@ -90,11 +97,20 @@ def _contest(table: Table, data: Path | None, given: dict[str, Any]) -> Contest:
             "Name it with --data, or set SEGKIT_TEST_DATA.",
         )
     sets, tools = (split_list(given[key]) if given[key] else None for key in ("sets", "tools"))
+    cores = usable_cores() if hasattr(os, "sched_setaffinity") else 1
+    if given["jobs"] > cores:
+        raise UsageError(
+            "SK-C009",
+            f"--jobs {given['jobs']}: each training needs a core of its own, and "
+            f"{cores} can be given out here.",
+            "Give fewer --jobs.",
+        )
     published = [name for name, each in table.sets.items() if each.publish]
     place = Place(
         Path(given["out"]).resolve(),
         Path(given["peers"] or sys.executable),
-        given["threads"] or usable_cores(),
+        given["threads"] or usable_cores() // given["jobs"],
+        given["jobs"],
     )
     return Contest(
         table,
