@@ -16,6 +16,7 @@ from segkit.bench.records.run import Run
 from segkit.bench.results_folder import (
     make_folder,
     refuse_nothing,
+    refuse_taken,
     write_results,
     write_samples,
     write_tables,
@@ -31,9 +32,11 @@ def run_benchmark(order: Order, watcher: Watcher, folder: Path) -> Run:
 
     There: results.json and .csv, samples.json (seconds of every step), pictures, report.html.
 
-    Raises UsageError SK-B004 where not one case could be measured; the files are there all the
-    same.
+    Raises UsageError SK-C012 where something is there already, and SK-B004 where not one case could
+    be measured; the files are there all the same.
     """
+    # Before the machine is measured, which takes a while.
+    refuse_taken(folder)
     started, clock, budget = datetime.now(UTC), time.monotonic(), order.budget
     grids = overridden(order.suite.grids, order.axes)
     precisions = sorted({precision for grid in grids for precision in grid.precision})

@@ -38,10 +38,19 @@ def write_samples(samples: Mapping[str, Any], folder: Path) -> None:
         (folder / "samples.json").write_text(compact(samples) + "\n", encoding="utf-8")
 
 
+def refuse_taken(folder: Path) -> None:
+    """Raises UsageError SK-C012 where something is there already, or in the way."""
+    fix = "Give another folder with --out."
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError("SK-C012", f"{folder} is not empty.", fix)
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not there.is_dir():
+        raise UsageError("SK-C012", f"{there} is no folder.", fix)
+
+
 def make_folder(folder: Path) -> None:
     """A new folder, or an empty one; raises UsageError SK-C012, StorageError."""
-    if folder.is_dir() and any(folder.iterdir()):
-        raise UsageError("SK-C012", f"{folder} is not empty.", "Give another folder with --out.")
+    refuse_taken(folder)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
 

@@ -10,6 +10,7 @@ from os.path import commonpath, normpath
 from pathlib import Path
 
 from segkit.data.files.decoding import ARRAY_SUFFIXES, SUFFIXES
+from segkit.data.files.not_opened import OTHERS, counted, way_out
 from segkit.data.files.pairing import pictures_among
 from segkit.errors import DataError
 from segkit.inference.slides.ome_zarr import SUFFIX as ZARR
@@ -77,6 +78,9 @@ def _images_of(argument: str) -> list[tuple[Path, Path]]:
         others = [each for each in below if not _within(each, stores)]
         images = [(p, path) for p in pictures_among(others)]
         images += [(image, path) for store in stores for image in images_in(store)]
+        unread = [each for each in others if each.suffix.lower() in OTHERS and each.is_file()]
+        if unread and not images:
+            raise DataError("SK-D001", f"{path} holds {counted(unread)}.", way_out(unread))
         if not images:
             a_run = (path / "model" / "model.json").is_file()
             fix = "It is a run: the run comes first, and images after it." if a_run else ""

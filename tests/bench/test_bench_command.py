@@ -126,10 +126,13 @@ def test_what_cannot_be_is_refused_before_anything_starts(arguments, code, words
     assert caught.value.what == words
 
 
-def test_a_folder_that_holds_something_is_not_written_to(probes, tmp_path):
+@pytest.mark.parametrize("out", [".", "mine/below"])
+def test_what_is_there_already_is_not_written_to(probes, tmp_path, monkeypatch, out):
+    """And is told before the machine is measured, which takes a while."""
+    monkeypatch.setattr("segkit.bench.benchmark.survey", lambda *_: pytest.fail("measured"))
     (tmp_path / "mine").write_text("mine")
     with pytest.raises(SegkitError) as caught:
-        bench("probe", "--device", "cpu", "--out", tmp_path)
+        bench("probe", "--device", "cpu", "--out", tmp_path / out)
     assert caught.value.code == "SK-C012"
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["mine"]
 

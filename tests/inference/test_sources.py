@@ -75,3 +75,13 @@ def test_what_means_no_image_is_refused(tree, given, what):
     with pytest.raises(DataError) as caught:
         find_sources([given])
     assert (caught.value.code, caught.value.what) == ("SK-D001", what)
+
+
+def test_images_of_a_format_that_is_not_opened_are_named_with_a_way_out(tree):
+    (tree / "scans").mkdir()
+    for name in ("a.nii.gz", "b.nii.gz"):
+        (tree / "scans" / name).touch()
+    with pytest.raises(DataError) as caught:
+        find_sources(["scans"])
+    assert "2 .nii.gz files, a format that segkit does not open" in caught.value.what
+    assert "save each slice by itself" in caught.value.fix
