@@ -35,10 +35,13 @@ CASES += [("vgg11_bn(depth=3)", "segnet", "max_unpool")]
 CASES += [("unet(depth=2, width=8)", "unet", "carafe"), (SMALL, "unet", "carafe")]
 CASES += [(each, "unet", "bilinear") for each in WHOLE]
 CASES += [(DEEPER, f"smp/{each}", "bilinear") for each in OF_SMP]
+# What a recipe of few minutes takes.
+QUICK = ("unet(depth=3, width=8, stride=2)", "unet(output_stride=2, width=4)", "bilinear")
+PARTS = [pytest.param(QUICK, id=" + ".join(QUICK))]
+PARTS += [pytest.param(each, id=" + ".join(each), marks=pytest.mark.slow) for each in CASES]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("parts", CASES, ids=" + ".join)
+@pytest.mark.parametrize("parts", PARTS)
 def test_the_file_agrees_with_the_network_at_every_size(
     parts, images_of_two_sizes, tmp_path, request
 ):

@@ -25,12 +25,15 @@ class UnetEncoder(Checkpointing):
     """The contracting path of the U-Net (Ronneberger et al. 2015, arXiv:1505.04597).
 
     Two 3x3 convolutions a level, 2x2 maximum pooling between levels, twice the channels at each:
-    strides 1, 2, 4, ... The pooling indices go with the maps, unless padding is valid: then the
-    maps they belong to lose their border. The paper's own: padding=valid, norm=none, dropout=0.5.
+    strides 1, 2, 4, ... times the first. The pooling indices go with the maps, unless padding is
+    valid: then the maps they belong to lose their border. The paper's own: padding=valid,
+    norm=none, dropout=0.5.
 
     depth         levels; the paper has 5
     width         channels of the first level, doubled at each further one
     deepest       channels of the deepest level; none: doubled there too
+    stride        of the first level: with 2 or 4 squares of as many pixels a side become channels
+                  of one (pixel unshuffle, Shi et al. 2016, arXiv:1609.05158) before it
     padding       same: zeros around every convolution; valid: none, as in the paper, and the model
                   mirrors the border of the image to make up for what is lost
     norm          batch, group or none (the paper)
@@ -47,6 +50,7 @@ class UnetEncoder(Checkpointing):
         depth: int = 5,
         width: int = 64,
         deepest: int | None = None,
+        stride: Literal[1, 2, 4] = 1,
         padding: Padding = "same",
         norm: Norm = "batch",
         dropout: float = 0.0,
@@ -64,9 +68,10 @@ class UnetEncoder(Checkpointing):
         style = Style(padding, norm, conv)
         doubled = [width * 2**level for level in range(depth)]
         self.channels = (*doubled[:-1], deepest or doubled[-1])
-        self.strides = tuple(2**level for level in range(depth))
+        self.stride = stride
+        self.strides = tuple(stride * 2**level for level in range(depth))
         self.normalization = Normalization((0.5,) * in_channels, (0.25,) * in_channels)
-        before = (in_channels, *self.channels[:-1])
+        before = (in_channels * stride**2, *self.channels[:-1])
         self.levels = nn.ModuleList(
             ConvBlock(i, o, style) for i, o in zip(before, self.channels, strict=True)
         )
@@ -80,11 +85,12 @@ class UnetEncoder(Checkpointing):
             str(file or "none"),
             published=None,
             name="unet",
-            first_convolution=self._first_convolution(),
+            first_convolution=self._first_convolution() if stride == 1 else None,
         )
 
     def forward(self, image_BCHW: Tensor) -> Features:
-        maps, pool_indices, x_BCHW = [], [], image_BCHW
+        maps, pool_indices = [], []
+        x_BCHW = F.pixel_unshuffle(image_BCHW, self.stride) if self.stride > 1 else image_BCHW
         for level, block in enumerate(self.levels):
             if level:
                 x_BCHW, index_BCHW = F.max_pool2d(x_BCHW, kernel_size=2, return_indices=True)
