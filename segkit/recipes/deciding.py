@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from segkit.distributed import Group
 from segkit.errors import WeightsUnavailable
 from segkit.recipes.cautions import cautions
 from segkit.recipes.fingerprint import Fingerprint, fingerprint_of
-from segkit.recipes.rules import BY_SPEED, RULES, Known, Speed
+from segkit.recipes.rules import BY_SPEED, RULES, Known, Speed, stride_of
 from segkit.registry.components import default_registry
 
 SETTINGS = tuple(rule.setting for rule in RULES)
+# Settings of which none may be given where the stride of the network is decided.
+NETWORK = frozenset({"size", "encoder", "decoder", "upsampler"})
 
 
 @dataclass(frozen=True)
@@ -56,23 +58,26 @@ class Recipe:
     pretrained: bool
 
     def decide(
-        self, *, size: int | None = None, speed: Speed | None = None
+        self, *, size: int | None = None, stride: int = 1, speed: Speed | None = None
     ) -> tuple[dict[str, Any], tuple[Decision, ...]]:
-        """(what is changed, the decisions) with crops of this side; None: of the usual one, or of
-        one that the speed of training allows."""
+        """(what is changed, the decisions) with crops of this side and a network of this stride;
+        None: of the usual side. With a speed both are what it allows."""
         settings = {name: getattr(self.config, name) for name in TrainConfig.model_fields}
         random = not self.pretrained and (
             "encoder" not in self.given or self.config.weights == "none"
         )
         settings["size"] = size or self.config.size or self.default_size
+        known = Known(
+            self.fingerprint, self.classes, settings, self.pretrained, random, speed, stride
+        )
+        if speed is not None and not self.config.separate and NETWORK.isdisjoint(self.given):
+            known = replace(known, stride=stride_of(known))
         changes: dict[str, Any] = {}
         decisions = []
         for rule in RULES:
             if rule.setting in self.given:
                 continue
-            decided = rule.decide(
-                Known(self.fingerprint, self.classes, settings, self.pretrained, random, speed)
-            )
+            decided = rule.decide(known)
             if decided is not None:
                 settings[rule.setting] = changes[rule.setting] = decided[0]
                 decisions.append(Decision(rule.setting, *decided, rule.support))

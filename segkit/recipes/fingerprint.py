@@ -21,6 +21,7 @@ from segkit.data.loader import stored
 from segkit.data.opening.folder import FolderDataset
 from segkit.data.opening.opened import Data
 from segkit.data.stored import Stored
+from segkit.recipes.halving import kept_when_halved, mean_kept
 from segkit.recipes.symmetry import SHAPES, Symmetry, shape_of, symmetry_of
 
 FEW, MANY, PIXELS = 64, 512, 2**22
@@ -61,6 +62,7 @@ class Fingerprint:
     touching    share of the objects that touch another, 0 to 1; None where masks number no objects
     alike       median distance of a picture from the next one, as a share of that of any two
     spacings    sizes of a pixel that files tell, as "0.5 um", in order of size
+    halved      IoU, mean over the classes, that masks keep at half the resolution; 1 of none
     symmetry    whether turned and mirrored pictures could be of the same world
     """
 
@@ -78,6 +80,7 @@ class Fingerprint:
     touching: float | None
     alike: float
     spacings: tuple[str, ...]
+    halved: float
     symmetry: Symmetry
 
     @property
@@ -125,6 +128,7 @@ def fingerprint_of(data: Data) -> Fingerprint:
         touching=_touching(looks),
         alike=alike,
         spacings=_spacings(dataset, chosen.tolist()),
+        halved=mean_kept([look.kept_and_either for look in looks]),
         symmetry=symmetry_of(
             [look.grey_HW for look in looks],
             [look.mask_HW for look in looks],
@@ -147,6 +151,7 @@ class _Look:
     areas: Mapping[int, list[int]]
     shapes: Mapping[int, list[np.ndarray]]
     touching: tuple[int, int] | None
+    kept_and_either: np.ndarray
 
 
 def _look(whole: Stored, data: Data, classes: int) -> _Look:
@@ -166,6 +171,7 @@ def _look(whole: Stored, data: Data, classes: int) -> _Look:
         areas,
         shapes,
         None if instances_HW is None else _touching_objects(instances_HW),
+        kept_when_halved(mask_HW, classes),
     )
 
 

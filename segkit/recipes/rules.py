@@ -18,9 +18,13 @@ from segkit.recipes.fingerprint import Fingerprint
 DEEPEST_SIDE, FEWEST_LEVELS, MOST_LEVELS = 8, 3, 6
 WIDTH = 16
 # Crops that are tried, pixels, and the steps that the largest of them must leave room for: more
-# where it is larger than this.
+# where it is larger than this. At half the resolution the smaller ones are left out, and large is
+# twice as large.
 SIDES = (64, 96, 128, 192, 256, 384)
 ENOUGH_STEPS, LARGE, STEPS_FOR_LARGE = 150, 128, 600
+# Masks that keep this IoU, mean over the classes, at half the resolution are learned there where
+# time is short.
+HALVED = 0.95
 # The rate for short trainings.
 FEW_STEPS, QUICK_RATE = 600, 0.003
 # Where the images' contrasts differ by more, no one scale fits them.
@@ -34,8 +38,9 @@ WHOLE = 0.9
 class Speed(Protocol):
     """What the minutes of a training allow on this machine."""
 
-    def steps(self, size: int) -> int:
-        """How many steps with crops of this side, pixels, and the network that goes with them."""
+    def steps(self, size: int, stride: int) -> int:
+        """How many steps with crops of this side, pixels, and the network that goes with them and
+        starts at this stride."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Known:
     pretrained   whether the encoder that plain has comes with pretrained weights here
     random       whether all of the network starts from random weights
     speed        of the training on this machine, where it is given minutes
+    stride       of the network's finest map, where its encoder is decided
     """
 
     fingerprint: Fingerprint
@@ -56,6 +62,11 @@ class Known:
     pretrained: bool = False
     random: bool = False
     speed: Speed | None = None
+    stride: int = 1
+
+    def steps(self, size: int) -> int:
+        """That fit the time, with crops of this side, pixels."""
+        return self.speed.steps(size, self.stride) if self.speed else 0
 
 
 Decided = tuple[Any, str] | None
@@ -87,14 +98,15 @@ def _intensity(known: Known) -> Decided:
 
 def _size(known: Known) -> Decided:
     usual = int(known.settings["size"])
-    sides = [side for side in SIDES if side < usual]
+    sides = [side for side in SIDES if SIDES[0] * known.stride <= side < usual]
     if known.speed is None or not sides:
         return None
-    taken, steps = sides[0], known.speed.steps(sides[0])
+    taken, steps = sides[0], known.steps(sides[0])
     for side in (*sides[1:], usual):
         if steps < ENOUGH_STEPS:
             break
-        more, wanted = known.speed.steps(side), STEPS_FOR_LARGE if side > LARGE else ENOUGH_STEPS
+        large = side > LARGE * known.stride
+        more, wanted = known.steps(side), STEPS_FOR_LARGE if large else ENOUGH_STEPS
         if more < wanted:
             told = f"{steps} steps fit the time, and {more} with crops of {side}"
             return taken, f"{told}, which want {wanted}"
@@ -104,27 +116,48 @@ def _size(known: Known) -> Decided:
     return taken, f"only {steps} steps fit the time, and fewer with larger crops"
 
 
+def stride_of(known: Known) -> int:
+    """Of the network's finest map: 2 where the crops that fit the images would leave too few steps
+    at full resolution, and masks are as good as whole at half of it."""
+    if known.speed is None or not known.random or known.fingerprint.halved < HALVED:
+        return 1
+    at_full = _size(known)
+    return 1 if at_full is None or at_full[0] == known.settings["size"] else 2
+
+
 def _encoder(known: Known) -> Decided:
     if known.pretrained:
         return known.settings["encoder"], "its pretrained weights are at hand"
     side = int(known.settings["size"])
-    levels = 1 + int(math.log2(max(side, 1) / DEEPEST_SIDE)) if side > DEEPEST_SIDE else 1
+    finest = side // known.stride
+    levels = 1 + int(math.log2(finest / DEEPEST_SIDE)) if finest > DEEPEST_SIDE else 1
     depth = min(MOST_LEVELS, max(FEWEST_LEVELS, levels))
-    deepest = max(1, side >> (depth - 1))
+    deepest = max(1, finest >> (depth - 1))
     start = "a random start"
     if known.settings["weights"] == "auto":
         start += f", since the weights of {known.settings['encoder']} are not at hand (--weights "
         start += "imagenet says where they are to be had)"
+    stride = f", stride={known.stride}" if known.stride > 1 else ""
     return (
-        f"unet(depth={depth}, width={WIDTH})",
+        f"unet(depth={depth}, width={WIDTH}{stride})",
         f"{start}; crops of {side} pixels are {deepest} at level {depth}",
+    )
+
+
+def _decoder(known: Known) -> Decided:
+    if known.stride == 1:
+        return None
+    return (
+        f"unet(output_stride={known.stride}, width={WIDTH // known.stride})",
+        "larger crops fit the time at half the resolution, at which the masks keep a mean IoU of "
+        f"{known.fingerprint.halved:.3f}",
     )
 
 
 def _rate(known: Known) -> Decided:
     if known.speed is None or not known.random or known.settings["optimizer"] != "adamw":
         return None
-    steps = known.speed.steps(int(known.settings["size"]))
+    steps = known.steps(int(known.settings["size"]))
     if steps > FEW_STEPS:
         return None
     return QUICK_RATE, f"from random weights, in the {steps} steps that fit the time"
@@ -194,6 +227,16 @@ RULES: tuple[Rule, ...] = (
         f"convention of {NNUNET}, a plain U-Net as deep as the crop allows.",
     ),
     Rule(
+        "decoder",
+        _decoder,
+        "In three minutes of one core, seed 1, an mIoU on a fifth of the training images of "
+        "0.327 after 488 steps of 256 pixels at half the resolution and 0.296 after 610 of 128 "
+        "at full resolution on camvid, of 0.452 after 610 and 0.426 after 732 on pets_cat_dog, "
+        "of 0.784 after 682 and 0.784 after 832 on isbi2012, and of 0.903 after 640 and 0.906 "
+        "after 793 on dsb2018. At half the resolution masks keep a mean IoU of 0.966, 1.000, "
+        "0.984 and 0.995 there, 0.912 on drive and 0.931 on m2nist.",
+    ),
+    Rule(
         "lr",
         _rate,
         "In 40 seconds of one core, crops of 128 pixels (m2nist: 64): an IoU of 0.761 with 0.003 "
@@ -218,4 +261,4 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 # Settings about which a rule has an opinion only where it knows the speed.
-BY_SPEED = frozenset({"size", "lr"})
+BY_SPEED = frozenset({"size", "decoder", "lr"})

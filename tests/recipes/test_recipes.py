@@ -156,31 +156,89 @@ def test_an_option_that_is_given_always_wins(folder):
 
 
 class Pretended:
-    """A machine on which a step takes so many milliseconds for each 1,000 pixels of a crop."""
+    """A machine on which a step takes so many milliseconds for each 1,000 pixels of a crop, of a
+    network that starts at stride 1, and a quarter of that at stride 2."""
 
     def __init__(self, seconds: float, milliseconds: float) -> None:
         self.seconds, self.milliseconds, self.asked = seconds, milliseconds, []
 
-    def steps(self, size: int) -> int:
-        if size not in self.asked:
+    def steps(self, size: int, stride: int) -> int:
+        if stride == 1 and size not in self.asked:
             self.asked.append(size)
-        return int(self.seconds / (self.milliseconds * 1e-6 * size**2))
+        return int(self.seconds / (self.milliseconds * 1e-6 * (size / stride) ** 2))
 
 
 @pytest.mark.parametrize(
     ("seconds", "size"), [(0.1, 64), (60, 128), (200, 128), (450, 192), (1000, 256), (1e6, 480)]
 )
 def test_the_largest_crop_that_leaves_room_for_enough_steps_is_taken(folder, seconds, size):
-    root = folder(cells(2, side=500))
+    root = folder(threads(2, side=500))
     config = TrainConfig(data=str(root), weights="none", minutes=1)
     recipe = recipe_for(config, open_data(root), ALONE)
     speed = Pretended(seconds, milliseconds=20)
     changes, _ = recipe.decide(speed=speed)
     assert changes["size"] == size
+    assert "stride" not in changes["encoder"] and "decoder" not in changes
     # From the smallest up, and none beyond the first that is too slow.
     assert speed.asked == sorted(set(speed.asked))
     taken = speed.asked.index(size)
     assert len(speed.asked) <= taken + 2
+
+
+def threads(count: int, side: int = 64) -> Pictures:
+    """Lines of one pixel, of which half the resolution leaves nothing."""
+    pictures = []
+    for image, _ in cells(count, side):
+        mask = np.zeros((side, side), np.uint8)
+        mask[::8] = 1
+        pictures.append((image, mask))
+    return pictures
+
+
+@pytest.mark.parametrize(
+    ("seconds", "size", "stride"), [(15, 128, 2), (60, 256, 2), (800, 480, 2), (1e6, 480, 1)]
+)
+def test_larger_crops_at_half_the_resolution_where_time_is_short(folder, seconds, size, stride):
+    """cells of 30 pixels across, whose masks lose 1 % there; 20 ms a step of 1,000 pixels."""
+    root = folder(cells(2, side=500, radius=30))
+    config = TrainConfig(data=str(root), weights="none", minutes=1)
+    recipe = recipe_for(config, open_data(root), ALONE)
+    changes, decisions = recipe.decide(speed=Pretended(seconds, milliseconds=20))
+    assert changes["size"] == size
+    # 8 pixels, 16 or 15 at the deepest level.
+    depth = {(128, 2): 4, (256, 2): 5, (480, 2): 5, (480, 1): 6}[size, stride]
+    more = ", stride=2" if stride == 2 else ""
+    assert changes["encoder"] == f"unet(depth={depth}, width=16{more})"
+    wanted = "unet(output_stride=2, width=8)" if stride == 2 else None
+    assert changes.get("decoder") == wanted
+    assert any("at half the resolution" in each.reason for each in decisions) == (stride == 2)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"size": 256}, {"encoder": "unet"}, {"decoder": "segnet"}, {"upsampler": "transposed"}),
+        *({"separate": "distance"}, {"weights": "imagenet"}),
+    ],
+)
+def test_whoever_gives_a_part_of_the_network_gets_full_resolution(folder, given):
+    root = folder(cells(2, side=500, radius=30))
+    settings = {"data": str(root), "weights": "none", "minutes": 1.0, **given}
+    recipe = recipe_for(TrainConfig.model_validate(settings), open_data(root), ALONE)
+    changes, _ = recipe.decide(speed=Pretended(60, milliseconds=20))
+    assert "decoder" not in changes and "stride" not in changes.get("encoder", "")
+
+
+@pytest.mark.parametrize(("first", "kept"), [(0, 1.0), (1, (0 + (64**2 - 64 * 4) / 64**2) / 2)])
+def test_what_masks_keep_at_half_the_resolution_is_known(folder, first, kept):
+    """By hand: 64 squares of 2 x 2. On even pixels each is one coarse pixel, of which bilinear
+    enlarging leaves 9/16 to its four and 3/16 to their neighbours. On odd ones it is a quarter of
+    four coarse pixels, and lost."""
+    mask = np.zeros((64, 64), np.uint8)
+    for y, x in np.ndindex(2, 2):
+        mask[first + y :: 8, first + x :: 8] = 1
+    pictures = [(image, mask) for image, _ in cells(3)]
+    assert fingerprint_of(open_data(folder(pictures))).halved == pytest.approx(kept)
 
 
 def test_a_short_training_from_random_weights_learns_faster_and_no_other_does(folder):

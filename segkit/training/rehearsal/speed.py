@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from dataclasses import replace
 
 from segkit.training.loop.learner import Learner
@@ -11,7 +12,7 @@ from segkit.training.preparation.setup import Setup, changed, loader_of
 # The first two wake the device and its libraries, and are not counted: with crops of 192 pixels and
 # bf16 on a core of a Xeon they took 1.08 and 0.73 s, and the next ones 0.47 to 0.61 s.
 WAKING, COUNTED = 2, 2
-# Of the time that there is for steps: what measuring them may take in all.
+# Of the time that there is for steps: what measuring them may take, for each stride.
 SHARE = 0.04
 # A step grows faster than its crops' area, since larger ones get a deeper network: by the power of
 # their side 2.4 to 2.8 from 192 to 256 pixels, as measured on isbi2012, drive and camvid.
@@ -23,8 +24,8 @@ class MeasuredSpeed:
 
     setup     of the training, with a recipe
     seconds   that there are for steps
-    measured  seconds of a step, by the side of the crops
-    spent     seconds that measuring has taken
+    measured  seconds of a step, by the network's stride and the side of the crops
+    spent     seconds that measuring has taken, by the stride
 
     Where another measurement would take more than SHARE of the time, a step is estimated from the
     last one measured.
@@ -32,31 +33,34 @@ class MeasuredSpeed:
 
     def __init__(self, setup: Setup, seconds: float) -> None:
         self.setup, self.seconds = setup, seconds
-        self.measured: dict[int, float] = {}
-        self.spent = self.last = 0.0
+        self.measured: dict[int, dict[int, float]] = defaultdict(dict)
+        self.spent: dict[int, float] = defaultdict(float)
+        self.last = 0.0
 
-    def steps(self, size: int) -> int:
+    def steps(self, size: int, stride: int = 1) -> int:
         """With crops of this side, the same in all processes."""
-        if size not in self.measured:
-            known = max(self.measured, default=0)
+        measured = self.measured[stride]
+        if size not in measured:
+            known = max(measured, default=0)
             growth = (size / known) ** POWER if known else 1.0
-            if known and self.spent + growth * self.last > SHARE * self.seconds:
-                self.measured[size] = growth * self.measured[known]
+            if known and self.spent[stride] + growth * self.last > SHARE * self.seconds:
+                measured[size] = growth * measured[known]
             else:
-                self.measured[size], self.last = self._measured(size)
-                self.spent += self.last
-        return int(self.seconds / max(self.measured[size], 1e-4))
+                measured[size], self.last = self._measured(size, stride)
+                self.spent[stride] += self.last
+        return int(self.seconds / max(measured[size], 1e-4))
 
-    def _measured(self, size: int) -> tuple[float, float]:
+    def _measured(self, size: int, stride: int) -> tuple[float, float]:
         """Seconds of a step, and of finding them, in the slowest process."""
         began = time.perf_counter()
-        seconds = self._seconds_of_step(size)
+        seconds = self._seconds_of_step(size, stride)
         taken = round((time.perf_counter() - began) * 1e6)
         return seconds, self.setup.group.start_maximum(taken)() / 1e6
 
-    def _seconds_of_step(self, size: int) -> float:
+    def _seconds_of_step(self, size: int, stride: int) -> float:
         recipe = self.setup.recipe
-        setup = changed(self.setup, recipe.decide(size=size)[0] if recipe else {"size": size})
+        changes = recipe.decide(size=size, stride=stride)[0] if recipe else {"size": size}
+        setup = changed(self.setup, changes)
         alone = setup.config.model_copy(update={"workers": 0})
         batch = next(iter(loader_of(alone, setup.data, setup.group).epoch(0)))
         learner = Learner(replace(setup, config=alone))
