@@ -169,7 +169,7 @@ class Pretended:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "size"), [(0.1, 64), (60, 128), (200, 128), (450, 192), (1000, 256), (1e6, 480)]
+    ("seconds", "size"), [(0.1, 64), (60, 128), (900, 128), (1600, 192), (3000, 256), (1e6, 480)]
 )
 def test_the_largest_crop_that_leaves_room_for_enough_steps_is_taken(folder, seconds, size):
     root = folder(threads(2, side=500))
@@ -196,7 +196,7 @@ def threads(count: int, side: int = 64) -> Pictures:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "size", "stride"), [(15, 128, 2), (60, 256, 2), (800, 480, 2), (1e6, 480, 1)]
+    ("seconds", "size", "stride"), [(15, 128, 2), (60, 256, 2), (3000, 480, 2), (1e6, 480, 1)]
 )
 def test_larger_crops_at_half_the_resolution_where_time_is_short(folder, seconds, size, stride):
     """cells of 30 pixels across, whose masks lose 1 % there; 20 ms a step of 1,000 pixels."""
