@@ -114,8 +114,9 @@ def _run(name: str, found: Mapping[str, Any]) -> Iterator[str]:
     versions = ", ".join(f"{package} {each}" for package, each in machine["packages"].items())
     yield f"## {', '.join(f'{each:g}' for each in _minutes(found))} minutes on a CPU"
     yield ""
+    precision = f"segkit computes in {machine['precision']}, " if "precision" in machine else ""
     yield (
-        f"{machine['processor']}, {machine['threads']} "
+        f"{machine['processor']}, {precision}{machine['threads']} "
         f"thread{'s' * (machine['threads'] != 1)}, {machine['memory_bytes'] / 2**30:.0f} GiB; "
         f"Python {machine['python']}, {versions}; {found['date']}; `{name}`."
     )

@@ -34,7 +34,7 @@ FOUND = {
     "date": "2026-01-01",
     "machine": {
         **{"processor": "a processor", "cores": 2, "memory_bytes": 2**34, "system": "Linux"},
-        **{"python": "3.13", "threads": 1, "packages": {"torch": "2.15"}},
+        **{"python": "3.13", "threads": 1, "precision": "fp32", "packages": {"torch": "2.15"}},
     },
     "rules": "The rules.",
     "sets": {
@@ -52,7 +52,8 @@ def test_a_score_stands_with_its_interval_its_cost_and_its_conditions(writer):
     assert (
         "| smp | 1.5 | **0.700** | 0.690 to 0.710 | 1 | 88 | 87 | +0.050 (+0.040 to +0.060)" in text
     )
-    assert "a processor, 1 thread, 16 GiB; Python 3.13, torch 2.15; 2026-01-01" in text
+    assert "a processor, segkit computes in fp32, 1 thread, 16 GiB; Python 3.13" in text
+    assert "torch 2.15; 2026-01-01" in text
     assert "segkit bench quality --minutes 1.5\n" in text and "By patient." in text
     assert "arXiv:1802.06955" in text and "Other programs" not in text
 

@@ -18,6 +18,7 @@ from segkit.bench.quality.preparing import Prepared, prepare
 from segkit.bench.quality.result import Record, as_json, result
 from segkit.bench.quality.running import Place, Turn, kept, missing, run, turns_kept
 from segkit.bench.quality.table import Table
+from segkit.device import choose_precision
 from segkit.errors import UsageError
 from segkit.reporting.figures import LIGHT
 from segkit.storage import new_file, replace_text
@@ -166,7 +167,8 @@ def _those_installed(contest: Contest, say: Say) -> list[str]:
 
 
 def _conditions(turns: Sequence[Turn], place: Place) -> dict[str, Any]:
-    """The command that would run all these turns, the date and the machine."""
+    """The command that would run all these turns, the date and the machine; imports torch."""
+    import torch
 
     def written(values: Iterable[object]) -> str:
         return ",".join(dict.fromkeys(map(str, values)))
@@ -188,6 +190,7 @@ def _conditions(turns: Sequence[Turn], place: Place) -> dict[str, Any]:
             **{key: environment[key] for key in KEPT},
             "threads": place.threads,
             "jobs": place.jobs,
+            "precision": choose_precision("auto", torch.device("cpu")),
             "packages": {name: packages[name] for name in PACKAGES if name in packages},
         },
     }
