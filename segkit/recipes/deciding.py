@@ -15,7 +15,9 @@ from segkit.distributed import Group
 from segkit.errors import WeightsUnavailable
 from segkit.recipes.cautions import cautions
 from segkit.recipes.fingerprint import Fingerprint, fingerprint_of
-from segkit.recipes.rules import BY_SPEED, RULES, Known, Speed, stride_of
+from segkit.recipes.known import Known, Speed
+from segkit.recipes.network_rules import stride_of
+from segkit.recipes.rules import BY_SPEED, RULES
 from segkit.registry.components import default_registry
 
 SETTINGS = tuple(rule.setting for rule in RULES)

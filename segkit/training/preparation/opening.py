@@ -11,8 +11,8 @@ from segkit.data.opening.opened import Data, untrainable
 from segkit.data.options import options_of
 from segkit.distributed import Group
 from segkit.errors import DataError
+from segkit.recipes.class_weights import with_class_weights
 from segkit.recipes.deciding import Decision, Recipe, recipe_for
-from segkit.training.preparation.class_weights import with_class_weights
 
 
 def with_recipe(

@@ -1,4 +1,4 @@
-"""`--class-weights`: weights of the classes in the loss, by how many pixels of each there are."""
+"""Weights of the classes in the loss, by how many pixels of each there are."""
 
 from __future__ import annotations
 
@@ -55,19 +55,28 @@ def with_class_weights(config: TrainConfig, data: Data) -> TrainConfig:
     """
     if config.class_weights is None:
         return config
-    terms = parse_sum(config.loss)
-    able = [term for term in terms if _takes_weights(term)]
-    if not able:
+    loss = weighed(config.loss, config.class_weights, _pixels(data))
+    if loss is None:
         raise UsageError(
             "SK-C007",
             f"--class-weights {config.class_weights}: nothing in the loss {config.loss} takes "
             "weights of classes that are not given already.",
             "Leave it out, or choose a loss that takes some, such as dice+ce or focal.",
         )
-    weights = _weights(config.class_weights, _pixels(data))
-    weighed = [_weighed(term, weights) if term in able else term for term in terms]
-    loss = " + ".join(map(str, weighed))
     return config.model_copy(update={"loss": loss, "class_weights": None})
+
+
+def weighed(loss: str, kind: str, pixels_K: np.ndarray) -> str | None:
+    """The loss with weights in every summand that takes some; None where none does.
+
+    pixels_K   of each class, or its share of all
+    """
+    terms = parse_sum(loss)
+    able = [term for term in terms if _takes_weights(term)]
+    if not able:
+        return None
+    weights = _weights(kind, pixels_K)
+    return " + ".join(str(_weighed(term, weights) if term in able else term) for term in terms)
 
 
 def _takes_weights(term: Term) -> bool:

@@ -5,12 +5,12 @@ import pytest
 
 from segkit.config import read_config
 from segkit.errors import UsageError
-from segkit.training.monitoring.events import Silence
-from segkit.training.preparation.class_weights import (
+from segkit.recipes.class_weights import (
     effective_number,
     inverse_root,
     median_frequency,
 )
+from segkit.training.monitoring.events import Silence
 from segkit.training.preparation.setup import set_up
 from segkit.training.training import train
 
