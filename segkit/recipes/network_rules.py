@@ -10,10 +10,11 @@ from segkit.recipes.known import Decided, Known
 DEEPEST_SIDE, FEWEST_LEVELS, MOST_LEVELS = 8, 3, 6
 WIDTH = 16
 # Crops that are tried, pixels, and the steps that a larger one than the smallest must leave room
-# for: more where it is larger than LARGE, few where objects to be told apart are larger than it. At
-# half the resolution the smaller ones are left out, and large is twice as large.
+# for: more where it is larger than LARGE; few where the start is pretrained, or the next smaller
+# one would not hold an object of those to be told apart. At half the resolution the smaller ones
+# are left out, and large is twice as large.
 SIDES = (64, 96, 128, 192, 256, 384)
-ENOUGH_STEPS, LARGE, STEPS_FOR_LARGE, STEPS_FOR_OBJECTS = 1000, 128, 2000, 150
+ENOUGH_STEPS, LARGE, STEPS_FOR_LARGE, FEWEST_STEPS = 1000, 128, 2000, 150
 # Masks that keep this IoU, mean over the classes, at half the resolution are learned there where
 # time is short.
 HALVED = 0.95
@@ -45,8 +46,10 @@ def _steps_wanted(known: Known, smaller: int, side: int) -> int:
     """Of crops of this side, where the next smaller ones are of that."""
     objects = known.fingerprint.objects.values() if known.settings["separate"] else ()
     if smaller < max((each.diameter for each in objects), default=0.0):
-        return STEPS_FOR_OBJECTS
-    return STEPS_FOR_LARGE if side > LARGE * known.stride else ENOUGH_STEPS
+        return FEWEST_STEPS
+    if side > LARGE * known.stride:
+        return STEPS_FOR_LARGE
+    return ENOUGH_STEPS if known.random else FEWEST_STEPS
 
 
 def stride_of(known: Known) -> int:

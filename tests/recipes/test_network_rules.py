@@ -61,6 +61,13 @@ def test_larger_crops_at_half_the_resolution_where_time_is_short(folder, seconds
     assert any("at half the resolution" in each.reason for each in decisions) == (stride == 2)
 
 
+def test_a_pretrained_start_wants_fewer_steps(folder):
+    root = folder(cells(2, side=500))
+    config = TrainConfig(data=str(root), weights="imagenet", minutes=1)
+    recipe = recipe_for(config, open_data(root), ALONE)
+    assert recipe.decide(speed=Pretended(60, milliseconds=20))[0]["size"] == 128
+
+
 @pytest.mark.parametrize(("radius", "size"), [(8, 64), (40, 96), (60, 128)])
 def test_crops_hold_an_object_where_objects_are_told_apart(folder, radius, size):
     """The smallest that is no smaller than one; of 96 pixels, 325 steps fit, and of 128, 183."""
