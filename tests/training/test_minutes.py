@@ -1,5 +1,6 @@
 """`--minutes N`: a length that fits the time, found before the first step and then fixed."""
 
+import json
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,7 +38,7 @@ def test_steps_and_evaluations_fill_the_time_and_do_not_exceed_it(seconds, costs
 
 def test_by_hand():
     # An evaluation of 8 s at the end; 392 s are left: 784 steps, 13 in each of 60.
-    assert shape(400, USUAL) == Shape(13, 60, 60)
+    assert shape(400, USUAL) == Shape(13, 60, 120)
     # 8 % of 2000 s are 160 s: 20 evaluations; 1840 s are left: 3680 steps, 61 in each of 60.
     assert shape(2000, USUAL) == Shape(61, 60, 3)
 
@@ -118,6 +119,16 @@ def test_a_run_by_minutes_is_repeated_from_its_config_bit_by_bit(
     assert written.earlier_plans == "4 until 1, 3 until 2"
     again = train(written.model_copy(update={"out": str(tmp_path / "again")}))
     assert weights(first.folder) == weights(again.folder)
+
+
+def test_a_plan_that_grows_is_evaluated_at_its_end_alone(settings, monkeypatch):
+    monkeypatch.setattr(minutes, "rehearse", lambda setup, seconds: Costs(20.0, 0.01, 0.02))
+    monkeypatch.setattr(Deadline, "epochs", lambda self, setup, done: 3)
+    run = train(settings(epochs=None, minutes=1, samples=1)).folder
+    assert read_config(run / "config.yaml").earlier_plans == "2 until 1"
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [bool(row["scores"]) for row in rows] == [False, False, True]
+    assert len(list((run / "samples").iterdir())) == 1
 
 
 class Stopping(Silence):

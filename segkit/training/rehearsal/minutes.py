@@ -59,7 +59,7 @@ def within_minutes(setup: Setup, deadline: Deadline) -> Setup:
             "epochs": epochs,
             "epoch_steps": length.steps,
             "evaluate_every": length.every,
-            "samples_every": max(1, epochs // SHOWN) if seconds >= LONG else epochs,
+            "samples_every": max(1, epochs // SHOWN) if seconds >= LONG else length.every,
         }
     )
     reason = f"to end in {seconds / 60:.3g} min, at {costs.step:.2g} s a step"
@@ -84,7 +84,11 @@ def _as_fast_as_needed(setup: Setup, seconds: float) -> Setup:
 
 @dataclass(frozen=True)
 class Shape:
-    """Steps of an epoch, epochs, and every how many of them is evaluated; 0 where none fits."""
+    """Steps of an epoch, epochs, and every how many of them is evaluated; 0 where none fits.
+
+    The last one always is, and alone where `every` is more than there are: twice as many, lest a
+    plan that grows on the way is evaluated where it was to end as well.
+    """
 
     steps: int
     epochs: int
@@ -105,4 +109,4 @@ def shape(seconds: float, costs: Costs) -> Shape:
         return Shape(0, 0, 0)
     an_epoch = max(1, steps // EPOCHS)
     epochs = steps // an_epoch
-    return Shape(an_epoch, epochs, -(-epochs // looks))
+    return Shape(an_epoch, epochs, -(-epochs // looks) if looks > 1 else 2 * epochs)
