@@ -135,7 +135,7 @@ TRAINING = (
         "--class-weights",
         type=click.Choice(["median", "root", "effective"]),
         help="Of the loss, by the training pixels: median frequency, inverse square root, "
-        "effective number. [default: as --loss says]",
+        "effective number. [default: as --loss says, or else the recipe]",
     ),
     training(
         "--metric",
