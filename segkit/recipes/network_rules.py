@@ -14,7 +14,7 @@ WIDTH = 16
 # one would not hold an object of those to be told apart. At half the resolution the smaller ones
 # are left out, and large is twice as large.
 SIDES = (64, 96, 128, 192, 256, 384)
-ENOUGH_STEPS, LARGE, STEPS_FOR_LARGE, FEWEST_STEPS = 1000, 128, 2000, 150
+ENOUGH_STEPS, LARGE, STEPS_FOR_LARGE, FEWEST_STEPS = 700, 128, 2000, 150
 # Masks that keep this IoU, mean over the classes, at half the resolution are learned there where
 # time is short.
 HALVED = 0.95
