@@ -56,7 +56,7 @@ def trained(parts, steps=24):
 def test_hardly_a_label_changes(parts):
     with torch.enable_grad():
         model = trained(parts)
-    image_BCHW, target_BHW = pixels("val", 2)
+    image_BCHW, target_BHW = pixels("val", 16)
     image_BCHW = model.normalize(image_BCHW)
     exact_BHW = copy.deepcopy(model).double()(image_BCHW.double()).argmax(dim=1)
     # It has learnt something: its labels are no noise.
@@ -71,5 +71,6 @@ def test_hardly_a_label_changes(parts):
                 label_BHW = network.labels(image_BCHW)
                 changed[precision, name] = float((label_BHW != exact_BHW).double().mean())
     assert changed["fp32", "rewritten"] <= MOST_CHANGED
-    # bfloat16 has 8 bits: the rewritten network is no further away than autocast is.
+    # bfloat16 has 8 bits: the rewritten network is no further away than autocast is. Of one or two
+    # images it changes a handful of pixels, 3 or 13 by the number of threads: hence sixteen.
     assert changed["bf16", "rewritten"] <= 1.5 * changed["bf16", "plain"] + MOST_CHANGED
