@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from threading import Event, Timer
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from segkit.bench.instruments.conditions import usable_cores
 from segkit.bench.quality.counting import WrongMasks, count, overlap_of, score_of
+from segkit.bench.quality.machine import versions
 from segkit.bench.quality.preparing import Prepared, prepare
 from segkit.bench.quality.result import differences
 from segkit.bench.quality.running import CommandFailed, Ended, missing, timed
@@ -133,6 +135,35 @@ def test_results_hold_all_that_the_folder_keeps_and_the_command_for_it(place):
         "segkit bench quality --sets grey --tools exact,rough --minutes 1 --seeds 1 --threads"
     )
     assert int(threads) >= 1
+
+
+def test_what_another_machine_ran_is_refused_before_anything_runs(place):
+    bench(place, "--sets", "grey", "--tools", "exact")
+    record = place / "out" / "records" / "grey-exact-1min-seed1.json"
+    found = json.loads(record.read_text())
+    found["machine"] |= {"precision": "fp8", "peers": {"monai": "0.1"}}
+    record.write_text(json.dumps(found))
+    says = r"precision fp8 there, .* here; peers monai 0\.1 there, torch .* here"
+    with pytest.raises(SegkitError, match=says):
+        bench(place, "--sets", "grey", "--tools", "exact,rough")
+    assert len((place / "seen.txt").read_text().splitlines()) == 1
+
+
+def test_each_record_tells_its_day_and_machine_and_the_results_all_days(place):
+    found = bench(place, "--sets", "grey", "--tools", "exact")
+    assert found["machine"]["peers"]["torch"] == version("torch")
+    record = place / "out" / "records" / "grey-exact-1min-seed1.json"
+    kept = json.loads(record.read_text())
+    assert kept["machine"] == found["machine"]
+    record.write_text(json.dumps(kept | {"date": "2001-02-03"}))
+    dates = bench(place, "--sets", "grey", "--tools", "exact,rough")["date"]
+    assert dates == f"2001-02-03 to {found['date']}"
+
+
+def test_versions_are_told_of_what_the_other_python_has(tmp_path):
+    here = versions(Path(sys.executable), ["torch", "no-such-package"])
+    assert here == {"torch": version("torch")}
+    assert versions(tmp_path / "none", ["torch"]) == {}
 
 
 def test_a_set_that_may_not_be_published_runs_and_stays_out_of_the_results(place):

@@ -5,27 +5,23 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from segkit.bench.instruments.conditions import conditions
+from segkit.bench.quality.machine import check_same
 from segkit.bench.quality.picture import draw
 from segkit.bench.quality.preparing import Prepared, prepare
 from segkit.bench.quality.result import Record, as_json, result
 from segkit.bench.quality.running import Place, Turn, kept, missing, run, turns_kept
 from segkit.bench.quality.table import Table
-from segkit.device import choose_precision
 from segkit.errors import UsageError
 from segkit.reporting.figures import LIGHT
 from segkit.storage import new_file, replace_text
 
 RESULTS, PICTURE = "results.json", "score-over-minutes.png"
-KEPT = ("processor", "cores", "memory_bytes", "system", "python")
-PACKAGES = ("torch", "segkit-core", "segmentation-models-pytorch", "monai", "timm")
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,8 @@ Say = Callable[[str], None]
 def hold(contest: Contest, say: Say) -> Outcome:
     """Runs every turn, and writes results.json and the picture after each.
 
-    A tool that is not installed is left out, and said; raises UsageError SK-C009 where none is.
+    A tool that is not installed is left out, and said; raises UsageError SK-C009 where none is, or
+    the folder keeps turns of another machine.
     """
     tools = _those_installed(contest, say)
     table, place = contest.table, contest.place
@@ -85,6 +82,7 @@ def hold(contest: Contest, say: Say) -> Outcome:
         if turn.set not in prepared:
             prepared[turn.set] = _prepared(contest, turn.set)
         if (known := kept(turn, table.tools[turn.tool], prepared[turn.set], place)) is not None:
+            check_same(place.machine, known.get("machine", {}), place.folder)
             outcome.records[turn] = known
     turns = [turn for turn in contest.turns if turn.tool in tools]
     earlier = set(outcome.records)
@@ -93,8 +91,9 @@ def hold(contest: Contest, say: Say) -> Outcome:
         outcome.records[turn] = record
         say(f"{number}/{len(turns)}  {turn.name}: {_sentence(record, table, before)}")
         ordered = _ordered(outcome.records, table)
-        about = _conditions([each for each in ordered if table.sets[each.set].publish], place)
         records = [outcome.records[each] for each in ordered]
+        shown = [each for each in records if table.sets[each["turn"]["set"]].publish]
+        about = _conditions(shown, place)
         outcome.found = result(records, table, prepared, about)
         _write(outcome, place.folder)
     return outcome
@@ -166,13 +165,13 @@ def _those_installed(contest: Contest, say: Say) -> list[str]:
     return tools
 
 
-def _conditions(turns: Sequence[Turn], place: Place) -> dict[str, Any]:
-    """The command that would run all these turns, the date and the machine; imports torch."""
-    import torch
+def _conditions(records: Sequence[Record], place: Place) -> dict[str, Any]:
+    """The command that would run all these, when they were run, and the machine."""
 
     def written(values: Iterable[object]) -> str:
         return ",".join(dict.fromkeys(map(str, values)))
 
+    turns = [Turn(**each["turn"]) for each in records]
     command = (
         f"segkit bench quality --sets {written(turn.set for turn in turns)} "
         f"--tools {written(turn.tool for turn in turns)} "
@@ -181,18 +180,11 @@ def _conditions(turns: Sequence[Turn], place: Place) -> dict[str, Any]:
     )
     if place.jobs > 1:
         command += f" --jobs {place.jobs}"
-    environment = conditions("cpu").model_dump()
-    packages: Mapping[str, str] = environment["packages"]
+    days = sorted({each["date"] for each in records})
     return {
         "command": command,
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": {
-            **{key: environment[key] for key in KEPT},
-            "threads": place.threads,
-            "jobs": place.jobs,
-            "precision": choose_precision("auto", torch.device("cpu")),
-            "packages": {name: packages[name] for name in PACKAGES if name in packages},
-        },
+        "date": " to ".join(dict.fromkeys((days[0], days[-1]))) if days else None,
+        "machine": place.machine,
     }
 
 

@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from segkit.bench.quality.counting import WrongMasks, count
+from segkit.bench.quality.machine import machine
 from segkit.bench.quality.preparing import Prepared
 from segkit.bench.quality.table import Tool
 from segkit.storage import read_json, replace_text
@@ -64,6 +66,10 @@ class Place:
     def record_of(self, turn: Turn) -> Path:
         return self.folder / "records" / f"{turn.name}.json"
 
+    @cached_property
+    def machine(self) -> dict[str, Any]:
+        return machine(self.peers, self.threads, self.jobs)
+
 
 @dataclass(frozen=True)
 class Taken:
@@ -106,7 +112,9 @@ def run(turn: Turn, tool: Tool, prepared: Prepared, place: Place) -> dict[str, A
     if (known := kept(turn, tool, prepared, place)) is not None:
         return known
     asked = _asked(tool, prepared, place)
-    found = {"turn": vars(turn), "asked": asked, **_attempt(turn, tool, prepared, place)}
+    where = {"date": time.strftime("%Y-%m-%d"), "machine": place.machine}
+    found = {"turn": vars(turn), "asked": asked, **where}
+    found |= _attempt(turn, tool, prepared, place)
     file = place.record_of(turn)
     file.parent.mkdir(parents=True, exist_ok=True)
     replace_text(file, json.dumps(found))

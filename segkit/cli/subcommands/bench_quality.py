@@ -60,8 +60,9 @@ def command(data: Path | None, file: Path | None, as_json: bool, **given: Any) -
     segkit bench quality --sets drive,isbi2012 --tools auto,smp --minutes 2 --seeds 1
 
     Each turn (set, tool, minutes, seed) is kept in OUT/records: the same command goes on where it
-    was ended. OUT/results.json and OUT/score-over-minutes.png are written after each turn, of all
-    that OUT keeps. A tool that is not installed is left out, with the command that installs it.
+    was ended, on the same machine only. OUT/results.json and OUT/score-over-minutes.png are written
+    after each turn, of all that OUT keeps. A tool that is not installed is left out, with the
+    command that installs it.
     """
     from segkit.bench.quality.contest import hold, unpublished
     from segkit.bench.quality.table import OURS, read_table
