@@ -48,10 +48,11 @@ FOUND = {
 
 def test_a_score_stands_with_its_interval_its_cost_and_its_conditions(writer):
     text = writer.page({"quality-1.json": FOUND})
-    assert "| auto | 1.5 | **0.750** | 0.740 to 0.760 | 1 | 88 | 87 |  |" in text
-    assert (
-        "| smp | 1.5 | **0.700** | 0.690 to 0.710 | 1 | 88 | 87 | +0.050 (+0.040 to +0.060)" in text
-    )
+    run = "[1.5, fp32](#15-minutes-on-a-cpu-fp32)"
+    assert "### 1.5 minutes on a CPU, fp32\n" in text
+    assert f"| auto | {run} | **0.750** | 0.740 to 0.760 | 1 | 88 | 87 |  |" in text
+    smp = f"| smp | {run} | **0.700** | 0.690 to 0.710 | 1 | 88 | 87 | +0.050 (+0.040 to +0.060)"
+    assert smp in text
     assert "a processor, segkit computes in fp32, 1 thread, 16 GiB; Python 3.13" in text
     assert "torch 2.15; 2026-01-01" in text
     assert "segkit bench quality --minutes 1.5\n" in text and "By patient." in text
@@ -69,7 +70,34 @@ def test_what_failed_came_late_or_shared_the_machine_is_told(writer):
     rows.append({"set": "drive", "tool": "smp", "minutes": 1.5, "seeds": [], "failed": "no end"})
     text = writer.page({"quality-1.json": {**FOUND, "rows": rows, "differences": []}})
     assert "| 88 (late) | 40 |" in text and "Other programs used the machine" in text
-    assert "| smp | 1.5 | failed: no end |" in text
+    assert "fp32) | failed: no end |" in text
+    assert "| drive | 1.5 | fp32 | 0.750 (late) | failed |" in text
+
+
+def test_at_a_glance_each_time_and_machine_has_a_row_and_each_tool_a_mark(writer):
+    longer = {**FOUND, "rows": [row("auto", 0.8, minutes=9), row("new", 0.7, minutes=9)]}
+    longer |= {"tools": {"auto": "ours", "new": "another"}, "differences": []}
+    longer["machine"] = FOUND["machine"] | {"precision": "bf16"}
+    alike, above = difference("smp", 0.0), difference("b", -0.1)
+    first = FOUND | {"rows": [row("auto", 0.7), row("smp", 0.7), row("b", 0.8)]}
+    first |= {"tools": {"auto": "ours", "smp": "theirs", "b": "more"}}
+    first["differences"] = [alike | {"verdict": "not told apart"}, above | {"verdict": "lower"}]
+    text = writer.page({"quality-1.json": first, "quality-9.json": longer})
+    assert "| set | minutes | computing | `auto` | `smp` | `b` | `new` |" in text
+    assert "| drive | 1.5 | fp32 | 0.700 | 0.700 ~ | **0.800** |  |" in text
+    assert "| drive | 9 | bf16 | 0.800 |  |  | 0.700 |" in text
+    assert text.index("| drive | 1.5 |") < text.index("| drive | 9 |")
+    assert "quality-fp32-1x1-dark.png" in text and "quality-bf16-1x1-dark.png" in text
+
+
+def test_results_of_one_machine_share_a_picture(writer):
+    both = {"quality-1.json": FOUND, "quality-2.json": FOUND}
+    assert list(writer.pictures(both)) == [
+        "quality-fp32-1x1-light.png",
+        "quality-fp32-1x1-dark.png",
+    ]
+    other = FOUND | {"machine": FOUND["machine"] | {"precision": "bf16"}}
+    assert len(writer.pictures({"quality-1.json": FOUND, "quality-2.json": other})) == 4
 
 
 def test_the_page_is_what_the_results_say(writer):
