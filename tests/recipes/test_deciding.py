@@ -43,6 +43,12 @@ def test_the_page_of_recipes_shows_every_rule():
     assert [rule.setting for rule in RULES if rule.support not in page] == []
 
 
+def test_the_page_of_experiments_has_a_chapter_for_every_rule_that_does_not_follow_a_convention():
+    page = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text()
+    measured = [rule.setting for rule in RULES if not rule.support.startswith("Convention")]
+    assert [setting for setting in measured if f"\n## {setting}\n" not in page] == []
+
+
 def test_every_rule_names_what_it_rests_on():
     assert all(len(rule.support) > 40 for rule in RULES)
     assert all(rule.setting in TrainConfig.model_fields for rule in RULES)
