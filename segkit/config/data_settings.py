@@ -77,9 +77,10 @@ class DataConfig(BaseModel):
     )
     val_share: float = Field(
         default=0.2,
-        gt=0,
+        ge=0,
         lt=1,
-        description="share that validates where the data name no such part, 0 to 1",
+        description="share that validates where the data name no such part, 0 to 1; with 0 every "
+        "image trains, and the model has no score",
     )
     folds: int | None = Field(
         default=None,

@@ -52,7 +52,7 @@ class DataOptions:
                    range of the images
     reading        how a model's own images were read (alpha, page, NaN), where one is scored on the
                    data: data.yaml may not say otherwise
-    val_share      share of the images drawn for validation where no split is given, 0 to 1
+    val_share      share of the images drawn for validation where no split is given, 0 (none) to 1
     fold           which part of a cross-validation validates; None: as the split says
     seed           of these draws, and of the demo set
     cache          decoded pixels in the user's cache folder: "on", "off", or "auto": where they fit

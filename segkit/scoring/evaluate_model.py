@@ -228,9 +228,11 @@ def _cautions(asked: EvaluationSettings, data: Data, model: TrainedModel) -> Ite
     own = settings is not None and _same_folder(asked.data, settings.data)
     trained_on = len(data.split("train")) if "train" in data.splits else 0
     if own and trained_on and asked.split in ("all", "train"):
+        apart = next((name for name in ("val", "test") if name in data.splits), None)
+        others = f"--split {apart} scores the others." if apart else "--data DIR scores others."
         yield (
             f"{trained_on} of these images are those it was trained on: new images will score "
-            "lower. --split val scores the others."
+            f"lower. {others}"
         )
     drawn = any(note.startswith(NO_SPLIT) for note in data.notes)
     if not own and drawn and asked.split == "val":

@@ -218,7 +218,7 @@ def test_a_lever_left_out_is_an_option_that_segkit_train_takes():
     assert len(table.lever_names()) >= 4
     for name, options in table.lever_names().items():
         assert table.tools[name].train == (*table.tools["auto"].train, *options)
-    for tool in ("auto", "plain", *table.lever_names()):
+    for tool in ("auto", "auto_all", "plain", *table.lever_names()):
         given = [word.format_map(WORDS) for word in table.tools[tool].train[2:]]
         train.make_context("train", given, resilient_parsing=False)
 

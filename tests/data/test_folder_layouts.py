@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from segkit.data.files.masks import scan_mask
+from segkit.data.files.pairing import NONE_DRAWN
 from segkit.data.loader import EvaluationLoader, TrainingLoader
 from segkit.data.opening.open import open_data
 from segkit.data.options import DataOptions
@@ -70,6 +71,16 @@ def test_three_images_are_enough_and_one_is_not(make_set):
     alone = open_data(make_set({"a": MASK}, folder="one"))
     assert alone.splits == ("all",)
     assert "1 pair is too few to train and validate: no split is made." in alone.notes
+
+
+def test_with_no_share_to_validate_every_image_trains_and_it_is_said(make_set):
+    data = open_data(make_set(dict.fromkeys("abc", MASK)), DataOptions(val_share=0))
+    assert ids(data, "train") == ["a", "b", "c"] and "val" not in data.splits
+    assert NONE_DRAWN in data.notes
+    alone = open_data(make_set({"a": MASK}, folder="one"), DataOptions(val_share=0))
+    assert ids(alone, "train") == ["a"]
+    parts = make_set({"train/a": MASK, "val/b": MASK}, folder="parts")
+    assert ids(open_data(parts, DataOptions(val_share=0)), "val") == ["b"]
 
 
 def test_an_unknown_split_is_refused_with_the_known_ones(make_set):

@@ -19,6 +19,7 @@ from segkit.errors import DataError
 
 SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini"))
 NO_SPLIT = "No split is given"
+NONE_DRAWN = f"{NO_SPLIT}, and none is drawn (val_share 0): every image trains, and none scores."
 EXPECTED = (
     "segkit looks for images/ and masks/, with or without train/, val/ and test/ in each, "
     "or for a data.yaml that says where they are."

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segkit.data.files.pairing import Pair, listed, seeded_split, split_note
+from segkit.data.files.pairing import NONE_DRAWN, Pair, listed, seeded_split, split_note
 from segkit.data.findings import Finding
 from segkit.data.settings import DataSettings
 
@@ -63,6 +63,9 @@ class Draw:
         declared: Declared | None = None,
     ) -> Layout:
         """Training and validation pairs drawn by the seed; one pair alone is not split."""
+        if pairs and not self.val_share:
+            whole = {"train": tuple(pairs)}
+            return Layout(whole, (note, NONE_DRAWN), tuple(findings), declared=declared)
         if len(pairs) < 2:
             have = f"{len(pairs)} pair is" if pairs else "no pairs are"
             few = f"{have} too few to train and validate: no split is made."

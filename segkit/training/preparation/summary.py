@@ -21,12 +21,13 @@ def sentences(setup: Setup) -> list[tuple[str, str]]:
     parameters = in_units(sum(each.numel() for each in model.parameters()))
     processes = f", {setup.group.world_size} processes" if setup.group.world_size > 1 else ""
     parts = f"{config.encoder} + {config.decoder} + {config.upsampler}"
+    scored = f"scored by {config.metric}" if setup.evaluates else "not scored: no image validates"
     lines = [("data", note) for note in data.notes]
     lines += [
         ("classes", f"{len(data.classes)}: {', '.join(data.classes)}"),
         ("model", f"{parts}, {parameters} parameters"),
         ("weights", _weights_sentence(model)),
-        ("loss", f"{config.loss}; scored by {config.metric}"),
+        ("loss", f"{config.loss}; {scored}"),
         ("device", f"{describe(setup.group.device)}, {config.precision}{processes}"),
         ("training", _length_sentence(setup)),
     ]
