@@ -291,6 +291,9 @@ def test_trainings_that_run_side_by_side_have_cores_of_their_own(place):
     on = [set(line.split()) for line in (place / "on").read_text().splitlines()]
     assert len(on) == 2 and all(len(each) == usable_cores() // 2 for each in on)
     assert on[0].isdisjoint(on[1])
+    assert found["machine"]["cores"] == usable_cores()
+    bench(place, "--sets", "grey", "--tools", "exact,rough", "--jobs", "2")
+    assert len((place / "on").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize(

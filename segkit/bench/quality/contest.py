@@ -7,11 +7,11 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from segkit.bench.quality.machine import check_same
+from segkit.bench.quality.machine import check_same, machine
 from segkit.bench.quality.picture import draw
 from segkit.bench.quality.preparing import Prepared, prepare
 from segkit.bench.quality.result import Record, as_json, result
@@ -74,6 +74,9 @@ def hold(contest: Contest, say: Say) -> Outcome:
     """
     tools = _those_installed(contest, say)
     table, place = contest.table, contest.place
+    # Asked here, where all cores are seen: a turn sees its share.
+    place = replace(place, machine=machine(place.peers, place.threads, place.jobs))
+    contest = replace(contest, place=place)
     prepared = {name: _prepared(contest, name) for name in contest.sets}
     outcome = Outcome()
     for turn in turns_kept(place.folder):

@@ -13,12 +13,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from segkit.bench.quality.counting import WrongMasks, count
-from segkit.bench.quality.machine import machine
 from segkit.bench.quality.preparing import Prepared
 from segkit.bench.quality.table import Tool
 from segkit.storage import read_json, replace_text
@@ -55,6 +53,7 @@ class Place:
     threads  of every tool
     jobs     turns that run at a time
     ended    set where those that still run are to be ended, without a record
+    machine  what each record says of where it was run
     """
 
     folder: Path
@@ -62,13 +61,10 @@ class Place:
     threads: int
     jobs: int = 1
     ended: threading.Event = field(default_factory=threading.Event)
+    machine: Mapping[str, Any] = field(default_factory=dict)
 
     def record_of(self, turn: Turn) -> Path:
         return self.folder / "records" / f"{turn.name}.json"
-
-    @cached_property
-    def machine(self) -> dict[str, Any]:
-        return machine(self.peers, self.threads, self.jobs)
 
 
 @dataclass(frozen=True)
