@@ -143,12 +143,12 @@ def _run(name: str, found: Mapping[str, Any]) -> Iterator[str]:
     jobs = machine.get("jobs", 1)
     together = f"{jobs} trainings ran at a time, each on cores of its own."
     yield together if jobs > 1 else "Trainings ran one after the other."
-    if any(_was_shared(row, machine["threads"]) for row in found["rows"]):
+    if shared := [row for row in found["rows"] if _was_shared(row, machine["threads"])]:
+        named = ", ".join(f"{row['set']} {row['tool']}" for row in shared)
         yield ""
         yield (
-            "Other programs used the machine at the same time: `processor s` tells how much of it "
-            "each training got. These rows show that the comparison works; they are no verdict on "
-            "the tools, which a machine with nothing else to do has to give."
+            f"Other programs used the machine during {named}: `processor s` tells how much of it "
+            "they got. These rows are no verdict on the tools."
         )
     yield from _levers(found)
 

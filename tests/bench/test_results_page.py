@@ -69,7 +69,7 @@ def test_what_failed_came_late_or_shared_the_machine_is_told(writer):
     rows = [row("auto", 0.75, late=True, train_processor_s=40.0)]
     rows.append({"set": "drive", "tool": "smp", "minutes": 1.5, "seeds": [], "failed": "no end"})
     text = writer.page({"quality-1.json": {**FOUND, "rows": rows, "differences": []}})
-    assert "| 88 (late) | 40 |" in text and "Other programs used the machine" in text
+    assert "| 88 (late) | 40 |" in text and "used the machine during drive auto:" in text
     assert "fp32) | failed: no end |" in text
     assert "| drive | 1.5 | fp32 | 0.750 (late) | failed |" in text
 
