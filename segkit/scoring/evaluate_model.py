@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segkit.config import TrainConfig, read_config
-from segkit.data.files.pairing import NO_SPLIT
 from segkit.data.loader import EvaluationLoader
-from segkit.data.opening.opened import ALL, Data
+from segkit.data.opening.opened import Data
 from segkit.data.options import PLAIN_OPTIONS, DataOptions
 from segkit.device import choose_precision, default_workers, describe, device_errors
 from segkit.distributed import Group, process_group
@@ -24,6 +23,7 @@ from segkit.registry.components import default_registry
 from segkit.registry.expression import parse_list
 from segkit.registry.pins import as_pinned
 from segkit.scoring.cases import cases
+from segkit.scoring.cautions import cautions
 from segkit.scoring.data_for_model import TrainedModel, data_for, refuse_images_of_members
 from segkit.scoring.details import Details, Keeper
 from segkit.scoring.evaluation import evaluate as evaluate_batches
@@ -212,38 +212,8 @@ def _scored(
         precision,
         data.notes,
         details,
-        tuple(_cautions(asked, data, model)),
+        tuple(cautions(asked.data, asked.split, data, model)),
     )
-
-
-def _cautions(asked: EvaluationSettings, data: Data, model: TrainedModel) -> Iterator[str]:
-    """Of images that were trained or calibrated on, and of images that a drawn split leaves out."""
-    settings, fitted = model.settings, model.record.training.get("calibration", {})
-    place = str(asked.data or (settings and settings.data) or "demo set")
-    if fitted.get("data") == place and fitted.get("split") == asked.split:
-        yield (
-            "The temperature was fitted on these very images: the calibration of new images will "
-            "be less good."
-        )
-    own = settings is not None and _same_folder(asked.data, settings.data)
-    trained_on = len(data.split("train")) if "train" in data.splits else 0
-    if own and trained_on and asked.split in ("all", "train"):
-        apart = next((name for name in ("val", "test") if name in data.splits), None)
-        others = f"--split {apart} scores the others." if apart else "--data DIR scores others."
-        yield (
-            f"{trained_on} of these images are those it was trained on: new images will score "
-            f"lower. {others}"
-        )
-    drawn = any(note.startswith(NO_SPLIT) for note in data.notes)
-    if not own and drawn and asked.split == "val":
-        left = len(data.split(ALL)) - len(data.split("val"))
-        yield f"{left} images are not scored: --split all scores every one."
-
-
-def _same_folder(asked: Path | None, trained: str | None) -> bool:
-    if asked is None or trained is None:
-        return asked is None
-    return asked.expanduser().resolve() == Path(trained).expanduser().resolve()
 
 
 def _refuse_several_processes(group: Group) -> None:
