@@ -14,6 +14,9 @@ SLOW_ENCODERS = [
     *("xception", "inceptionv4", "dpn68", "timm-skresnet18", "timm-tf_efficientnet_lite0"),
 ]
 
+# Kept, since SMP's weights were trained with it: the README tells users.
+SHUFFLED = "SMP's attention of manet takes a (pixels, channels) matrix for (channels, pixels)"
+
 
 @conformance(
     "segkit-smp",
@@ -21,6 +24,7 @@ SLOW_ENCODERS = [
         "decoders/smp": [f"smp/{name}" for name in DECODERS + SLOW_DECODERS],
         "encoders/smp": [f"smp/{name}" for name in ENCODERS + SLOW_ENCODERS],
     },
+    expected_failures={"decoders/smp/manet/keeps_everything_in_its_place": SHUFFLED},
     slow=[
         *(f"decoders/smp/{name}/*" for name in SLOW_DECODERS),
         *(f"encoders/smp/{name}/*" for name in SLOW_ENCODERS),
