@@ -54,8 +54,8 @@ SEGKIT_TEST_DATA=DATA segkit bench quality --minutes 15 --seeds 3 --out quality
 DATA holds the sets as folders (`segkit bench quality --dry-run` lists them). Other sets and
 tools, yours among them, come by `--table FILE`, a file like
 `segkit/bench/quality/sets_and_tools.yaml`; each turn is kept, so the same command goes on where
-it was ended, on the same machine. Figures of the Cell Tracking Challenge's sets are shown in the terminal and never
-written into results, as its conditions ask.
+it was ended, on the same machine. Figures of the Cell Tracking Challenge's sets are shown in the
+terminal and never written into results, as its conditions ask.
 
 milesial's Pytorch-UNet is not among the tools: its GPL-3.0 code cannot be part of this
 repository, and its defaults (RMSprop at 1e-5, half-size images) are for a GPU. `--table` can name

@@ -16,6 +16,7 @@ from segkit.cli.options.machine_options import device_options, keep_freed_memory
 from segkit.cli.running.launching import JOBS, launcher_options, needs_of
 
 if TYPE_CHECKING:
+    from segkit.inference.output import Output
     from segkit.inference.prediction_report import Report
 
 BATCH = "Images of one size, or tiles, at a time. [default: on a CPU one for each core, else 1]"
@@ -42,10 +43,8 @@ OVERLAP = "Share of a tile that neighbours have in common."
 @click.option("--objects", is_flag=True, help="Number and measure objects: objects/, objects.csv.")
 @click.option(
     "--least-area",
-    default=1,
-    show_default=True,
     type=click.IntRange(1),
-    help="Leave out objects of fewer pixels.",
+    help="Leave out objects of fewer pixels. [default: 1, or as a training with --separate has it]",
 )
 @click.option(
     "--background",
@@ -153,8 +152,7 @@ def _predict(
     if as_json:
         say(json.dumps(report.as_json(), indent=2))
     else:
-        counted = output.objects or bool(report.record.separation)
-        say(_summary(report, out, objects=counted, shard=settings.shard))
+        say(_summary(report, output, settings.shard))
     return 3 if report.failed else 0
 
 
@@ -186,7 +184,8 @@ def _region_progress(quiet: bool) -> Callable[[str, int, int], None]:
     )
 
 
-def _summary(report: Report, out: Path, *, objects: bool, shard: str | None) -> str:
+def _summary(report: Report, output: Output, shard: str | None) -> str:
+    out, separation = output.folder, report.record.separation
     lines = [f"{len(report.images)} masks in {out / 'masks'}"]
     if any(each.overlay for each in report.images):
         lines.append(f"pictures in {out / 'overlays'}")
@@ -194,10 +193,23 @@ def _summary(report: Report, out: Path, *, objects: bool, shard: str | None) -> 
         lines.append(f"shard {shard} is done; when all are, the same command with --merge")
     else:
         lines.append(f"sizes and class shares in {out / 'summary.csv'} and predictions.json")
-    if objects and not shard:
+    if (output.objects or separation) and not shard:
         lines.append(f"objects in {out / 'objects.csv'}, their numbers in {out / 'objects'}")
+        if separation and output.least_area is None:
+            lines += _left_out(separation)
     if report.failed:
         images = "image" if len(report.failed) == 1 else "images"
         lines.append(f"\n{len(report.failed)} {images} could not be predicted:")
         lines += [f"{each.code}: {each.what} {each.fix}" for each in report.failed]
     return "\n".join(lines)
+
+
+def _left_out(separation: str) -> list[str]:
+    """What the model's own least area leaves out, in a line; none where it is one pixel."""
+    from segkit.separation.named import build_separation
+
+    least = build_separation(separation).least_area
+    if least == 1:
+        return []
+    told = f"specks of fewer than {least:,} pixels away from the border are no objects, since all"
+    return [f"{told} in training were much larger; --least-area 1 keeps them"]

@@ -243,7 +243,7 @@ def _predicted(
                     said[place].probability_KHW if said else None,
                     read_spacing(source.path),
                     background,
-                    each.numbers(predictor, background),
+                    each.numbers(predictor, background, output.least_area),
                     said[place].mutual_HW if said else None,
                 ),
             )

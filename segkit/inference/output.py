@@ -73,7 +73,8 @@ class Output:
     resume         what an earlier command has done in the folder is left as it is
     objects        objects.csv and objects/, TIFF of the objects' numbers: of every class but the
                    background, connected pixels or what the model separates
-    least_area     smaller objects are left out, pixels
+    least_area     smaller objects are left out, pixels; None: as the model's training measured, or
+                   none
     geojson, coco  the objects' outlines, in geojson/ and coco.json
     probabilities  of every class, in probabilities/ as float32 TIFF with a page a class
     uncertainty    entropy in uncertainty/ as grey PNG: black is certain, white all classes alike
@@ -85,7 +86,7 @@ class Output:
     overwrite: bool = False
     resume: bool = False
     objects: bool = False
-    least_area: int = 1
+    least_area: int | None = None
     geojson: bool = False
     coco: bool = False
     probabilities: bool = False
@@ -195,7 +196,7 @@ class Output:
             deep_HW = np.rint(65535 * prediction.mutual_information).astype(np.uint16)
             self._write(source, "mutual-information", lambda p: Image.fromarray(deep_HW).save(p))
         size = prediction.labels.shape
-        objects = prediction.objects_from(self.least_area) if self.counts_objects else ()
+        objects = prediction.objects_from(self.least_area or 1) if self.counts_objects else ()
         if self.objects:
             number_HW = numbered_map(objects, size)
             self._write(source, "objects", lambda p: _number_tiff(p, number_HW))

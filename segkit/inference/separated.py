@@ -24,12 +24,17 @@ class Found(NamedTuple):
     label_HW: NDArray[np.integer]
     maps_MHW: NDArray[np.float32] | None
 
-    def numbers(self, predictor: Predictor, background: int) -> NDArray[np.int32] | None:
+    def numbers(
+        self, predictor: Predictor, background: int, least_area: int | None = None
+    ) -> NDArray[np.int32] | None:
         """(H, W), a number from 1 for each object that the model separates, 0 elsewhere; None of a
-        model that separates none."""
+        model that separates none.
+
+        least_area   pixels of the smallest object, in place of what training has measured
+        """
         if self.maps_MHW is None:
             return None
-        separation = build_separation(predictor.model.record.separation)
+        separation = build_separation(predictor.model.record.separation, least_area)
         return separation.decode(self.maps_MHW, self.label_HW != background)
 
 

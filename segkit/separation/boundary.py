@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from segkit.separation.contract import FloatMap, Mask, Numbers
 from segkit.separation.depth import deepest, depths, inside_depth
-from segkit.separation.watershed import flooded
+from segkit.separation.watershed import flooded, without_specks
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,14 @@ class Boundary:
     saddle  two insides are one object where they are joined by more than this share of the
             narrower one's width
     least   insides less deep than this share of `reach` are none where they touch a deeper one
+    least_area  objects of fewer pixels are none, unless the image's border cuts them
     """
 
     reach: float = 12.0
     width: float = 0.15
     saddle: float = 0.5
     least: float = 0.015
+    least_area: int = 1
 
     maps = 1
 
@@ -54,4 +56,5 @@ class Boundary:
     def decode(self, maps_MHW: FloatMap, foreground_HW: Mask) -> Numbers:
         inside_HW = foreground_HW & (maps_MHW[0] <= 0)
         least = self.least * self.reach
-        return flooded(inside_depth(inside_HW), foreground_HW, self.saddle, least)
+        number_HW = flooded(inside_depth(inside_HW), foreground_HW, self.saddle, least)
+        return without_specks(number_HW, self.least_area)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segkit.separation.contract import FloatMap, Mask, Numbers
-from segkit.separation.watershed import connected, in_order
+from segkit.separation.watershed import connected, in_order, without_specks
 
 # Votes of one object lie within this share of the radius of a disc of its area.
 CLOSE = 0.4
@@ -31,10 +31,12 @@ class Centre:
 
     reach   how deep objects usually are, pixels: the unit of the maps
     weight  of this loss beside that of the classes
+    least_area  objects of fewer pixels are none, unless the image's border cuts them
     """
 
     reach: float = 12.0
     weight: float = 1.0
+    least_area: int = 1
 
     maps = 2
 
@@ -62,9 +64,9 @@ class Centre:
         vote_N2 = vote_N2.clip(0, np.array(foreground_HW.shape) - 1)
         centres_C3 = self._centres(vote_N2, foreground_HW.shape)
         if not len(centres_C3):
-            return in_order(connected(foreground_HW))
+            return without_specks(in_order(connected(foreground_HW)), self.least_area)
         number_HW[y_N, x_N] = _nearest(vote_N2, centres_C3) + 1
-        return in_order(number_HW)
+        return without_specks(in_order(number_HW), self.least_area)
 
     def _centres(self, vote_N2: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
         """(y, x, radius) of the places where votes meet, the densest first.

@@ -17,7 +17,8 @@ Numbers = NDArray[np.int32]
 class Separation(Protocol):
     """How objects that touch are told apart.
 
-    maps   M, how many maps the network gives beside the classes' logits
+    maps         M, how many maps the network gives beside the classes' logits
+    least_area   pixels of the smallest object that the image's border does not cut
 
     The numbers of objects say which pixels belong together and nothing else: other numbers for the
     same objects give the same targets and the same loss.
@@ -25,6 +26,9 @@ class Separation(Protocol):
 
     @property
     def maps(self) -> int: ...
+
+    @property
+    def least_area(self) -> int: ...
 
     def targets(self, instances_HW: NDArray[np.integer]) -> NDArray[np.float32]:
         """(M, H, W), what the maps are to be: of object numbers, 0 where there is no object.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -46,13 +44,3 @@ def deepest(instances_HW: NDArray[np.integer]) -> NDArray[np.float32]:
 def inside_depth(foreground_HW: Mask) -> FloatMap:
     """As `depths`, where all that is foreground is one object."""
     return depths(foreground_HW.astype(np.int8))
-
-
-def usual_depth(instances: Iterable[NDArray[np.integer]]) -> float | None:
-    """The median over objects of how deep they are, pixels; None where there is no object."""
-    found: list[float] = []
-    for instances_HW in instances:
-        _, first = np.unique(instances_HW, return_index=True)
-        each = deepest(instances_HW).reshape(-1)[first]
-        found += each[each > 0].tolist()
-    return float(np.median(found)) if found else None

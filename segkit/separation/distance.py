@@ -10,7 +10,7 @@ from torch import Tensor
 
 from segkit.separation.contract import FloatMap, Mask, Numbers
 from segkit.separation.depth import depths
-from segkit.separation.watershed import flooded
+from segkit.separation.watershed import flooded, without_specks
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,14 @@ class Distance:
             lower hill's height
     least   hills lower than this share of `reach` are none where they touch a higher one
     weight  of this loss beside that of the classes
+    least_area  objects of fewer pixels are none, unless the image's border cuts them
     """
 
     reach: float = 12.0
     saddle: float = 0.6
     least: float = 0.05
     weight: float = 2.0
+    least_area: int = 1
 
     maps = 1
 
@@ -41,4 +43,5 @@ class Distance:
         return self.weight * (maps_BMHW - target_BMHW).abs()[:, 0]
 
     def decode(self, maps_MHW: FloatMap, foreground_HW: Mask) -> Numbers:
-        return flooded(maps_MHW[0], foreground_HW, self.saddle, self.least)
+        number_HW = flooded(maps_MHW[0], foreground_HW, self.saddle, self.least)
+        return without_specks(number_HW, self.least_area)

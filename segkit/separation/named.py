@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, get_type_hints
 
@@ -14,22 +14,26 @@ from segkit.separation.centre import Centre
 from segkit.separation.contract import Separation
 from segkit.separation.distance import Distance
 
+REACH, LEAST_AREA = "reach", "least_area"
 SEPARATIONS: dict[str, Callable[..., Separation]] = {
     "boundary": Boundary,
     "centre": Centre,
     "distance": Distance,
 }
-USUAL_DEPTH = "reach"
 
 
-def build_separation(written: str) -> Separation:
+def build_separation(written: str, least_area: int | None = None) -> Separation:
     """The separation of that name and options; what is left out has its default.
+
+    least_area   in place of the one that is written
 
     Raises UsageError: SK-C003 (no such name), SK-C005 and SK-C006 (options).
     """
     named = parse_component(written)
     factory = _factory(named.name)
     given = check_options(f"the separation '{named.name}'", _options(factory), named.options)
+    if least_area is not None:
+        given = {**given, LEAST_AREA: least_area}
     wrong = [name for name, value in given.items() if not value > 0]
     if wrong:
         raise UsageError(
@@ -38,16 +42,16 @@ def build_separation(written: str) -> Separation:
     return factory(**given)
 
 
-def spelled_out(written: str, usual_depth: Callable[[], float | None]) -> str:
+def spelled_out(written: str, measured: Callable[[], Mapping[str, float | int]]) -> str:
     """With a value for every option, as it is recorded.
 
-    usual_depth   asked for where `reach` is left out: the median depth of the objects trained on
+    measured   asked for where `reach` or `least_area` is left out: both, by the objects trained on
     """
     named = parse_component(written)
-    options = dict(named.options)
     build_separation(written)
-    if USUAL_DEPTH not in options and (found := usual_depth()) is not None:
-        options[USUAL_DEPTH] = round(max(found, 2.0), 1)
+    options = dict(named.options)
+    if not options.keys() >= {REACH, LEAST_AREA}:
+        options = {**measured(), **options}
     made = build_separation(str(ComponentExpression(named.name, options)))
     values = {each.name: getattr(made, each.name) for each in _options(_factory(named.name))}
     return str(ComponentExpression(named.name, values))

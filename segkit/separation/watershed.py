@@ -57,6 +57,42 @@ def connected(where_HW: Mask, *, sides_only: bool = False) -> Numbers:
     return np.asarray(number_HW, dtype=np.int32)
 
 
+def without_specks(number_HW: Numbers, least_area: int) -> Numbers:
+    """The objects without what hangs together of fewer pixels, but for what the image's border
+    cuts.
+
+    Specks that touch are one object where they have the pixels together; else they are of the
+    object that they touch, or of none.
+    """
+    if least_area <= 1:
+        return number_HW
+    from skimage.measure import label
+    from skimage.segmentation import watershed
+
+    # An object can be in pieces, where it is told by votes.
+    piece_HW = label(number_HW, connectivity=2)
+    speck_P = np.bincount(piece_HW.reshape(-1)) < least_area
+    speck_P[0] = False
+    for edge in (piece_HW[0], piece_HW[-1], piece_HW[:, 0], piece_HW[:, -1]):
+        speck_P[edge] = False
+    speck_HW = speck_P[piece_HW]
+    box = bounding_box(speck_HW)
+    if box is None:
+        return number_HW
+    together_HW = connected(speck_HW)
+    too_few_N = np.bincount(together_HW.reshape(-1)) < least_area
+    kept_HW = np.where(speck_HW, 0, number_HW)
+    one_HW = speck_HW & ~too_few_N[together_HW]
+    kept_HW[one_HW] = together_HW[one_HW] + number_HW.max()
+    # With a pixel more on every side, where the objects are that specks touch.
+    rows, columns = (slice(max(0, each.start - 1), each.stop + 1) for each in box)
+    flat_hw = np.zeros(kept_HW[rows, columns].shape, np.uint8)
+    kept_HW[rows, columns] = watershed(
+        flat_hw, kept_HW[rows, columns], mask=number_HW[rows, columns] > 0, connectivity=EIGHTS
+    )
+    return in_order(kept_HW)
+
+
 def in_order(number_HW: NDArray[np.integer]) -> Numbers:
     """The same objects, numbered from 1 without gaps in the order of their first pixels."""
     numbers, first, place_N = np.unique(number_HW, return_index=True, return_inverse=True)

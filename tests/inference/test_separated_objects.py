@@ -49,10 +49,10 @@ class Passed(nn.Module):
         return features.maps[0]
 
 
-def perfect_model(separates=True):
+def perfect_model(separates=True, least_area=1):
     """Reads from the picture what a perfect network says: red is foreground, green the distance."""
     part = Part("made", "made", "1")
-    separation = f"distance(reach={REACH})" if separates else ""
+    separation = f"distance(reach={REACH}, least_area={least_area})" if separates else ""
     record = ModelRecord(part, part, part, 2, 3, separation=separation, maps=int(separates))
     model = SegmentationModel(Seen(), Passed(), replace(record, classes=("background", "cell")))
     with torch.no_grad():
@@ -120,6 +120,24 @@ def test_a_folder_gets_16_bit_numbers_a_table_and_outlines_of_the_same_objects(t
     assert len(json.loads((tmp_path / "out/geojson/a.geojson").read_text())["features"]) == 6
     assert len(json.loads((tmp_path / "out/coco.json").read_text())["annotations"]) == 6
     assert "objects/cell" in (tmp_path / "out/summary.csv").read_text()
+
+
+def test_what_is_smaller_than_all_in_training_is_no_object_unless_it_is_asked_for(tmp_path):
+    true_HW = np.pad(cells(), ((0, 20), (0, 0)))
+    true_HW[70:75, 50:55] = 7
+    Image.fromarray(picture(true_HW)).save(tmp_path / "a.png")
+    predictor = Predictor(perfect_model(least_area=100), torch.device("cpu"))
+    asked, sources = PredictionSettings("made"), find_sources([tmp_path / "a.png"])
+    found = []
+    for name, least_area in (("as-trained", None), ("all", 1), ("larger", 30)):
+        output = Output(tmp_path / name, least_area=least_area)
+        predict_files(predictor, sources, output, asked=asked)
+        number_HW = tifffile.imread(tmp_path / name / "objects/a.tif")
+        found.append((int(number_HW.max()), bool(number_HW[72, 52])))
+    assert found == [(6, False), (7, True), (6, False)]
+    # It stays what it is, foreground.
+    answer = segkit.predict(predictor.model, picture(true_HW))
+    assert (len(answer.objects), answer.labels[72, 52]) == (6, 1)
 
 
 def test_an_object_is_of_the_class_that_most_of_its_pixels_have():

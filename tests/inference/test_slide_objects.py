@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from itertools import product
 
 import cv2
 import numpy as np
@@ -103,6 +104,35 @@ def round_cells(height, width):
     return number_HW
 
 
+def discs_and_specks():
+    """Nine discs far from the border, and a grid of specks of four pixels between them."""
+    number_HW = np.zeros((130, 170), np.int32)
+    for place, (y, x) in enumerate(product((7, 12), range(7, 165, 5)), start=10):
+        number_HW[y : y + 2, x : x + 2] = place
+    number_HW = np.tile(number_HW[:20], (7, 1))[:130] * (np.arange(130) < 126)[:, None]
+    for place, (y, x) in enumerate(product((25, 65, 100), (30, 85, 140)), start=1):
+        cv2.circle(number_HW, (x, y), 12, 0, -1)
+        cv2.circle(number_HW, (x, y), 8, place, -1)
+    return number_HW
+
+
+def whole_and_in_tiles(separation, true_HW, folder):
+    """Numbers by perfect maps, of the whole image and joined from tiles; and the tiles' rows."""
+    maps_MHW = separation.targets(true_HW)
+    if isinstance(separation, Boundary):
+        maps_MHW = np.where(maps_MHW > 0, 9.0, -9.0)
+    cut = Cut(*true_HW.shape, 96, 0.5, 16)
+    labels = KeptRegions(folder / "labels", {}, np.dtype(np.uint8))
+    windows = KeptRegions(folder / "windows", {}, np.dtype(np.uint32))
+    for region in (region for band in cut.bands() for region in band):
+        labels.add(region.number, (true_HW > 0)[region.rows, region.columns])
+        seen = separation.decode(maps_MHW[:, *region.seen], true_HW[region.seen] > 0)
+        windows.add(region.number, seen)
+    parts = SlideObjects(cut, ("ground", "cell"), 0, 1, None)
+    rows, found_HW = numbered_bands(parts.separated(labels, windows))
+    return separation.decode(maps_MHW, true_HW > 0), rows, found_HW
+
+
 def test_separated_objects_are_joined_at_every_border_and_touching_ones_are_not(tmp_path):
     number_HW = round_cells(300, 421)
     label_HW = (number_HW > 0).astype(np.uint8)
@@ -126,23 +156,19 @@ def test_separated_objects_are_joined_at_every_border_and_touching_ones_are_not(
 
 
 @pytest.mark.parametrize("kind", [Boundary, Distance, Centre])
+def test_specks_are_left_out_in_tiles_as_in_the_whole_image(kind, tmp_path):
+    """Wherever they lie, where a tile ends too."""
+    true_HW = discs_and_specks()
+    separation = kind(reach=5.0, least_area=20)
+    whole_HW, rows, found_HW = whole_and_in_tiles(separation, true_HW, tmp_path)
+    assert len(rows) == whole_HW.max() == 9
+    assert ((found_HW > 0) == (whole_HW > 0)).all()
+
+
+@pytest.mark.parametrize("kind", [Boundary, Distance, Centre])
 def test_every_separation_finds_in_tiles_the_objects_of_the_whole_image(kind, tmp_path):
     """Objects smaller than the margin, each told apart in what one tile sees of its maps."""
-    true_HW = round_cells(130, 170)
-    separation = kind(reach=5.0)
-    maps_MHW = separation.targets(true_HW)
-    if kind is Boundary:
-        maps_MHW = np.where(maps_MHW > 0, 9.0, -9.0)
-    whole_HW = separation.decode(maps_MHW, true_HW > 0)
-    cut = Cut(130, 170, 96, 0.5, 16)
-    labels = KeptRegions(tmp_path / "labels", {}, np.dtype(np.uint8))
-    windows = KeptRegions(tmp_path / "windows", {}, np.dtype(np.uint32))
-    for region in (region for band in cut.bands() for region in band):
-        labels.add(region.number, (true_HW > 0)[region.rows, region.columns])
-        seen = separation.decode(maps_MHW[:, *region.seen], true_HW[region.seen] > 0)
-        windows.add(region.number, seen)
-    parts = SlideObjects(cut, ("ground", "cell"), 0, 1, None)
-    rows, found_HW = numbered_bands(parts.separated(labels, windows))
+    whole_HW, rows, found_HW = whole_and_in_tiles(kind(reach=5.0), round_cells(130, 170), tmp_path)
     assert len(rows) == whole_HW.max() > 100
     areas = np.bincount(whole_HW.ravel()), np.bincount(found_HW.ravel())
     shared = []

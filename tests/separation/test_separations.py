@@ -12,11 +12,12 @@ from segkit.errors import UsageError
 from segkit.interfaces import Sample
 from segkit.separation.boundary import Boundary
 from segkit.separation.centre import Centre
-from segkit.separation.depth import depths, usual_depth
+from segkit.separation.depth import depths
 from segkit.separation.distance import Distance
+from segkit.separation.measuring import measured
 from segkit.separation.named import SEPARATIONS, build_separation, spelled_out
 from segkit.separation.training import SeparatingLoss
-from segkit.separation.watershed import in_order
+from segkit.separation.watershed import in_order, without_specks
 
 ALL = [Boundary, Distance, Centre]
 # A perfect logit, and a perfect number: what each separation's maps are where nothing is wrong.
@@ -65,7 +66,7 @@ SCENES = {
 @pytest.mark.parametrize("kind", ALL)
 def test_a_perfect_output_gives_the_objects_back(kind, scene):
     true_HW = SCENES[scene]
-    separation = kind(reach=usual_depth([true_HW]) or 12.0)
+    separation = kind(reach=measured([true_HW]).get("reach", 12.0))
     maps_MHW = PERFECT[kind](separation.targets(true_HW))
     found_HW = separation.decode(maps_MHW, true_HW > 0)
     assert maps_MHW.shape == (separation.maps, *true_HW.shape)
@@ -168,9 +169,49 @@ def test_all_ignored_gives_a_loss_of_zero():
 
 
 def test_what_is_left_out_is_spelled_out_from_the_objects():
-    written = spelled_out("distance(saddle=0.7)", lambda: usual_depth([SCENES["one"]]))
-    assert build_separation(written) == Distance(reach=11.5, saddle=0.7)
+    written = spelled_out("distance(saddle=0.7)", lambda: measured([SCENES["one"]]))
+    assert build_separation(written) == Distance(reach=11.5, saddle=0.7, least_area=109)
     assert set(SEPARATIONS) == {"boundary", "centre", "distance"}
+
+
+def test_a_speck_is_a_quarter_of_the_smallest_object_that_no_border_cuts():
+    number_HW = np.zeros((60, 60), np.int32)
+    number_HW[0:3, 0:3], number_HW[10:22, 10:22], number_HW[30:50, 30:50] = 1, 2, 3
+    # The first percentile of 144 and 400 pixels is 146.56.
+    assert measured([number_HW])["least_area"] == 36
+    assert "least_area" not in measured([number_HW[:9, :9]])
+    assert measured([np.zeros((9, 9), np.int32)]) == {}
+    stray_HW = np.kron(np.arange(1, 401).reshape(20, 20), np.pad(np.ones((6, 6), int), 1))
+    stray_HW[3, 3] = 999
+    assert measured([np.pad(stray_HW, 1)])["least_area"] == 9
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_specks_are_none_but_at_the_border_where_they_touch_and_where_they_add_up(kind):
+    true_HW = np.zeros((60, 60), np.int32)
+    true_HW[10:30, 10:30] = 1
+    true_HW[0:2, 40:43] = 2  # The border cuts it.
+    true_HW[45:47, 45:48] = 3  # Alone.
+    separation = kind(reach=8.0, least_area=20)
+    maps_MHW = PERFECT[kind](separation.targets(true_HW))
+    found_HW = separation.decode(maps_MHW, true_HW > 0)
+    expected_HW = in_order(np.where(true_HW == 3, 0, true_HW))
+    assert (found_HW == expected_HW).all()
+
+
+def test_specks_that_touch_an_object_are_its_own_and_those_that_add_up_are_one():
+    number_HW = np.zeros((60, 60), np.int32)
+    number_HW[10:30, 10:30] = 1
+    number_HW[30:32, 14:17] = 2
+    number_HW[28:30, 30:32] = 3
+    number_HW[40:46, 40:46] = [[4] * 3 + [5] * 3] * 3 + [[6] * 3 + [7] * 3] * 3
+    number_HW[50:53, 50:56] = [[8] * 3 + [9] * 3] * 3
+    found_HW = without_specks(number_HW, 20)
+    expected_HW = np.select(
+        [(number_HW > 0) & (number_HW < 4), (number_HW > 3) & (number_HW < 8)], [1, 2]
+    )
+    assert (found_HW == expected_HW).all()
+    assert (without_specks(number_HW, 1) == number_HW).all()
 
 
 @pytest.mark.parametrize(

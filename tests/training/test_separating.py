@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 import segkit
+from segkit.cli.predict_command import command as predict_command
 from segkit.config import TrainConfig, layered, read_config
 from segkit.data.opening.open import open_data
 from segkit.data.options import options_of
@@ -38,7 +40,9 @@ def decided(**given):
 def test_the_usual_depth_is_measured_and_object_numbers_are_taken_as_such(numbered):
     config = decided(data=str(numbered), separate="distance(saddle=0.7)")
     # A square of 12 pixels is 6 deep, measured to the centre of its innermost pixels.
-    assert config.separate == "distance(reach=5.5, saddle=0.7, least=0.05, weight=2.0)"
+    assert (
+        config.separate == "distance(reach=5.5, saddle=0.7, least=0.05, weight=2.0, least_area=36)"
+    )
 
 
 def test_masks_of_classes_are_refused():
@@ -71,3 +75,8 @@ def test_the_run_and_its_model_remember_the_separation(numbered, tmp_path, tiny_
     assert written.startswith(f"{separate}(reach=5.5")
     assert model.record.maps == model.head.out_channels - 2 == 1 + (separate == "centre")
     assert segkit.predict(model, numbered / "images/0.png").separated is not None
+    given = [str(tmp_path / "run"), str(numbered / "images"), "--out", str(tmp_path / "out")]
+    least = "specks of fewer than 36 pixels away from the border are no objects"
+    assert least in CliRunner().invoke(predict_command, given).output
+    given += ["--overwrite", "--least-area", "1"]
+    assert least not in CliRunner().invoke(predict_command, given).output

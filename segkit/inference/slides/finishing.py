@@ -61,7 +61,8 @@ class Finishing:
         if not wanted.counts_objects:
             return []
         names = self.predictor.model.record.label_names
-        parts = SlideObjects(self.cut, names, wanted.background, wanted.least_area, reader.spacing)
+        least_area = wanted.least_area or 1
+        parts = SlideObjects(self.cut, names, wanted.background, least_area, reader.spacing)
         if store.windows is None:
             found, numbers = parts.connected(partial(store.labels.bands, self.cut))
         else:

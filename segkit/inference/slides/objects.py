@@ -24,6 +24,7 @@ from segkit.inference.separated import Found
 from segkit.inference.slides.kept import KeptRegions
 from segkit.inference.slides.numbering import Numbered, Numbering, overlapping, touching
 from segkit.inference.slides.regions import Cut, Region
+from segkit.inference.slides.wanted import Wanted
 from segkit.inference.slides.writing import write_tiff
 from segkit.separation.watershed import connected
 
@@ -128,9 +129,9 @@ class SlideObjects:
                 yield label_hW, number_hW
 
 
-def numbers_seen(predictor: Predictor, found: Found, background: int) -> NDArray[np.uint32]:
+def numbers_seen(predictor: Predictor, found: Found, wanted: Wanted) -> NDArray[np.uint32]:
     """The numbers of what a region saw, as the model separates objects."""
-    number_hw = found.numbers(predictor, background)
+    number_hw = found.numbers(predictor, wanted.background, wanted.least_area)
     if number_hw is None:
         objects = find_objects(found.label_HW, predictor.model.record.label_names)
         number_hw = numbered_map(objects, found.label_HW.shape).astype(np.int32)

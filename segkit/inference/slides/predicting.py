@@ -146,7 +146,7 @@ class Slide:
                 if store.windows is not None:
                     known_HW = found[0] if found else None
                     told = find(predictor, pixels[0], scale, label_HW=known_HW)
-                    numbers = numbers_seen(predictor, told, self.wanted.background)
+                    numbers = numbers_seen(predictor, told, self.wanted)
                     store.windows.add(group[0].number, numbers)
                     found = [told.label_HW]
                 if found is None:

@@ -17,7 +17,7 @@ class Wanted:
     coco         their annotations, a line each: coco.json is made of them
     probabilities, uncertainty, mutual_information  maps of numbers
     background   the label of what is no object
-    least_area   smaller objects are left out, pixels
+    least_area   smaller objects are left out, pixels; None: as the model's training measured
     """
 
     mask: Path
@@ -29,7 +29,7 @@ class Wanted:
     uncertainty: Path | None = None
     mutual_information: Path | None = None
     background: int = 0
-    least_area: int = 1
+    least_area: int | None = None
 
     @property
     def counts_objects(self) -> bool:

@@ -11,7 +11,7 @@ from segkit.data.opening.opened import Data
 from segkit.errors import UsageError
 from segkit.registry.index import Index
 from segkit.scoring.evaluate_model import OBJECT_METRICS
-from segkit.separation.depth import usual_depth
+from segkit.separation.measuring import measured
 from segkit.separation.named import spelled_out
 from segkit.separation.training import no_instances
 
@@ -48,10 +48,8 @@ def with_separation(config: TrainConfig, data: Data) -> TrainConfig:
     if data.split("train")[0].instances is None:
         raise no_instances()
 
-    def depth() -> float | None:
-        return usual_depth(_numbered(data))
-
-    return config.model_copy(update={"separate": spelled_out(config.separate, depth)})
+    separate = spelled_out(config.separate, lambda: measured(_numbered(data)))
+    return config.model_copy(update={"separate": separate})
 
 
 def _numbered(data: Data) -> Iterator[np.ndarray]:
