@@ -52,7 +52,8 @@ RULES: tuple[Rule, ...] = (
         network_rules.encoder,
         "Time: 100 steps of 4 crops of 96 pixels took 59 s with unet(depth=4, width=16) and 215 s "
         "with densenet121 on one busy core, for an mIoU of 0.672 and 0.693 (isbi2012). Depth: "
-        f"convention of {NNUNET}, a plain U-Net as deep as the crop allows.",
+        f"convention of {NNUNET}, a plain U-Net as deep as the crop allows, but to 8 pixels in "
+        "place of 4: a level more came to 0.320 for 0.356 in three minutes on camvid.",
     ),
     Rule(
         "decoder",
