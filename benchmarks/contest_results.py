@@ -24,10 +24,23 @@ class Machine(NamedTuple):
         return f"quality-{self.precision}-{self.threads}x{self.jobs}"
 
 
+def contests(results: Results) -> Results:
+    """Those in which tools meet, and not one tool and what it is without its levers."""
+    return {
+        name: found
+        for name, found in results.items()
+        if len(whole_tools(found)["tools"]) > 1 or not has_levers(found)
+    }
+
+
+def has_levers(found: Mapping[str, Any]) -> bool:
+    return any(WITHOUT in tool for tool in found["tools"])
+
+
 def by_machine(results: Results) -> dict[Machine, list[Mapping[str, Any]]]:
-    """The results, without the tools that lack a lever."""
+    """The contests, without the tools that lack a lever."""
     found: dict[Machine, list[Mapping[str, Any]]] = {}
-    for each in results.values():
+    for each in contests(results).values():
         told = {"jobs": 1, **each["machine"]}
         same = Machine(*(told[field] for field in Machine._fields))
         found.setdefault(same, []).append(whole_tools(each))

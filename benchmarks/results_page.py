@@ -9,6 +9,8 @@ from contest_results import (
     Machine,
     Results,
     by_machine,
+    contests,
+    has_levers,
     joined,
     minutes_of,
     tools_of,
@@ -43,6 +45,10 @@ figures of two machines are no comparison. ~ stands where a tool is not told apa
 
 {glance}
 """
+LEVERS = """\
+The score of `auto` less its score with one lever left out, that is with plain's choice in its
+place, and the paired interval. Empty where it was not run, mostly since the recipe has plain's
+choice there."""
 AGAIN = """\
 ## To repeat it
 
@@ -66,16 +72,21 @@ it from a checkout of your own.
 def page(results: Results) -> str:
     sets = {name: about for found in results.values() for name, about in found["sets"].items()}
     rules = next(iter(results.values()))["rules"]
-    lines = [FRONT.format(rules=rules, glance="\n".join(_glance(results, sets)))]
+    met = contests(results)
+    lines = [FRONT.format(rules=rules, glance="\n".join(_glance(met, sets)))]
     for machine, alike in by_machine(results).items():
         lines += [*_shown(machine, joined(alike)), ""]
-    tools = tools_of([whole_tools(found) for found in results.values()])
+    tools = tools_of([whole_tools(found) for found in met.values()])
     lines += [*(f"- `{tool}`: {about}" for tool, about in tools.items()), ""]
     for name, about in sets.items():
-        lines += [*_set(name, about, results), ""]
+        lines += [*_set(name, about, met), ""]
     if rest := [name for name in PUBLISHED if name not in sets]:
         lines += ["## Published figures for sets that are not run yet", ""]
         lines += [*(f"- **{name}**: {PUBLISHED[name]}" for name in rest), ""]
+    if levered := [found for found in results.values() if has_levers(found)]:
+        lines += ["## What each lever of the recipe brings", "", LEVERS, ""]
+        for found in levered:
+            lines += [*_levers(found), ""]
     lines += ["## Machines and commands", ""]
     for name, found in results.items():
         lines += [*_run(name, found), ""]
@@ -150,12 +161,12 @@ def _run(name: str, found: Mapping[str, Any]) -> Iterator[str]:
             f"Other programs used the machine during {named}: `processor s` tells how much of it "
             "they got. These rows are no verdict on the tools."
         )
-    yield from _levers(found)
 
 
 def _heading(found: Mapping[str, Any]) -> str:
     times = ", ".join(f"{each:g}" for each in minutes_of(found))
-    return f"{times} minutes on a CPU, {found['machine']['precision']}"
+    levers = "" if contests({"": found}) else ", levers"
+    return f"{times} minutes on a CPU, {found['machine']['precision']}{levers}"
 
 
 def _anchor(found: Mapping[str, Any]) -> str:
@@ -221,25 +232,22 @@ def _difference_to(
 
 def _levers(found: Mapping[str, Any]) -> Iterator[str]:
     """What each lever brings: the whole recipe's score less that of the recipe without it."""
-    rows = [each for each in found["differences"] if WITHOUT in each["less"]]
-    if not rows:
-        return
-    levers = dict.fromkeys(each["less"].partition(WITHOUT)[2] for each in rows)
-    sets = list(dict.fromkeys(each["set"] for each in rows))
-    yield from ("", "#### What each lever brings", "")
-    yield "The score of `auto` less its score with one lever left out, with the paired interval."
+    lacking = [tool for tool in found["tools"] if WITHOUT in tool]
+    rows = {(row["set"], row["tool"]): row for row in found["rows"]}
+    sets = list(dict.fromkeys(name for name, tool in rows if tool in lacking))
+    yield f"[{_heading(found)}]({_anchor(found)}):"
     yield from ("", f"| lever | {' | '.join(sets)} |", "|---" * (len(sets) + 1) + "|")
-    for lever in levers:
-        cells = [
-            next(
-                (
-                    f"{each['difference']:+.3f} ({each['low']:+.3f} to {each['high']:+.3f})"
-                    for each in rows
-                    if each["set"] == name and each["less"].endswith(WITHOUT + lever)
-                ),
-                "",
-            )
-            for name in sets
-        ]
-        what = found["tools"][next(r["less"] for r in rows if r["less"].endswith(WITHOUT + lever))]
-        yield f"| {lever} (`{what.partition(' with ')[2]}`) | {' | '.join(cells)} |"
+    for tool in lacking:
+        cells = [_brought(rows.get((name, tool)), found["differences"]) for name in sets]
+        what = found["tools"][tool].partition(" with ")[2]
+        yield f"| {tool.partition(WITHOUT)[2]} (`{what}`) | {' | '.join(cells)} |"
+
+
+def _brought(row: Mapping[str, Any] | None, differences: Sequence[Mapping[str, Any]]) -> str:
+    if row is None:
+        return ""
+    each = _difference_to(row, differences)
+    if each is None:
+        return "failed" if "failed" in row else ""
+    between = "" if each["low"] is None else f" ({each['low']:+.3f} to {each['high']:+.3f})"
+    return f"{each['difference']:+.3f}{between}"

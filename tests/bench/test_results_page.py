@@ -65,6 +65,22 @@ def test_a_lever_is_what_the_score_loses_without_it(writer):
     assert "| auto-without-loss |" not in text
 
 
+def test_what_only_leaves_levers_out_is_no_contest_and_stands_in_no_picture(writer):
+    rows = [each for each in FOUND["rows"] if each["tool"] != "smp"]
+    turn = {"tool": "auto-without-loss", "minutes": 1.5, "seeds": []}
+    rows.append({"set": "dsb2018", **turn, "failed": "no end"})
+    sets = FOUND["sets"] | {"dsb2018": FOUND["sets"]["drive"]}
+    tools = {tool: about for tool, about in FOUND["tools"].items() if tool != "smp"}
+    levers = {**FOUND, "rows": rows, "tools": tools, "sets": sets}
+    text = writer.page({"quality-1.json": FOUND, "quality-levers.json": levers})
+    assert text.count("| drive | 1.5 | fp32 |") == text.count("**0.750** | 0.740") == 1
+    assert "| lever | drive | dsb2018 |" in text
+    assert "| loss (`--loss ce`) | +0.030 (+0.020 to +0.040) | failed |" in text
+    assert "### 1.5 minutes on a CPU, fp32, levers" in text
+    alone = writer.by_machine({"a": FOUND, "b": levers})
+    assert [len(each) for each in alone.values()] == [1]
+
+
 def test_what_failed_came_late_or_shared_the_machine_is_told(writer):
     rows = [row("auto", 0.75, late=True, train_processor_s=40.0)]
     rows.append({"set": "drive", "tool": "smp", "minutes": 1.5, "seeds": [], "failed": "no end"})
