@@ -211,5 +211,7 @@ def _left_out(separation: str) -> list[str]:
     least = build_separation(separation).least_area
     if least == 1:
         return []
-    told = f"specks of fewer than {least:,} pixels away from the border are no objects, since all"
+    told = (
+        f"specks of fewer than {least:,} pixels (a tenth at the border) are no objects, since all"
+    )
     return [f"{told} in training were much larger; --least-area 1 keeps them"]

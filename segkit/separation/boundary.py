@@ -29,7 +29,7 @@ class Boundary:
     saddle  two insides are one object where they are joined by more than this share of the
             narrower one's width
     least   insides less deep than this share of `reach` are none where they touch a deeper one
-    least_area  objects of fewer pixels are none, unless the image's border cuts them
+    least_area  objects of fewer pixels are none; a tenth suffices where the border cuts one
     """
 
     reach: float = 12.0

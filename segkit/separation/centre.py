@@ -31,7 +31,7 @@ class Centre:
 
     reach   how deep objects usually are, pixels: the unit of the maps
     weight  of this loss beside that of the classes
-    least_area  objects of fewer pixels are none, unless the image's border cuts them
+    least_area  objects of fewer pixels are none; a tenth suffices where the border cuts one
     """
 
     reach: float = 12.0

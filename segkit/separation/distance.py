@@ -25,7 +25,7 @@ class Distance:
             lower hill's height
     least   hills lower than this share of `reach` are none where they touch a higher one
     weight  of this loss beside that of the classes
-    least_area  objects of fewer pixels are none, unless the image's border cuts them
+    least_area  objects of fewer pixels are none; a tenth suffices where the border cuts one
     """
 
     reach: float = 12.0

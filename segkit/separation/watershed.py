@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from segkit.separation.contract import FloatMap, Mask, Numbers
 
+# Of an object that the border cuts, the share of the least area that has to be seen.
+SEEN_OF_CUT = 0.1
 FOURS, EIGHTS = np.ones((3, 3), bool), np.ones((3, 3), bool)
 FOURS[::2, ::2] = False
 
@@ -58,8 +60,8 @@ def connected(where_HW: Mask, *, sides_only: bool = False) -> Numbers:
 
 
 def without_specks(number_HW: Numbers, least_area: int) -> Numbers:
-    """The objects without what hangs together of fewer pixels, but for what the image's border
-    cuts.
+    """The objects without what hangs together of fewer pixels, or of fewer than a tenth of that
+    where the image's border cuts it.
 
     Specks that touch are one object where they have the pixels together; else they are of the
     object that they touch, or of none.
@@ -71,10 +73,12 @@ def without_specks(number_HW: Numbers, least_area: int) -> Numbers:
 
     # An object can be in pieces, where it is told by votes.
     piece_HW = label(number_HW, connectivity=2)
-    speck_P = np.bincount(piece_HW.reshape(-1)) < least_area
-    speck_P[0] = False
+    area_P = np.bincount(piece_HW.reshape(-1))
+    least_P = np.full(len(area_P), least_area)
     for edge in (piece_HW[0], piece_HW[-1], piece_HW[:, 0], piece_HW[:, -1]):
-        speck_P[edge] = False
+        least_P[edge] = SEEN_OF_CUT * least_area
+    speck_P = area_P < least_P
+    speck_P[0] = False
     speck_HW = speck_P[piece_HW]
     box = bounding_box(speck_HW)
     if box is None:

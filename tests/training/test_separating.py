@@ -76,7 +76,7 @@ def test_the_run_and_its_model_remember_the_separation(numbered, tmp_path, tiny_
     assert model.record.maps == model.head.out_channels - 2 == 1 + (separate == "centre")
     assert segkit.predict(model, numbered / "images/0.png").separated is not None
     given = [str(tmp_path / "run"), str(numbered / "images"), "--out", str(tmp_path / "out")]
-    least = "specks of fewer than 36 pixels away from the border are no objects"
+    least = "specks of fewer than 36 pixels (a tenth at the border) are no objects"
     assert least in CliRunner().invoke(predict_command, given).output
     given += ["--overwrite", "--least-area", "1"]
     assert least not in CliRunner().invoke(predict_command, given).output
