@@ -47,8 +47,9 @@ figures of two machines are no comparison. ~ stands where a tool is not told apa
 """
 LEVERS = """\
 The score of `auto` less its score with one lever left out, that is with plain's choice in its
-place, and the paired interval. Empty where it was not run, mostly since the recipe has plain's
-choice there."""
+place, and the paired interval over the images. That knows nothing of seeds, which move so short a
+training by 0.01 to 0.05. Empty where it was not run, mostly since the recipe has plain's choice
+there."""
 AGAIN = """\
 ## To repeat it
 
