@@ -48,8 +48,9 @@ figures of two machines are no comparison. ~ stands where a tool is not told apa
 LEVERS = """\
 The score of `auto` less its score with one lever left out, that is with plain's choice in its
 place, and the paired interval over the images. That knows nothing of seeds, which move so short a
-training by 0.01 to 0.05. Empty where it was not run, mostly since the recipe has plain's choice
-there."""
+training by 0.01 to 0.05; the average of the weights is [measured within one
+training](experiments.md#the-average-of-the-weights), where no seed has a say. Empty where it was
+not run, mostly since the recipe has plain's choice there."""
 AGAIN = """\
 ## To repeat it
 
