@@ -184,6 +184,7 @@ def _begun(
     output = replace(
         output,
         objects=output.objects or bool(record.separation),
+        least_area=output.least_area or (None if record.separation else 1),
         mutual_information=output.uncertainty and asked.ways.contradict(predictor.model),
     )
     refuse_what_cannot_be_joined(sources, output, separates(predictor), asked.overlap)
@@ -249,11 +250,7 @@ def _predicted(
             )
 
 
-def _found(
-    predictor: Predictor,
-    images: Sequence[Given],
-    said: Sequence[Answer],
-) -> list[Found]:
+def _found(predictor: Predictor, images: Sequence[Given], said: Sequence[Answer]) -> list[Found]:
     """Labels of images of one size, and the maps of a model that separates objects.
 
     said   answers that hold the labels already; none where none were asked for

@@ -16,6 +16,7 @@ from segkit.inference.predictor import Predictor, as_pixels
 from segkit.inference.tiling import Span, Tiling, tiled_labels, window
 from segkit.model.network import CoarseLogits
 from segkit.separation.named import build_separation
+from segkit.separation.watershed import without_specks
 
 
 class Found(NamedTuple):
@@ -34,8 +35,9 @@ class Found(NamedTuple):
         """
         if self.maps_MHW is None:
             return None
-        separation = build_separation(predictor.model.record.separation, least_area)
-        return separation.decode(self.maps_MHW, self.label_HW != background)
+        separation = build_separation(predictor.model.record.separation)
+        number_HW = separation.decode(self.maps_MHW, self.label_HW != background)
+        return without_specks(number_HW, least_area or separation.least_area)
 
 
 def find(

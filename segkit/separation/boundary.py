@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from segkit.separation.contract import FloatMap, Mask, Numbers
 from segkit.separation.depth import deepest, depths, inside_depth
-from segkit.separation.watershed import flooded, without_specks
+from segkit.separation.watershed import flooded
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class Boundary:
     hole in a boundary does not join two. After the interior and boundary classes of the 2018 Data
     Science Bowl's winners (Caicedo et al. 2019), with a map of its own in place of a class.
 
-    reach   how deep objects usually are, pixels
-    width   of the boundary inside each object, share of `reach`: a pixel at least, and at most half
-            of the object's own depth
-    saddle  two insides are one object where they are joined by more than this share of the
-            narrower one's width
-    least   insides less deep than this share of `reach` are none where they touch a deeper one
+    reach       how deep objects usually are, pixels
+    width       of the boundary inside each object, share of `reach`: a pixel at least, and at most
+                half of the object's own depth
+    saddle      two insides are one object where they are joined by more than this share of the
+                narrower one's width
+    least       insides less deep than this share of `reach` are none where they touch a deeper one
     least_area  objects of fewer pixels are none; a tenth suffices where the border cuts one
     """
 
@@ -56,5 +56,4 @@ class Boundary:
     def decode(self, maps_MHW: FloatMap, foreground_HW: Mask) -> Numbers:
         inside_HW = foreground_HW & (maps_MHW[0] <= 0)
         least = self.least * self.reach
-        number_HW = flooded(inside_depth(inside_HW), foreground_HW, self.saddle, least)
-        return without_specks(number_HW, self.least_area)
+        return flooded(inside_depth(inside_HW), foreground_HW, self.saddle, least)

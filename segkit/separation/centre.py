@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segkit.separation.contract import FloatMap, Mask, Numbers
-from segkit.separation.watershed import connected, in_order, without_specks
+from segkit.separation.watershed import connected, in_order
 
 # Votes of one object lie within this share of the radius of a disc of its area.
 CLOSE = 0.4
@@ -29,8 +29,8 @@ class Centre:
     arXiv:1906.11109, and Panoptic-DeepLab, arXiv:1911.10194; without a map of the centres). The
     centre is the object's pixel next to the mean of its pixels.
 
-    reach   how deep objects usually are, pixels: the unit of the maps
-    weight  of this loss beside that of the classes
+    reach       how deep objects usually are, pixels: the unit of the maps
+    weight      of this loss beside that of the classes
     least_area  objects of fewer pixels are none; a tenth suffices where the border cuts one
     """
 
@@ -64,9 +64,9 @@ class Centre:
         vote_N2 = vote_N2.clip(0, np.array(foreground_HW.shape) - 1)
         centres_C3 = self._centres(vote_N2, foreground_HW.shape)
         if not len(centres_C3):
-            return without_specks(in_order(connected(foreground_HW)), self.least_area)
+            return in_order(connected(foreground_HW))
         number_HW[y_N, x_N] = _nearest(vote_N2, centres_C3) + 1
-        return without_specks(in_order(number_HW), self.least_area)
+        return in_order(number_HW)
 
     def _centres(self, vote_N2: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
         """(y, x, radius) of the places where votes meet, the densest first.

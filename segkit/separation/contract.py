@@ -18,7 +18,7 @@ class Separation(Protocol):
     """How objects that touch are told apart.
 
     maps         M, how many maps the network gives beside the classes' logits
-    least_area   pixels of the smallest object that the image's border does not cut
+    least_area   objects of fewer pixels are none: the caller of `decode` takes them out
 
     The numbers of objects say which pixels belong together and nothing else: other numbers for the
     same objects give the same targets and the same loss.

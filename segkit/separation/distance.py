@@ -10,7 +10,7 @@ from torch import Tensor
 
 from segkit.separation.contract import FloatMap, Mask, Numbers
 from segkit.separation.depth import depths
-from segkit.separation.watershed import flooded, without_specks
+from segkit.separation.watershed import flooded
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Distance:
     Objects are the map's hills, flooded from their tops (Bai and Urtasun 2017, arXiv:1611.08303,
     learn the watershed's energy; here it is the plain distance, learnt as a number).
 
-    reach   how deep objects usually are, pixels; distances beyond it count as it
-    saddle  two hills are one object where the saddle between them is higher than this share of the
-            lower hill's height
-    least   hills lower than this share of `reach` are none where they touch a higher one
-    weight  of this loss beside that of the classes
+    reach       how deep objects usually are, pixels; distances beyond it count as it
+    saddle      two hills are one object where the saddle between them is higher than this share of
+                the lower hill's height
+    least       hills lower than this share of `reach` are none where they touch a higher one
+    weight      of this loss beside that of the classes
     least_area  objects of fewer pixels are none; a tenth suffices where the border cuts one
     """
 
@@ -43,5 +43,4 @@ class Distance:
         return self.weight * (maps_BMHW - target_BMHW).abs()[:, 0]
 
     def decode(self, maps_MHW: FloatMap, foreground_HW: Mask) -> Numbers:
-        number_HW = flooded(maps_MHW[0], foreground_HW, self.saddle, self.least)
-        return without_specks(number_HW, self.least_area)
+        return flooded(maps_MHW[0], foreground_HW, self.saddle, self.least)

@@ -22,18 +22,14 @@ SEPARATIONS: dict[str, Callable[..., Separation]] = {
 }
 
 
-def build_separation(written: str, least_area: int | None = None) -> Separation:
+def build_separation(written: str) -> Separation:
     """The separation of that name and options; what is left out has its default.
-
-    least_area   in place of the one that is written
 
     Raises UsageError: SK-C003 (no such name), SK-C005 and SK-C006 (options).
     """
     named = parse_component(written)
     factory = _factory(named.name)
     given = check_options(f"the separation '{named.name}'", _options(factory), named.options)
-    if least_area is not None:
-        given = {**given, LEAST_AREA: least_area}
     wrong = [name for name, value in given.items() if not value > 0]
     if wrong:
         raise UsageError(

@@ -98,7 +98,7 @@ def test_without_resume_results_are_refused_with_the_word_that_helps(place):
 
 def test_another_model_or_other_settings_are_refused(place):
     predict(place, "out")
-    with pytest.raises(UsageError, match="least_area None, now 9"):
+    with pytest.raises(UsageError, match="least_area 1, now 9"):
         predict(place, "out", least_area=9, resume=True)
     torch.manual_seed(1)
     model = segkit.build_model("unet(width=4, depth=2)", num_classes=3)

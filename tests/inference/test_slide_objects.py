@@ -28,6 +28,7 @@ from segkit.reporting.pictures import palette_for
 from segkit.separation.boundary import Boundary
 from segkit.separation.centre import Centre
 from segkit.separation.distance import Distance
+from segkit.separation.watershed import without_specks
 
 CLASSES = ("ground", "cell", "gap")
 
@@ -127,10 +128,11 @@ def whole_and_in_tiles(separation, true_HW, folder):
     for region in (region for band in cut.bands() for region in band):
         labels.add(region.number, (true_HW > 0)[region.rows, region.columns])
         seen = separation.decode(maps_MHW[:, *region.seen], true_HW[region.seen] > 0)
-        windows.add(region.number, seen)
+        windows.add(region.number, without_specks(seen, separation.least_area))
     parts = SlideObjects(cut, ("ground", "cell"), 0, 1, None)
     rows, found_HW = numbered_bands(parts.separated(labels, windows))
-    return separation.decode(maps_MHW, true_HW > 0), rows, found_HW
+    whole_HW = separation.decode(maps_MHW, true_HW > 0)
+    return without_specks(whole_HW, separation.least_area), rows, found_HW
 
 
 def test_separated_objects_are_joined_at_every_border_and_touching_ones_are_not(tmp_path):

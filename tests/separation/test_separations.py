@@ -193,9 +193,9 @@ def test_specks_are_none_but_at_the_border_where_they_touch_and_where_they_add_u
     true_HW[0:2, 40:43] = 2  # The border cuts it.
     true_HW[45:47, 45:48] = 3  # Alone.
     true_HW[59, 20] = 4  # Cut too, but next to nothing.
-    separation = kind(reach=8.0, least_area=20)
+    separation = kind(reach=8.0)
     maps_MHW = PERFECT[kind](separation.targets(true_HW))
-    found_HW = separation.decode(maps_MHW, true_HW > 0)
+    found_HW = without_specks(separation.decode(maps_MHW, true_HW > 0), 20)
     expected_HW = in_order(np.where(true_HW > 2, 0, true_HW))
     assert (found_HW == expected_HW).all()
 
